@@ -1,0 +1,3 @@
+"""Durable background jobs for FastAPI that you can watch live."""
+
+__all__: list[str] = []
