@@ -1,0 +1,206 @@
+"""Every error that Headrace raises, split by what the caller should do.
+
+    HeadraceError                code: stable, on the wire; transient: the same call may work later
+    ├── UsageError               the caller's mistake; never retried
+    │   ├── UnknownTask · DuplicateTask · InvalidArguments · NotEncodable · PayloadTooLarge
+    │   └── UnknownJob · IllegalTransition · InvalidConfig
+    ├── StoreError
+    │   ├── StoreUnavailable     transient: busy, full, out of reach
+    │   ├── StoreUnusable        read-only, not a database, no rights: needs a person
+    │   ├── LeaseLost            the attempt may not write any more; stop now
+    │   ├── Conflict             the key belongs to another job (its id is in `job_id`)
+    │   └── SchemaMismatch       says found, wanted and the command to run
+    ├── NotifierError            never leaves the runtime
+    ├── Rejected                 a policy refused; the call did not run
+    │   └── Full                 a bound was reached
+    ├── JobError                 what a waiter for a result sees
+    │   ├── JobFailed · JobCancelled · JobTimedOut
+    │   └── ResultExpired
+    └── FeedError
+        ├── PositionLost         take a snapshot
+        └── SlowConsumer         come back and resume from your position
+"""
+
+from typing import ClassVar
+
+
+class HeadraceError(Exception):
+    """Base of all; `code` is stable and appears on the wire as the problem's `type`."""
+
+    code: ClassVar[str] = "error"
+    transient: ClassVar[bool] = False
+
+
+class UsageError(HeadraceError):
+    """The caller's mistake: the same call fails again until it is changed."""
+
+    code = "usage"
+
+
+class UnknownTask(UsageError):
+    """No task of this name is registered here."""
+
+    code = "unknown-task"
+
+
+class DuplicateTask(UsageError):
+    """Two functions were registered under one task name."""
+
+    code = "duplicate-task"
+
+
+class InvalidArguments(UsageError):
+    """Arguments that do not fit the task; `fields` says which and why."""
+
+    code = "invalid-arguments"
+
+    def __init__(self, message: str, fields: tuple[tuple[str, str], ...] = ()) -> None:
+        """`fields` pairs a dotted field path with the reason."""
+        super().__init__(message)
+        self.fields = fields
+
+
+class NotEncodable(UsageError):
+    """A value that JSON text cannot carry (a type, NUL, a lone surrogate)."""
+
+    code = "not-encodable"
+
+
+class PayloadTooLarge(UsageError):
+    """Arguments, result or item over their size limit."""
+
+    code = "payload-too-large"
+
+
+class UnknownJob(UsageError):
+    """No job of this id is in the store: never enqueued, or past its retention."""
+
+    code = "unknown-job"
+
+
+class IllegalTransition(UsageError):
+    """The job's state does not allow this (see the table in `core/states.py`)."""
+
+    code = "illegal-transition"
+
+
+class InvalidConfig(UsageError):
+    """A setting or definition that cannot work; the message names it and the remedy."""
+
+    code = "invalid-config"
+
+
+class StoreError(HeadraceError):
+    """The store could not do it."""
+
+    code = "store"
+
+
+class StoreUnavailable(StoreError):
+    """The store is busy, full or out of reach: nothing was written, or it will be found by a retry."""
+
+    code = "store-unavailable"
+    transient = True
+
+
+class StoreUnusable(StoreError):
+    """The store needs a person: read-only, not a database, missing rights."""
+
+    code = "store-unusable"
+
+
+class LeaseLost(StoreError):
+    """The attempt no longer holds its lease: nothing was written, and nothing it writes will be."""
+
+    code = "lease-lost"
+
+
+class Conflict(StoreError):
+    """The key is taken by a job with other arguments."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, job_id: bytes) -> None:
+        """`job_id` is the job that holds the key."""
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class SchemaMismatch(StoreError):
+    """The store's schema is not this version's; the message says which command mends it."""
+
+    code = "schema-mismatch"
+
+
+class NotifierError(HeadraceError):
+    """A hint could not be sent or heard; slower, never wrong."""
+
+    code = "notifier"
+    transient = True
+
+
+class Rejected(HeadraceError):
+    """A policy refused, and the call did not run."""
+
+    code = "rejected"
+    transient = True
+
+
+class Full(Rejected):
+    """A stated bound was reached."""
+
+    code = "full"
+
+
+class JobError(HeadraceError):
+    """The job did not give the result that was waited for."""
+
+    code = "job"
+
+
+class JobFailed(JobError):
+    """The job ended as failed; the message carries its last failure."""
+
+    code = "job-failed"
+
+    def __init__(self, message: str, cause: str = "error") -> None:
+        """`cause` is a `Cause` value: error, timeout, deadline, crashed, abandoned, arguments."""
+        super().__init__(message)
+        self.cause = cause
+
+
+class JobCancelled(JobError):
+    """The job was cancelled."""
+
+    code = "job-cancelled"
+
+
+class JobTimedOut(JobError):
+    """The job failed because its attempt's timeout or its own deadline passed."""
+
+    code = "job-timed-out"
+
+
+class ResultExpired(JobError):
+    """The job ended, but its result is past its retention."""
+
+    code = "result-expired"
+
+
+class FeedError(HeadraceError):
+    """The feed cannot go on from here."""
+
+    code = "feed"
+
+
+class PositionLost(FeedError):
+    """The position is of another epoch or past the end: take a snapshot."""
+
+    code = "position-lost"
+
+
+class SlowConsumer(FeedError):
+    """The reader is too slow: come back and resume from the last position."""
+
+    code = "slow-consumer"
+    transient = True

@@ -1,0 +1,41 @@
+"""Hints between processes. A notifier may lose, repeat, reorder and delay them; nothing depends on it.
+
+A hint is a short ASCII text: `queue:<name>` (something may be claimable), `job:<32 hex digits>`
+(its feed grew), `job:*` (many did), `cancel` (a running job should stop).
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeAlias
+
+Hint: TypeAlias = str
+Listener: TypeAlias = Callable[[frozenset[Hint]], None]
+
+
+class Notifier(Protocol):
+    """A bell. Publishing never blocks, never raises, and may be done from any thread."""
+
+    async def start(self) -> None:
+        """Begin to hear; without it, publishing alone works."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop hearing and let go of files and connections."""
+        ...
+
+    def publish(self, hints: Iterable[Hint]) -> None:
+        """Ring for these hints, at most once each."""
+        ...
+
+    def wants(self, prefix: str) -> bool:
+        """Whether anybody, in any process, may be listening for hints that start so.
+
+        May say True wrongly; says False only when publishing them is certainly useless.
+        """
+        ...
+
+    def subscribe(self, prefixes: tuple[str, ...], listener: Listener) -> Callable[[], None]:
+        """Call `listener` on the event loop of `start` with hints that start with one of `prefixes`.
+
+        Returns what ends the subscription.
+        """
+        ...
