@@ -10,7 +10,7 @@ Rules for every implementation:
 - Every claim raises the job's fence. `(id, fence)` guards settle and append; a fence is never reused.
 - One bad entry of a batch never holds up the others.
 - Calls may come from any event loop and are safe to cancel: the write then happens or not, and a
-  claim whose answer nobody took ends with its worker's lease.
+  claim whose answer nobody took is given back by `reconcile`, or ends with the worker's lease.
 - The transition table of `core.states` is law.
 """
 
@@ -30,7 +30,6 @@ from headrace.core.model import (
     JobPage,
     JobRecord,
     Json,
-    Lease,
     NewJob,
     QueueRecord,
     Reaped,
@@ -139,6 +138,13 @@ class Store(Protocol):
         the non-empty lanes that are not held (paused queue), a fair share to each in turn, and by
         `(priority highest first, seq)` inside one. A worker unknown to the store, or reaped, claims
         nothing.
+        """
+        ...
+
+    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+        """Give back what the store thinks this worker runs and the worker does not know of.
+
+        For claims whose answer was lost. Returns how many were given back.
         """
         ...
 
