@@ -30,3 +30,64 @@ $(runtime): uv.lock pyproject.toml scripts/uv.sh
 	@scripts/preflight.sh
 	@scripts/uv.sh sync --locked --all-extras --no-default-groups --inexact
 	@pwd > .venv/.home && touch $@
+
+.PHONY: demo
+demo: $(runtime) ## the photo lab, in your browser (ARGS="--photos DIR")
+	@$(bin)/headrace demo $(ARGS)
+
+.PHONY: test
+test: $(full) ## everything that a change must pass, and what was skipped and why
+	@$(bin)/python scripts/run_tests.py
+
+.PHONY: check
+check: lint types layers ## lint, types and layers, without running anything
+
+.PHONY: lint
+lint: $(full)
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+
+.PHONY: types
+types: $(full)
+	@$(bin)/mypy
+	@$(bin)/pyright
+
+.PHONY: layers
+layers: $(full)
+	@$(bin)/lint-imports --no-cache
+
+.PHONY: fix
+fix: $(full) ## format, and mend what ruff can mend by itself
+	@$(bin)/ruff check --fix .
+	@$(bin)/ruff format .
+
+pytest := $(bin)/pytest $(if $(REPORT),--junitxml=$(REPORT))
+
+.PHONY: unit
+unit: $(full) ## the fast tests: unit, conformance, architecture (ARGS="-k name")
+	@$(pytest) $(wildcard tests/unit tests/conformance tests/architecture) $(ARGS)
+
+.PHONY: docs
+docs: $(full) ## run every code block of the README and the docs
+	@$(pytest) README.md docs $(ARGS)
+
+.PHONY: e2e
+e2e: $(full) ## build the wheel, install it apart, test it from outside and in a browser
+	@REPORT=$(REPORT) scripts/e2e.sh $(ARGS)
+
+.PHONY: nightly
+nightly: $(full) ## the long runs
+	@$(pytest) -m nightly tests $(ARGS)
+
+.PHONY: bench
+bench: $(full) ## every figure of the docs (JSON=path writes them)
+	@$(bin)/python -m bench $(if $(JSON),--json $(JSON)) $(ARGS)
+
+.PHONY: changelog
+changelog: $(full) ## what the next release will say
+	@$(bin)/towncrier build --draft
+
+.PHONY: clean
+clean: ## remove what was made here: environments, caches, builds
+	@rm -rf .venv .cache dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	@find src tests bench examples scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,83 @@
+"""Runs every part of `make test`, one after the other, and says at the end what ran and what was skipped and why.
+
+A part that fails does not stop the others: one run shows all that is wrong.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / ".cache" / "reports"
+PARTS = ("lint", "types", "layers", "unit", "docs", "e2e")
+BUDGET_S = 12 * 60
+
+
+@dataclass
+class Part:
+    """What one part of the run came to."""
+
+    name: str
+    ok: bool
+    seconds: float
+    counts: Counter[str] = field(default_factory=Counter)
+    skips: Counter[str] = field(default_factory=Counter)
+
+
+def run(name: str) -> Part:
+    """Run one target of the Makefile, its output going straight through."""
+    print(f"\n=== {name}", flush=True)
+    report = REPORTS / f"{name}.xml"
+    started = time.monotonic()
+    code = subprocess.run(["make", name, f"REPORT={report}", "ARGS=-q"], cwd=ROOT, check=False).returncode
+    part = Part(name, code == 0, time.monotonic() - started)
+    if report.exists():
+        read(report, part)
+    return part
+
+
+def read(report: Path, part: Part) -> None:
+    """Add the counts and the reasons of a JUnit report to a part."""
+    for case in ET.parse(report).iter("testcase"):
+        skipped = case.find("skipped")
+        if skipped is not None:
+            part.counts["skipped"] += 1
+            part.skips[skipped.get("message") or "no reason given"] += 1
+        elif case.find("failure") is not None or case.find("error") is not None:
+            part.counts["failed"] += 1
+        else:
+            part.counts["passed"] += 1
+
+
+def main() -> int:
+    """Run the parts and print the table."""
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    REPORTS.mkdir(parents=True)
+    started = time.monotonic()
+    parts = [run(name) for name in PARTS]
+    total = time.monotonic() - started
+
+    print("\n=== what ran")
+    for part in parts:
+        tests = ", ".join(
+            f"{part.counts[word]} {word}" for word in ("passed", "failed", "skipped") if part.counts[word]
+        )
+        print(f"  {'ok  ' if part.ok else 'FAIL'}  {part.name:<7} {part.seconds:6.1f} s  {tests}")
+    print("=== what was skipped")
+    for part in parts:
+        for reason, count in sorted(part.skips.items()):
+            print(f"  {part.name}: {count} x {reason}")
+    if not any(part.skips for part in parts):
+        print("  nothing")
+    late = total > BUDGET_S
+    print(f"=== {total:.0f} s of {BUDGET_S} s{': too long' if late else ''}")
+    return 0 if all(part.ok for part in parts) and not late else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

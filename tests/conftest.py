@@ -1,0 +1,63 @@
+"""What every test of the repository shares."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark by directory, so that `-m e2e` never misses a file."""
+    for item in items:
+        if ROOT / "tests" / "e2e" in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and CI may not skip", pytrace=False)
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def missing() -> Callable[[str], NoReturn]:
+    """Skip on a laptop, fail in CI: what a test calls when a server or a program that it needs is not there."""
+    return _missing
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """Where the Chromium is that browser tests launch."""
+    found = subprocess.run([ROOT / "scripts" / "find-chromium.sh"], capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        _missing("Chromium (`scripts/preflight.sh --browser` names the command that installs it)")
+    return Path(found.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def chromium_args() -> list[str]:
+    """Switches for a Chromium that talks to nobody but the page under test, and that also starts for root."""
+    return [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Path]:
+    """Real photographs, largest last, from the wheel of scikit-image."""
+    skimage = pytest.importorskip("skimage")
+    data = Path(skimage.__file__).parent / "data"
+    names = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png", "hubble_deep_field.jpg", "retina.jpg")
+    return sorted((data / name for name in names), key=lambda photo: photo.stat().st_size)
