@@ -47,7 +47,7 @@ _TURNS = {
 _SIDEWAYS = (5, 6, 7, 8)
 
 
-class BadPhoto(Exception):  # noqa: N818 - reads as the answer it is: "bad photo: it is empty"
+class BadPhoto(Exception):
     """A file that the lab cannot develop; trying again would not help."""
 
     def __init__(self, code: Code, reason: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def write(folder: Path) -> list[Path]:
 def _alpine_dawn(rng: Random) -> Image.Image:
     picture = _sky(WIDE, (0, "#2b3a67"), (0.3, "#7a6f9b"), (0.5, "#e8a87c"), (0.62, "#fbe3b5"), (1, "#fbe3b5"))
     _glow(picture, (0.66, 0.5), 0.30, "#fff3cf")
-    _clouds(picture, rng, "#f7c9a8", 0.05, 0.45, 0.5)
+    _clouds(picture, rng, "#f7c9a8", top=0.05, bottom=0.45, strength=0.5)
     for depth, (level, rough, colour) in enumerate(
         [(0.50, 0.16, "#9a8fae"), (0.60, 0.15, "#6f6d93"), (0.70, 0.13, "#474d74"), (0.83, 0.10, "#232b4a")]
     ):
@@ -73,7 +74,7 @@ def _alpine_dawn(rng: Random) -> Image.Image:
 
 def _sea_at_dusk(rng: Random) -> Image.Image:
     picture = _sky(WIDE, (0, "#1c2b5a"), (0.35, "#c2577a"), (0.55, "#ffb56b"), (0.6, "#ffdf9e"), (1, "#ffdf9e"))
-    _clouds(picture, rng, "#7c3f6d", 0.0, 0.5, 0.75)
+    _clouds(picture, rng, "#7c3f6d", top=0.0, bottom=0.5, strength=0.75)
     _glow(picture, (0.5, 0.545), 0.2, "#fff4c9")
     _disc(picture, (0.5, 0.535), 0.045, "#fffbe6")
     return _mirrored(picture, rng, 0.6, "#152347")
@@ -96,15 +97,16 @@ def _city_in_the_rain(rng: Random) -> Image.Image:
         layer = Image.new("RGB", (picture.width // 2, picture.height // 2))
         for _ in range(count):
             x, y = rng.random(), min(0.97, max(0.1, rng.gauss(0.55, 0.17)))
-            lamp = Image.new("RGB", layer.size)
-            size = radius * rng.uniform(0.7, 1.25) * layer.width
-            box = [x * layer.width - size, y * layer.height - size, x * layer.width + size, y * layer.height + size]
-            box = [int(edge) for edge in box]
             light = _mixed("#000000", rng.choice(colours), rng.uniform(0.25, 0.8))
-            patch = Image.new("RGB", (box[2] - box[0], box[3] - box[1]))
-            ImageDraw.Draw(patch).ellipse((0, 0, patch.width - 1, patch.height - 1), fill=light, outline=_mixed(light, "#ffffff", 0.25), width=max(1, int(size / 14)))
-            lamp = layer.crop(tuple(box))
-            layer.paste(ImageChops.screen(lamp, patch), (box[0], box[1]))
+            size = int(radius * rng.uniform(0.7, 1.25) * layer.width)
+            left, top = int(x * layer.width) - size, int(y * layer.height) - size
+            lamp = Image.new("RGB", (2 * size, 2 * size))
+            rim = _mixed(light, "#ffffff", 0.25)
+            ImageDraw.Draw(lamp).ellipse(
+                (0, 0, 2 * size - 1, 2 * size - 1), fill=light, outline=rim, width=max(1, size // 14)
+            )
+            behind = layer.crop((left, top, left + 2 * size, top + 2 * size))
+            layer.paste(ImageChops.screen(behind, lamp), (left, top))
         layer = layer.filter(ImageFilter.GaussianBlur(blur)).resize(picture.size, Image.Resampling.BILINEAR)
         picture.paste(ImageChops.screen(picture, layer))
     return _mirrored(picture, rng, 0.74, "#0d0a1c")
@@ -115,7 +117,9 @@ def _desert_moon(rng: Random) -> Image.Image:
     _stars(picture, rng, 260, 0.3)
     _glow(picture, (0.34, 0.24), 0.28, "#c9d6ff")
     _disc(picture, (0.34, 0.24), 0.085, "#fdf8ea")
-    for depth, (level, colour) in enumerate([(0.60, "#c77f62"), (0.70, "#a85f48"), (0.82, "#7d3f35"), (0.93, "#4a2226")]):
+    for depth, (level, colour) in enumerate(
+        [(0.60, "#c77f62"), (0.70, "#a85f48"), (0.82, "#7d3f35"), (0.93, "#4a2226")]
+    ):
         _dune(picture, rng, level, colour, depth)
     return picture
 
@@ -154,7 +158,7 @@ def _sky(size: tuple[int, int], *stops: Stop) -> Image.Image:
     column = Image.new("RGB", (1, 256))
     for y in range(256):
         at = y / 255
-        (low, first), (high, last) = next(pair for pair in zip(stops, stops[1:], strict=False) if at <= pair[1][0])
+        (low, first), (high, last) = next(pair for pair in pairwise(stops) if at <= pair[1][0])
         column.putpixel((0, y), _rgb(_mixed(first, last, (at - low) / (high - low))))
     return column.resize(size, Image.Resampling.BICUBIC)
 
@@ -167,7 +171,7 @@ def _tint(picture: Image.Image, colour: str, mask: Image.Image) -> None:
 def _glow(picture: Image.Image, at: tuple[float, float], radius: float, colour: str) -> None:
     width, height = 300, 300 * picture.height // picture.width
     reach = int(radius * width)
-    light = ImageChops.invert(Image.radial_gradient("L")).resize((4 * reach, 4 * reach)).point(lambda v: int(v * v / 280))
+    light = Image.radial_gradient("L").resize((4 * reach, 4 * reach)).point(lambda v: max(0, 179 - v) ** 2 // 126)
     mask = Image.new("L", (width, height))
     mask.paste(light, (int(at[0] * width) - 2 * reach, int(at[1] * height) - 2 * reach))
     _tint(picture, colour, mask)
@@ -190,7 +194,7 @@ def _noise(rng: Random, size: tuple[int, int], octaves: Sequence[tuple[int, int]
     return total
 
 
-def _clouds(picture: Image.Image, rng: Random, colour: str, top: float, bottom: float, strength: float) -> None:
+def _clouds(picture: Image.Image, rng: Random, colour: str, *, top: float, bottom: float, strength: float) -> None:
     noise = _noise(rng, (480, 320), [(5, 9), (9, 18), (20, 36), (40, 70)])
     fade = Image.new("L", (1, 64))
     for y in range(64):
@@ -214,7 +218,8 @@ def _skyline(rng: Random, width: int, rough: float, waves: int = 7) -> list[floa
     parts = [(rng.uniform(0.6, 1.3) * 1.85**n, rng.uniform(0, math.tau), 0.55**n) for n in range(waves)]
     scale = rough / sum(weight for *_, weight in parts)
     return [
-        scale * sum(weight * (1 - 2 * abs(math.sin(speed * math.pi * x / width + phase))) for speed, phase, weight in parts)
+        scale
+        * sum(weight * (1 - 2 * abs(math.sin(speed * math.pi * x / width + phase))) for speed, phase, weight in parts)
         for x in range(width)
     ]
 
@@ -234,7 +239,11 @@ def _ridge(
 ) -> None:
     mask = _below(picture, _skyline(rng, 601, rough), level)
     slope = _sky(
-        picture.size, (0, colour), (max(0.01, level - rough / 2), colour), (min(0.99, level + 0.22), _mixed(colour, mist, 0.5 - 0.1 * depth)), (1, colour)
+        picture.size,
+        (0, colour),
+        (max(0.01, level - rough / 2), colour),
+        (min(0.99, level + 0.22), _mixed(colour, mist, 0.5 - 0.1 * depth)),
+        (1, colour),
     )
     relief = _noise(rng, (600, 400), [(30, 20), (70, 60), (160, 140)]).resize(picture.size, Image.Resampling.BILINEAR)
     shaded = Image.blend(slope, ImageChops.multiply(slope, Image.merge("RGB", [relief] * 3)), 0.28)
@@ -243,17 +252,21 @@ def _ridge(
 
 def _dune(picture: Image.Image, rng: Random, level: float, colour: str, depth: int) -> None:
     phase, bend = rng.uniform(0, math.tau), rng.uniform(0.8, 1.4)
-    line = [0.045 * math.sin(bend * math.pi * x / 300 + phase) + 0.012 * math.sin(5 * x / 300 + phase) for x in range(301)]
+    line = [
+        0.045 * math.sin(bend * math.pi * x / 300 + phase) + 0.012 * math.sin(5 * x / 300 + phase) for x in range(301)
+    ]
     mask = _below(picture, line, level)
     light = _mixed(colour, "#ffd9a8", 0.42)
-    slope = _sky(picture.size, (0, light), (max(0.02, level - 0.05), light), (min(0.99, level + 0.13), colour), (1, colour))
+    slope = _sky(
+        picture.size, (0, light), (max(0.02, level - 0.05), light), (min(0.99, level + 0.13), colour), (1, colour)
+    )
     rows = 420 + 120 * depth
     ripples = _noise(rng, (160, rows), [(5, rows // 3), (9, rows // 2)]).resize(picture.size, Image.Resampling.BILINEAR)
     shaded = Image.blend(slope, ImageChops.soft_light(slope, Image.merge("RGB", [ripples] * 3)), 0.5)
     picture.paste(shaded, (0, 0), mask)
 
 
-def _trees(picture: Image.Image, rng: Random, level: float, count: int, colour: str, height: float = 0.13) -> None:
+def _trees(picture: Image.Image, rng: Random, level: float, count: int, colour: str, *, height: float = 0.13) -> None:
     """A row of firs, some higher than others, on uneven ground."""
     ground = _skyline(rng, 201, 0.03, waves=4)
     mask = _below(picture, ground, level)
@@ -292,7 +305,10 @@ def _aurora(picture: Image.Image, rng: Random, colour: str) -> None:
         wind = 0.07 * math.sin(x / 62 + phase) + 0.04 * math.sin(x / 23 + 2 * phase)
         foot, reach = (level + wind) * height, (0.22 + rays[x] / 900) * height
         for n in range(40):
-            draw.line((x, foot - reach * n / 40, x, foot - reach * (n + 1) / 40), fill=int((1 - n / 40) ** 1.8 * (60 + rays[x] * 0.65)))
+            draw.line(
+                (x, foot - reach * n / 40, x, foot - reach * (n + 1) / 40),
+                fill=int((1 - n / 40) ** 1.8 * (60 + rays[x] * 0.65)),
+            )
     soft = mask.filter(ImageFilter.GaussianBlur(4)).resize(picture.size, Image.Resampling.BICUBIC)
     light = Image.new("RGB", picture.size)
     light.paste(_rgb(colour), (0, 0), soft)
@@ -315,7 +331,9 @@ def _mirrored(picture: Image.Image, rng: Random, horizon: float, deep: str) -> I
     dark = Image.linear_gradient("L").resize(waves.size).point(lambda v: 50 + int(v * 0.6))
     waves.paste(_rgb(deep), (0, 0), dark)
     foam = _noise(rng, (300, 240), [(12, 60), (30, 120), (70, 240)]).point(lambda v: max(0, (v - 150) * 2))
-    waves = ImageChops.screen(waves, Image.merge("RGB", [foam.resize(waves.size, Image.Resampling.BICUBIC)] * 3).point(lambda v: v // 3))
+    waves = ImageChops.screen(
+        waves, Image.merge("RGB", [foam.resize(waves.size, Image.Resampling.BICUBIC)] * 3).point(lambda v: v // 3)
+    )
     picture.paste(waves, (0, line))
     return picture
 
@@ -330,6 +348,10 @@ def _grain(picture: Image.Image, rng: Random) -> Image.Image:
         whole.paste(noise, at)
     soft = whole.point(lambda v: 128 + (v - 128) // 14)
     picture = ImageChops.overlay(picture, Image.merge("RGB", [soft] * 3))
-    corners = Image.radial_gradient("L").point(lambda v: max(0, v - 140)).resize(picture.size, Image.Resampling.BICUBIC)
+    corners = (
+        Image.radial_gradient("L")
+        .point(lambda v: int(110 * (v / 255) ** 4))
+        .resize(picture.size, Image.Resampling.BICUBIC)
+    )
     picture.paste((0, 0, 0), (0, 0), corners)
     return picture
