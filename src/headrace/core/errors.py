@@ -1,24 +1,26 @@
 """Every error that Headrace raises, split by what the caller should do.
 
-    HeadraceError                code: stable, on the wire; transient: the same call may work later
-    ├── UsageError               the caller's mistake; never retried
-    │   ├── UnknownTask · DuplicateTask · InvalidArguments · NotEncodable · PayloadTooLarge
-    │   └── UnknownJob · IllegalTransition · InvalidConfig
-    ├── StoreError
-    │   ├── StoreUnavailable     transient: busy, full, out of reach
-    │   ├── StoreUnusable        read-only, not a database, no rights: needs a person
-    │   ├── LeaseLost            the attempt may not write any more; stop now
-    │   ├── Conflict             the key belongs to another job (its id is in `job_id`)
-    │   └── SchemaMismatch       says found, wanted and the command to run
-    ├── NotifierError            never leaves the runtime
-    ├── Rejected                 a policy refused; the call did not run
-    │   └── Full                 a bound was reached
-    ├── JobError                 what a waiter for a result sees
-    │   ├── JobFailed · JobCancelled · JobTimedOut
-    │   └── ResultExpired
-    └── FeedError
-        ├── PositionLost         take a snapshot
-        └── SlowConsumer         come back and resume from your position
+```text
+HeadraceError                code: stable, on the wire; transient: the same call may work later
+├── UsageError               the caller's mistake; never retried
+│   ├── UnknownTask · DuplicateTask · InvalidArguments · NotEncodable · PayloadTooLarge
+│   └── UnknownJob · IllegalTransition · InvalidConfig
+├── StoreError
+│   ├── StoreUnavailable     transient: busy, full, out of reach
+│   ├── StoreUnusable        read-only, not a database, no rights: needs a person
+│   ├── LeaseLost            the attempt may not write any more; stop now
+│   ├── Conflict             the key belongs to another job (its id is in `job_id`)
+│   └── SchemaMismatch       says found, wanted and the command to run
+├── NotifierError            never leaves the runtime
+├── Rejected                 a policy refused; the call did not run
+│   └── Full                 a bound was reached
+├── JobError                 what a waiter for a result sees
+│   ├── JobFailed · JobCancelled · JobTimedOut
+│   └── ResultExpired
+└── FeedError
+    ├── PositionLost         take a snapshot
+    └── SlowConsumer         come back and resume from your position
+```
 """
 
 from typing import ClassVar

@@ -123,15 +123,14 @@ class Store(Protocol):
         """Add jobs, all or none; an id that was seen before, ended or not, is not added again.
 
         Returns: one entry per job, in order.
+
         Raises:
             Conflict: a `(task, key)` is held by a job with another `key_digest`.
             StoreUnavailable: repeat it with the same ids.
         """
         ...
 
-    async def exchange(
-        self, worker: WorkerId, settles: Sequence[Settle], claim: ClaimRequest | None
-    ) -> Exchanged:
+    async def exchange(self, worker: WorkerId, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
         """Settle ended attempts, then claim: one transaction.
 
         A settle is guarded by `(id, fence, running)`, and idempotent for its fence. Claims go over
@@ -153,6 +152,7 @@ class Store(Protocol):
 
         Returns: per write the feed's offset after it (an item whose key was emitted before keeps
             its old offset), or None: the lease is lost and nothing was written.
+
         Raises:
             Full: never for the batch; a feed at `items_max` answers with -1 for its writes.
         """

@@ -1,0 +1,502 @@
+"""What a worker does next: events in, effects out, no I/O, no clock.
+
+Invariants: at most one exchange is in flight; every answer that is awaited has a deadline, after
+which the settles are sent again (they are idempotent) and unknown claims are given back; a job is
+started at most once per fence; its slot is taken until its body has really ended.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from headrace.core.model import (
+    Cancelled,
+    Cause,
+    ClaimedJob,
+    ClaimRequest,
+    Exchanged,
+    Failed,
+    Failure,
+    GivenBack,
+    JobId,
+    Lease,
+    Outcome,
+    Pool,
+    Settle,
+)
+
+
+class StopReason(StrEnum):
+    """Why a running body is asked to stop."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    DEADLINE = "deadline"
+    DRAIN = "drain"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """One kind of slot: which tasks use it, how many run at once, how many may wait behind them."""
+
+    tasks: frozenset[str]
+    slots: int
+    prefetch_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker behaves; all durations are seconds."""
+
+    pools: Mapping[str, PoolSettings]
+    queues: frozenset[str] | None = None
+    suspects: bool | None = False
+    poll_s: float = 1.0
+    answer_s: float = 30.0  # after this, an exchange counts as unanswered
+    prefetch_s: float = 0.05  # how much work may wait behind the slots
+    backoff_s: float = 0.1  # after a failed exchange, doubled up to backoff_max_s
+    backoff_max_s: float = 5.0
+    reconcile_s: float = 60.0
+    settles_max: int = 10_000  # outcomes kept while the store is away; then nothing is claimed
+    kill_grace_s: float = 10.0  # past timeout, before the supervisor may kill the process
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """Something may be claimable."""
+
+
+@dataclass(slots=True)
+class Ended:
+    """The body of `(id, fence)` has ended; without an outcome, it was settled by itself before."""
+
+    id: JobId
+    fence: int
+    outcome: Outcome | None
+
+
+@dataclass(slots=True)
+class ExchangeAnswered:
+    """The answer to `Exchange` number `token`."""
+
+    token: int
+    answer: Exchanged
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFailed:
+    """`Exchange` number `token` raised; unless `transient`, something in it is at fault."""
+
+    token: int
+    transient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """`Promote` made `count` jobs ready; the next is due in `next_due_s`."""
+
+    count: int
+    next_due_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Someone asked to cancel these attempts."""
+
+    leases: tuple[Lease, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGone:
+    """The store refused a write of this attempt: it is somebody else's now."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """Stop claiming; what still runs after `grace_s` is given back."""
+
+    grace_s: float
+
+
+Event: TypeAlias = Woken | Ended | ExchangeAnswered | ExchangeFailed | Promoted | CancelAsked | LeaseGone | DrainAsked
+
+# --- effects -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Call the store's `exchange`, and if `reconcile` is set its `reconcile` with it first."""
+
+    token: int
+    settles: tuple[Settle, ...]
+    claim: ClaimRequest | None
+    reconcile: tuple[JobId, ...] | None = None
+
+
+@dataclass(slots=True)
+class Start:
+    """Run the job's body in the pool."""
+
+    job: ClaimedJob
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Ask the body to stop; its `Ended` must still come."""
+
+    id: JobId
+    fence: int
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Call the store's `promote`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """This settle cannot be written (the store refuses it alone); its job will be given back."""
+
+    settle: Settle
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing runs, waits or is left to claim (told to workers of suspects)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Everything is settled; the worker may end."""
+
+
+Effect: TypeAlias = Exchange | Start | Stop | Promote | Drop | Idle | Drained
+
+
+@dataclass(slots=True)
+class _Running:
+    job: ClaimedJob
+    pool: "_Pool"
+    kill_at: float
+    stopping: StopReason | None = None
+
+
+@dataclass(slots=True)
+class _Pool:
+    name: str
+    settings: PoolSettings
+    running: int = 0
+    waiting: deque[ClaimedJob] = field(default_factory=deque[ClaimedJob])
+    ended: int = 0  # since the rate was last looked at
+    rate: float = 0.0  # bodies ended per second, smoothed
+
+    def room(self, prefetch_s: float) -> int:
+        prefetch = min(self.settings.prefetch_max, int(self.rate * prefetch_s))
+        return self.settings.slots + prefetch - self.running - len(self.waiting)
+
+
+class WorkerCore:
+    """One worker's decisions. `handle`, `next_deadline` and `handle_timeout` are all there is."""
+
+    def __init__(self, settings: WorkerSettings, now: float) -> None:
+        """Hungry from the start."""
+        self._settings = settings
+        self._pools = [_Pool(name, pool) for name, pool in settings.pools.items() if pool.tasks]
+        self._pool_of = {task: pool for pool in self._pools for task in pool.settings.tasks}
+        self._running: dict[JobId, _Running] = {}
+        self._settles: list[Settle] = []
+        self._stops: list[tuple[float, int, JobId, StopReason]] = []  # heap, cleaned lazily
+        self._token = 0
+        self._flight: Exchange | None = None
+        self._answer_by = 0.0
+        self._not_before = 0.0
+        self._backoff_s = settings.backoff_s
+        self._halve = 0  # >0: send at most so many settles, looking for the one that is refused
+        self._hungry = True
+        self._poll_at = now
+        self._due_at: float | None = None
+        self._promoting = False
+        self._reconcile_at = now + settings.reconcile_s
+        self._rate_at = now
+        self._drain_by: float | None = None
+        self._drained = False
+
+    # -- the three calls ------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event; what to do about it."""
+        return self.handle_all((event,), now)
+
+    def handle_all(self, events: Iterable[Event], now: float) -> list[Effect]:
+        """Take several events at once; cheaper, and settles go out together."""
+        effects: list[Effect] = []
+        for event in events:
+            self._take(event, now, effects)
+        self._turn(now, effects)
+        return effects
+
+    def next_deadline(self) -> float:
+        """When `handle_timeout` should be called, if no event comes before."""
+        at = self._poll_at
+        if self._due_at is not None and not self._promoting:
+            at = min(at, self._due_at)
+        if self._flight is not None:
+            at = min(at, self._answer_by)
+        elif self._not_before and (self._settles or self._hungry):
+            at = min(at, self._not_before)
+        while self._stops and not self._stop_is_live(self._stops[0]):
+            heapq.heappop(self._stops)
+        if self._stops:
+            at = min(at, self._stops[0][0])
+        if self._drain_by is not None:
+            at = min(at, self._drain_by)
+        return at
+
+    def handle_timeout(self, now: float) -> list[Effect]:
+        """Take the passing of time; a spurious call changes nothing."""
+        effects: list[Effect] = []
+        if self._flight is not None and now >= self._answer_by:
+            self._failed(self._flight.token, now, effects, transient=True)
+        while self._stops and self._stops[0][0] <= now:
+            self._stop_for_time(heapq.heappop(self._stops), effects)
+        if self._drain_by is not None and now >= self._drain_by:
+            self._drain_by = now + self._settings.kill_grace_s
+            for job_id in list(self._running):
+                self._stop(job_id, StopReason.DRAIN, effects)
+        if now >= self._poll_at:
+            self._poll_at = now + self._settings.poll_s
+            self._hungry = self._hungry or self._drain_by is None
+            self._promote(effects)
+        elif self._due_at is not None and now >= self._due_at:
+            self._promote(effects)
+        self._turn(now, effects)
+        return effects
+
+    # -- what others may read -------------------------------------------------------------------
+
+    @property
+    def running(self) -> int:
+        """How many bodies run now."""
+        return len(self._running)
+
+    @property
+    def kill_at(self) -> float:
+        """When the process may be killed for a body that ignores its end; 0: nothing runs."""
+        return min((run.kill_at for run in self._running.values()), default=0.0)
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def _take(self, event: Event, now: float, effects: list[Effect]) -> None:
+        match event:
+            case Ended():
+                self._end(event)
+            case ExchangeAnswered():
+                self._answered(event, now, effects)
+            case ExchangeFailed():
+                self._failed(event.token, now, effects, transient=event.transient)
+            case Woken():
+                self._hungry = True
+            case Promoted():
+                self._promoting = False
+                self._note_due(event.next_due_s, now)
+                self._hungry = self._hungry or event.count > 0
+            case CancelAsked():
+                for lease in event.leases:
+                    self._cancel(lease, effects)
+            case LeaseGone():
+                self._lose(event.lease, effects)
+            case DrainAsked():
+                self._drain(now + event.grace_s)
+
+    def _end(self, event: Ended) -> None:
+        run = self._running.get(event.id)
+        if run is None or run.job.fence != event.fence:
+            return
+        del self._running[event.id]
+        run.pool.running -= 1
+        run.pool.ended += 1
+        if event.outcome is not None and run.stopping is not StopReason.LOST:
+            self._settles.append(Settle(event.id, event.fence, event.outcome))
+
+    def _answered(self, event: ExchangeAnswered, now: float, effects: list[Effect]) -> None:
+        flight = self._flight
+        if flight is None or flight.token != event.token:
+            if event.answer.claimed:  # an answer given up on: its claims are nobody's
+                self._reconcile_at = now
+            return
+        self._flight = None
+        self._backoff_s = self._settings.backoff_s
+        self._not_before = 0.0
+        self._halve = self._halve * 2 if self._halve and flight.settles else 0
+        self._note_due(event.answer.next_due_s, now)
+        if flight.claim is not None:
+            self._hungry = event.answer.more
+        for job in event.answer.claimed:
+            self._accept(job, now, effects)
+
+    def _accept(self, job: ClaimedJob, now: float, effects: list[Effect]) -> None:
+        pool = self._pool_of.get(job.task)
+        if pool is None or self._drain_by is not None:
+            self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
+            return
+        if job.deadline_in_s is not None:
+            if job.deadline_in_s <= 0:
+                late = Failure("headrace.JobTimedOut", "the deadline passed before a worker was free", Cause.DEADLINE)
+                self._settles.append(Settle(job.id, job.fence, Failed(late)))
+                return
+            job.deadline_in_s += now  # from here on, an instant of the worker's clock
+        if pool.running < pool.settings.slots:
+            self._start(job, pool, now, effects)
+        else:
+            pool.waiting.append(job)
+
+    def _failed(self, token: int, now: float, effects: list[Effect], *, transient: bool) -> None:
+        flight = self._flight
+        if flight is None or flight.token != token:
+            return
+        self._flight = None
+        settles = list(flight.settles)
+        if not transient and settles:
+            if len(settles) == 1:
+                effects.append(Drop(settles.pop()))
+                self._halve = 0
+            else:
+                self._halve = len(settles) // 2
+        else:
+            self._not_before = now + self._backoff_s
+            self._backoff_s = min(self._backoff_s * 2, self._settings.backoff_max_s)
+        self._settles[:0] = settles
+        self._hungry = True
+        self._reconcile_at = now
+
+    def _cancel(self, lease: Lease, effects: list[Effect]) -> None:
+        run = self._running.get(lease.id)
+        if run is not None:
+            if run.job.fence == lease.fence:
+                self._stop(lease.id, StopReason.CANCEL, effects)
+            return
+        for pool in self._pools:
+            for job in pool.waiting:
+                if job.id == lease.id and job.fence == lease.fence:
+                    pool.waiting.remove(job)
+                    self._settles.append(Settle(job.id, job.fence, Cancelled("cancelled before it started")))
+                    return
+
+    def _lose(self, lease: Lease, effects: list[Effect]) -> None:
+        run = self._running.get(lease.id)
+        if run is not None and run.job.fence == lease.fence:
+            run.stopping = None
+            self._stop(lease.id, StopReason.LOST, effects)
+
+    def _drain(self, by: float) -> None:
+        self._drain_by = by if self._drain_by is None else min(by, self._drain_by)
+        for pool in self._pools:
+            self._settles += [Settle(job.id, job.fence, GivenBack(started=False)) for job in pool.waiting]
+            pool.waiting.clear()
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def _note_due(self, next_due_s: float | None, now: float) -> None:
+        self._due_at = None if next_due_s is None else now + max(next_due_s, 0.0)
+
+    def _promote(self, effects: list[Effect]) -> None:
+        self._due_at = None
+        if self._drain_by is None and not self._promoting:
+            self._promoting = True
+            effects.append(Promote())
+
+    def _stop_is_live(self, entry: tuple[float, int, JobId, StopReason]) -> bool:
+        run = self._running.get(entry[2])
+        return run is not None and run.job.fence == entry[1]
+
+    def _stop_for_time(self, entry: tuple[float, int, JobId, StopReason], effects: list[Effect]) -> None:
+        if self._stop_is_live(entry):
+            self._stop(entry[2], entry[3], effects)
+
+    def _stop(self, job_id: JobId, reason: StopReason, effects: list[Effect]) -> None:
+        run = self._running[job_id]
+        if run.stopping is None:
+            run.stopping = reason
+            effects.append(Stop(job_id, run.job.fence, reason))
+
+    # -- each turn --------------------------------------------------------------------------------
+
+    def _start(self, job: ClaimedJob, pool: _Pool, now: float, effects: list[Effect]) -> None:
+        stop_at, reason = now + job.timeout_s, StopReason.TIMEOUT
+        if job.deadline_in_s is not None and job.deadline_in_s < stop_at:
+            stop_at, reason = job.deadline_in_s, StopReason.DEADLINE
+        pool.running += 1
+        self._running[job.id] = _Running(job, pool, stop_at + self._settings.kill_grace_s)
+        if len(self._stops) > 2 * len(self._running) + 64:
+            self._stops = [entry for entry in self._stops if self._stop_is_live(entry)]
+            heapq.heapify(self._stops)
+        heapq.heappush(self._stops, (stop_at, job.fence, job.id, reason))
+        effects.append(Start(job, pool.name))
+
+    def _turn(self, now: float, effects: list[Effect]) -> None:
+        for pool in self._pools:
+            while pool.waiting and pool.running < pool.settings.slots:
+                self._start(pool.waiting.popleft(), pool, now, effects)
+        if self._flight is None and now >= self._not_before:
+            self._send(now, effects)
+        if self._flight is not None or self._running or self._settles:
+            return
+        if self._drain_by is not None:
+            if not self._drained:
+                self._drained = True
+                effects.append(Drained())
+        elif self._settings.suspects and not self._hungry:
+            effects.append(Idle())
+
+    def _send(self, now: float, effects: list[Effect]) -> None:
+        claim = self._claim(now) if self._hungry and self._drain_by is None else None
+        if claim is None and not self._settles:
+            return
+        limit = self._halve or len(self._settles)
+        self._token += 1
+        flight = Exchange(self._token, tuple(self._settles[:limit]), claim)
+        del self._settles[:limit]
+        if claim is not None and now >= self._reconcile_at:
+            self._reconcile_at = now + self._settings.reconcile_s
+            flight.reconcile = self._known(flight.settles)
+        self._flight = flight
+        self._answer_by = now + self._settings.answer_s
+        effects.append(flight)
+
+    def _known(self, sending: tuple[Settle, ...]) -> tuple[JobId, ...]:
+        waiting = [job.id for pool in self._pools for job in pool.waiting]
+        settling = [settle.id for settle in (*sending, *self._settles)]
+        return (*self._running, *waiting, *settling)
+
+    def _claim(self, now: float) -> ClaimRequest | None:
+        if len(self._settles) >= self._settings.settles_max:
+            return None
+        self._measure(now)
+        wanted = [(pool, pool.room(self._settings.prefetch_s)) for pool in self._pools]
+        pools = tuple(Pool(pool.settings.tasks, room) for pool, room in wanted if room > 0)
+        if not pools:
+            return None
+        return ClaimRequest(pools, self._settings.queues, self._settings.suspects)
+
+    def _measure(self, now: float) -> None:
+        elapsed = now - self._rate_at
+        if elapsed < _RATE_WINDOW_S:
+            return
+        for pool in self._pools:
+            pool.rate += (pool.ended / elapsed - pool.rate) * 0.5
+            pool.ended = 0
+        self._rate_at = now
+
+
+_RATE_WINDOW_S = 0.01
