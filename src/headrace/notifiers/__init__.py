@@ -1,0 +1,1 @@
+"""Hints between processes: each file is one way to ring; `ports.notifier` says what they promise."""

@@ -1,0 +1,91 @@
+"""What a worker lets its supervisor read even while it cannot run a single line of Python.
+
+Some bytes of memory that both processes map. Each number is written by one side only and is one
+aligned 8-byte store; the text beside them is for log lines, and may be torn.
+"""
+
+import mmap
+import os
+import sys
+import tempfile
+from typing import Final, Self
+
+_BEAT_AT, _KILL_AT, _RUNNING = range(3)
+_NUMBERS: Final = 3 * 8
+_TEXT_MAX: Final = 224
+_SIZE: Final = _NUMBERS + 2 + _TEXT_MAX
+
+
+class Beat:
+    """A worker's signs of life, in monotonic seconds of the machine; 0 stands for "none"."""
+
+    __slots__ = ("_map", "_numbers", "fd")
+
+    def __init__(self, fd: int) -> None:
+        """Map what is behind `fd`, which this object owns from now on."""
+        self.fd: Final = fd
+        self._map: Final = mmap.mmap(fd, _SIZE)
+        self._numbers: Final = memoryview(self._map)[:_NUMBERS].cast("d")
+
+    @classmethod
+    def create(cls) -> Self:
+        """A new one, all 0; hand its `fd` to a child by `pass_fds`."""
+        if sys.platform == "linux":
+            fd = os.memfd_create("headrace-beat", os.MFD_CLOEXEC)
+        else:
+            with tempfile.TemporaryFile(prefix="headrace-beat-") as file:
+                fd = os.dup(file.fileno())
+        os.ftruncate(fd, _SIZE)
+        return cls(fd)
+
+    @classmethod
+    def adopt(cls, fd: int) -> Self:
+        """The one that a parent created; children of this process don't get it."""
+        os.set_inheritable(fd, False)
+        return cls(fd)
+
+    @property
+    def beat_at(self) -> float:
+        """When the event loop last said that it turns; 0 while nobody needs to know."""
+        return self._numbers[_BEAT_AT]
+
+    @beat_at.setter
+    def beat_at(self, at: float) -> None:
+        self._numbers[_BEAT_AT] = at
+
+    @property
+    def kill_at(self) -> float:
+        """When the process is to be killed because an attempt outlived its timeout and grace."""
+        return self._numbers[_KILL_AT]
+
+    @kill_at.setter
+    def kill_at(self, at: float) -> None:
+        self._numbers[_KILL_AT] = at
+
+    @property
+    def running(self) -> int:
+        """How many attempts run."""
+        return int(self._numbers[_RUNNING])
+
+    @running.setter
+    def running(self, count: int) -> None:
+        self._numbers[_RUNNING] = count
+
+    @property
+    def what(self) -> str:
+        """The attempt that `kill_at` is about, in words for the log."""
+        length = min(int.from_bytes(self._map[_NUMBERS : _NUMBERS + 2]), _TEXT_MAX)
+        return self._map[_NUMBERS + 2 : _NUMBERS + 2 + length].decode(errors="replace")
+
+    @what.setter
+    def what(self, text: str) -> None:
+        data = text.encode(errors="replace")[:_TEXT_MAX]
+        self._map[_NUMBERS : _NUMBERS + 2 + len(data)] = len(data).to_bytes(2) + data
+
+    def close(self) -> None:
+        """Let go of the memory. Idempotent."""
+        if self._map.closed:
+            return
+        self._numbers.release()
+        self._map.close()
+        os.close(self.fd)
