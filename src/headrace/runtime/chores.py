@@ -1,0 +1,57 @@
+"""The periodic work of the system itself: free the jobs of the dead, delete what is past its time."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from headrace.core.errors import HeadraceError
+from headrace.core.model import Reaped, WorkerId
+from headrace.ports.store import Store
+
+logger = logging.getLogger(__name__)
+
+PRUNE_BATCH = 500
+PRUNE_PAUSE_S = 0.2
+PRUNE_EVERY_S = 60.0
+
+
+class Sleeper(Protocol):
+    """The part of a Clock that chores need."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        ...
+
+
+async def reap_once(store: Store, dead: tuple[WorkerId, ...] = ()) -> Reaped:
+    """Reap, and say in the log what was freed."""
+    reaped = await store.reap(dead)
+    if reaped.workers:
+        logger.warning(
+            "freed %d jobs of dead workers %s (%d are suspects, %d quarantined)",
+            len(reaped.jobs),
+            ", ".join(reaped.workers),
+            reaped.suspects,
+            reaped.quarantined,
+        )
+    return reaped
+
+
+async def prune_forever(store: Store, clock: Sleeper, spread: Callable[[], float]) -> None:
+    """Delete what is past its retention, in small bites; `spread` gives a factor around 1 (jitter)."""
+    while True:
+        await clock.sleep(PRUNE_EVERY_S * spread())
+        await quietly(lambda: _prune(store, clock), "prune")
+
+
+async def quietly(work: Callable[[], Awaitable[object]], name: str) -> None:
+    """Do it; a store that is away or busy is the next round's matter."""
+    try:
+        await work()
+    except HeadraceError as error:
+        logger.warning("chore %s: %s", name, error)
+
+
+async def _prune(store: Store, clock: Sleeper) -> None:
+    while await store.prune(PRUNE_BATCH) >= PRUNE_BATCH:
+        await clock.sleep(PRUNE_PAUSE_S)
