@@ -54,7 +54,7 @@ types: $(full)
 
 .PHONY: layers
 layers: $(full)
-	@$(bin)/lint-imports --no-cache
+	@$(bin)/lint-imports --no-cache --no-logo
 
 .PHONY: fix
 fix: $(full) ## format, and mend what ruff can mend by itself

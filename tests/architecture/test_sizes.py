@@ -35,7 +35,8 @@ def test_there_is_something_to_measure() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_is_one_room(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= FILE_LINES_MAX
+    lines = path.read_text("utf-8").count("\n")
+    assert lines <= FILE_LINES_MAX
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
