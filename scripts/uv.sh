@@ -11,7 +11,7 @@ recent() {
     [ -n "$minor" ] && [ "$minor" -ge "$oldest" ]
 }
 
-python=$(scripts/find-python.sh)
+python=$(scripts/find-python.sh) || exec scripts/preflight.sh
 if recent; then
     uv=uv
 else
