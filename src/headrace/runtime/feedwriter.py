@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from headrace.core.errors import Full, HeadraceError, LeaseLost
+from headrace.core.errors import Full, LeaseLost
 from headrace.core.model import FeedWrite, JobId, Json, Lease, UpdateKind
 from headrace.ports.store import Store
 
@@ -76,7 +76,7 @@ class FeedWriter:
         writes += [FeedWrite(job, fence, UpdateKind.PROGRESS, data) for job, (fence, data) in due.items()]
         try:
             offsets = await self._store.append(writes)
-        except HeadraceError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the waiters must hear of it
             self._refuse(entries, error)
         else:
             for write, offset in zip(writes, offsets, strict=True):
@@ -90,7 +90,7 @@ class FeedWriter:
                 self._kick()
 
     @staticmethod
-    def _refuse(entries: list[tuple[FeedWrite, asyncio.Future[int]]], error: HeadraceError) -> None:
+    def _refuse(entries: list[tuple[FeedWrite, asyncio.Future[int]]], error: Exception) -> None:
         if not entries:
             logger.warning("progress was not written: %s", error)
         for _, future in entries:

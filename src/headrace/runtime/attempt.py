@@ -1,0 +1,171 @@
+"""One attempt under way: what its context writes through, and how it is stopped."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+from headrace.core.errors import LeaseLost, StoreUnavailable
+from headrace.core.model import (
+    ClaimedJob,
+    FeedWrite,
+    Json,
+    Lease,
+    Outcome,
+    Settle,
+    SettleResult,
+    Succeeded,
+    UpdateKind,
+    WorkerId,
+)
+from headrace.core.states import JobState
+from headrace.core.worker_events import StopReason
+from headrace.ports.notifier import Notifier
+from headrace.ports.store import Joined, Store
+from headrace.runtime.feedwriter import FeedWriter
+
+Closer: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Runner(Protocol):
+    """Runs the body of an attempt; never raises."""
+
+    async def run(self, attempt: "Attempt") -> Outcome | None:
+        """The outcome to settle; None: the attempt settled itself."""
+        ...
+
+
+class Ending(Protocol):
+    """Is told that an attempt's body has really ended."""
+
+    def __call__(self, attempt: "Attempt") -> None:
+        """Once per attempt."""
+        ...
+
+
+class Attempt:
+    """A running attempt. It is the `Channel` of its context."""
+
+    __slots__ = (
+        "_feeds",
+        "_notifier",
+        "_store",
+        "_task",
+        "_worker",
+        "closer",
+        "encode_result",
+        "interruptible",
+        "job",
+        "outcome",
+        "settled",
+        "stopping",
+    )
+
+    def __init__(self, job: ClaimedJob, store: Store, feeds: FeedWriter, worker: WorkerId, notifier: Notifier) -> None:
+        """Not begun yet."""
+        self.job = job
+        self.outcome: Outcome | None = None
+        self.stopping: StopReason | None = None
+        self.settled = False  # by `succeed`: final, whatever the body does afterwards
+        self.interruptible = True  # a thread is not
+        self.encode_result: Callable[[object], Json] | None = None
+        self.closer: Closer | None = None  # cleans up what the body was given
+        self._store = store
+        self._feeds = feeds
+        self._worker = worker
+        self._notifier = notifier
+        self._task: asyncio.Task[None] | None = None
+
+    def __str__(self) -> str:
+        """As log lines name it."""
+        return f"job {self.job.id.hex()} ({self.job.task}, attempt {self.job.attempt})"
+
+    @property
+    def lease(self) -> Lease:
+        """What guards its writes."""
+        return Lease(self.job.id, self.job.fence)
+
+    # -- life -------------------------------------------------------------------------------------
+
+    def begin(self, loop: asyncio.AbstractEventLoop, bodies: Runner, ended: "Ending") -> None:
+        """Run the body; `ended` is told once, when it has really ended."""
+        self._task = loop.create_task(self._run(bodies, ended))
+
+    async def _run(self, bodies: Runner, ended: "Ending") -> None:
+        self.outcome = await bodies.run(self)
+        ended(self)
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask the body to stop: a coroutine and a child process are interrupted, a thread sees the flag."""
+        if self.stopping is None or reason is StopReason.LOST:
+            self.stopping = reason
+        if self.interruptible and self._task is not None and not self.settled:
+            self._task.cancel()
+
+    async def close(self) -> None:
+        """Clean up what the body was given, once."""
+        closer, self.closer = self.closer, None
+        if closer is not None:
+            await closer()
+
+    # -- the context's channel -------------------------------------------------------------------
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to stop, for whatever reason."""
+        return self.stopping is not None
+
+    @property
+    def lease_lost(self) -> bool:
+        """Whether its writes are refused."""
+        return self.stopping is StopReason.LOST
+
+    def progress(self, data: Json) -> None:
+        """Note progress; on the worker's loop."""
+        if not self.settled:
+            self._feeds.progress(self.job.id, self.job.fence, data)
+
+    async def emit(self, kind: UpdateKind, data: Json, key: str | None) -> int:
+        """Add to the feed; durable when it returns."""
+        if self.lease_lost:
+            raise LeaseLost("this attempt lost its lease; stop now")
+        return await self._feeds.add(FeedWrite(self.job.id, self.job.fence, kind, data, key))
+
+    async def succeed(self, result: object, using: object | None) -> None:
+        """Settle as succeeded, now and for good; with `using`, in that transaction, which it commits.
+
+        Raises:
+            LeaseLost: nothing was written; the transaction is rolled back.
+            StoreUnavailable: nothing was written.
+        """
+        if self.settled:
+            raise LeaseLost("this attempt has already succeeded")
+        if self.encode_result is None:
+            raise LeaseLost("this attempt has not begun")
+        settle = Settle(self.job.id, self.job.fence, Succeeded(self.encode_result(result)))
+        if using is None:
+            answer = (await self._store.exchange(self._worker, (settle,), None)).settled[0]
+        else:
+            answer = await self._settle_in(self._store.join(using), settle)
+        if answer is SettleResult.LOST:
+            self.stopping = StopReason.LOST
+            raise LeaseLost("this attempt lost its lease; nothing was written")
+        self.settled = True
+
+    async def _settle_in(self, joined: Joined, settle: Settle) -> SettleResult:
+        answer = await joined.settle(settle)
+        if answer is SettleResult.LOST:
+            await joined.rollback()
+            return answer
+        try:
+            await joined.commit()
+        except StoreUnavailable:
+            if not await self._committed():
+                raise
+        if self._notifier.wants("job:"):
+            self._notifier.publish((f"job:{self.job.id.hex()}",))
+        return answer
+
+    async def _committed(self) -> bool:
+        """Whether a commit whose answer was lost went through: the fence tells."""
+        (record,) = await self._store.get([self.job.id])
+        return record is not None and record.fence == self.job.fence and record.state is JobState.SUCCEEDED

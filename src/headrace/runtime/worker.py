@@ -1,0 +1,289 @@
+"""The asyncio shell of one worker: feeds events to the core and performs its effects.
+
+It holds no decision of its own. Events are gathered for one turn of the loop, so that the attempts
+that end together are settled together.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
+from typing import assert_never
+
+from headrace.core.errors import HeadraceError
+from headrace.core.model import Exchanged, JobId, Lease, Settle, SettleResult, WorkerRecord
+from headrace.core.worker import WorkerCore
+from headrace.core.worker_events import (
+    CancelAsked,
+    DrainAsked,
+    Drained,
+    Drop,
+    Effect,
+    Ended,
+    Event,
+    Exchange,
+    ExchangeAnswered,
+    ExchangeFailed,
+    Idle,
+    LeaseGone,
+    Promote,
+    Promoted,
+    Start,
+    Stop,
+    StopReason,
+    Woken,
+    WorkerSettings,
+)
+from headrace.ports.clock import Clock
+from headrace.ports.notifier import Notifier
+from headrace.ports.store import Store
+from headrace.runtime.attempt import Attempt
+from headrace.runtime.beat import Beat
+from headrace.runtime.bodies import Bodies
+from headrace.runtime.feedwriter import FeedWriter
+
+logger = logging.getLogger(__name__)
+
+PROMOTE_BATCH = 500
+BEAT_EVERY_S = 0.25
+
+
+class Worker:
+    """Runs attempts until it is drained. One per process and role, bound to the loop of `run`."""
+
+    def __init__(
+        self,
+        store: Store,
+        notifier: Notifier,
+        clock: Clock,
+        bodies: Bodies,
+        *,
+        record: WorkerRecord,
+        settings: WorkerSettings,
+        lease_s: float,
+        beat: Beat | None = None,
+        on_idle: Callable[[], None] | None = None,
+    ) -> None:
+        """`record` is what the store shows of it; `on_idle` is told when a suspects' worker is done."""
+        self.record = record
+        self._store = store
+        self._notifier = notifier
+        self._clock = clock
+        self._bodies = bodies
+        self._settings = settings
+        self._lease_s = lease_s
+        self._beat = beat
+        self._on_idle = on_idle
+        self._attempts: dict[JobId, Attempt] = {}
+        self._inbox: list[Event] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: dict[JobId, Attempt] = {}
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Register, work until drained, unregister.
+
+        When the grace is over, attempts that will not stop are left behind: their jobs are given
+        back, and the process should end.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._done = self._loop.create_future()
+        self._turning = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self._core = WorkerCore(self._settings, self._clock.now())
+        self._feeds = FeedWriter(self._store, lambda lease: self.post(LeaseGone(lease)))
+        await self._store.register(self.record, self._lease_s)
+        forget = self._notifier.subscribe(("queue:",), lambda _: self.post(Woken()))
+        self._bodies.open()
+        self.post(Woken())
+        try:
+            await self._done
+            await self._feeds.close()
+            await self._store.unregister(self.record.id)
+        finally:
+            forget()
+            for timer in (self._timer, self._beat_timer):
+                if timer is not None:
+                    timer.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._bodies.close()
+
+    async def drain(self, grace_s: float) -> None:
+        """Stop claiming; give back what still runs after `grace_s`. Returns at once; `run` ends."""
+        self.post(DrainAsked(grace_s))
+        self._loop.call_later(grace_s + self._settings.kill_grace_s, self._leave_behind)
+        self.record = replace(self.record, draining=True)
+        await self._store.register(self.record, self._lease_s)
+
+    def cancel(self, leases: Iterable[Lease]) -> None:
+        """Someone asked to cancel these attempts; call it on the worker's loop."""
+        self.post(CancelAsked(tuple(leases)))
+
+    def abandon(self) -> None:
+        """The worker's lease was lost: stop every body, write nothing more of them."""
+        for attempt in list(self._attempts.values()):
+            self.post(LeaseGone(attempt.lease))
+
+    @property
+    def running(self) -> int:
+        """How many attempts run now."""
+        return len(self._attempts)
+
+    def _leave_behind(self) -> None:
+        if not self._done.done():
+            logger.warning("%d attempts did not stop within their grace; giving them back", len(self._attempts))
+            self._done.set_result(None)
+
+    # -- events in, effects out -----------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Hand an event to the core in this turn of the loop."""
+        self._inbox.append(event)
+        if not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turning = False
+        events, self._inbox = self._inbox, []
+        self._perform(self._core.handle_all(events, self._clock.now()))
+
+    def _time(self) -> None:
+        self._timer = None
+        self._perform(self._core.handle_timeout(self._clock.now()))
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Start):
+                self._start(effect)
+            else:
+                self._act(effect)
+        self._arm()
+        if self._beat is not None:
+            self._show(self._beat)
+
+    def _act(self, effect: Exchange | Promote | Stop | Drop | Idle | Drained) -> None:
+        match effect:
+            case Exchange():
+                self._spawn(self._exchange(effect))
+            case Promote():
+                self._spawn(self._promote())
+            case Stop():
+                self._stop(effect)
+            case Drop():
+                self._drop(effect.settle)
+            case Idle():
+                if self._on_idle is not None:
+                    self._on_idle()
+            case Drained():
+                if not self._done.done():
+                    self._done.set_result(None)
+            case _:
+                assert_never(effect)
+
+    def _arm(self) -> None:
+        delay_s = max(self._core.next_deadline() - self._clock.now(), 0.0)
+        at = self._loop.time() + delay_s
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return  # it comes early, which is harmless, and arms the next one
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._time)
+
+    def _show(self, beat: Beat) -> None:
+        running = self._core.running
+        if running != beat.running:
+            beat.running = running
+            beat.kill_at = self._core.kill_at
+        if self._beat_timer is None and running:
+            self._tick()
+
+    def _tick(self) -> None:
+        self._beat_timer = None
+        beat = self._beat
+        if beat is None:
+            return
+        beat.kill_at = self._core.kill_at
+        if self._core.running:
+            beat.beat_at = self._clock.now()
+            self._beat_timer = self._loop.call_later(BEAT_EVERY_S, self._tick)
+        else:
+            beat.beat_at = 0.0
+
+    # -- effects --------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _start(self, effect: Start) -> None:
+        attempt = Attempt(effect.job, self._store, self._feeds, self.record.id, self._notifier)
+        self._attempts[effect.job.id] = attempt
+        attempt.begin(self._loop, self._bodies, self._ended)
+
+    def _ended(self, attempt: Attempt) -> None:
+        job = attempt.job
+        if self._attempts.get(job.id) is attempt:
+            del self._attempts[job.id]
+        self._feeds.forget(job.id)
+        self.post(Ended(job.id, job.fence, attempt.outcome))
+        if attempt.outcome is None or attempt.lease_lost:
+            self._close(attempt)
+        elif attempt.closer is not None:
+            self._closing[job.id] = attempt
+
+    def _stop(self, effect: Stop) -> None:
+        attempt = self._attempts.get(effect.id)
+        if attempt is not None and attempt.job.fence == effect.fence:
+            if effect.reason is StopReason.TIMEOUT:
+                logger.warning("%s is past its timeout of %g s; stopping it", attempt, attempt.job.timeout_s)
+            attempt.stop(effect.reason)
+
+    def _drop(self, settle: Settle) -> None:
+        logger.error("the outcome of job %s cannot be stored; it will run again", settle.id.hex())
+        self._settled((settle,), (SettleResult.LOST,))
+
+    async def _exchange(self, effect: Exchange) -> None:
+        try:
+            if effect.reconcile is not None:
+                count = await self._store.reconcile(self.record.id, effect.reconcile)
+                if count:
+                    logger.warning("gave back %d claims whose answer was lost", count)
+            answer: Exchanged = await self._store.exchange(self.record.id, effect.settles, effect.claim)
+        except HeadraceError as error:
+            logger.warning("exchange with the store failed: %s", error)
+            self.post(ExchangeFailed(effect.token, error.transient))
+        except Exception:
+            logger.exception("exchange with the store failed")
+            self.post(ExchangeFailed(effect.token, transient=False))
+        else:
+            self._settled(effect.settles, answer.settled)
+            self.post(ExchangeAnswered(effect.token, answer))
+
+    async def _promote(self) -> None:
+        try:
+            count, next_due_s = await self._store.promote(PROMOTE_BATCH)
+        except HeadraceError as error:
+            logger.warning("promote failed: %s", error)
+            self.post(Promoted(0, self._settings.poll_s))
+        else:
+            self.post(Promoted(count, 0.0 if count >= PROMOTE_BATCH else next_due_s))
+
+    def _settled(self, settles: tuple[Settle, ...], results: tuple[SettleResult, ...]) -> None:
+        for settle, result in zip(settles, results, strict=True):
+            if result is SettleResult.LOST:
+                logger.warning("job %s: its lease was lost; this outcome was not written", settle.id.hex())
+        if self._closing:
+            for settle in settles:
+                attempt = self._closing.pop(settle.id, None)
+                if attempt is not None:
+                    self._close(attempt)
+
+    def _close(self, attempt: Attempt) -> None:
+        if attempt.closer is not None:
+            self._spawn(attempt.close())
