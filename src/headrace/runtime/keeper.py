@@ -1,0 +1,90 @@
+"""What a supervisor does, for workers that live inside another process: from a thread of its own.
+
+A thread cannot run while one statement holds the interpreter, so the lease is longer than that of
+supervised workers, and a body that outlives its timeout cannot be killed, only reported.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+
+from headrace.ports.clock import Clock
+from headrace.ports.store import Store
+from headrace.runtime.chores import prune_forever, quietly, reap_once
+from headrace.runtime.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+RENEW_EVERY_S = 0.5
+LOOK_EVERY_S = 0.15
+
+
+class LeaseKeeper:
+    """Renews the leases of embedded workers, brings them cancels, and frees the jobs of the dead."""
+
+    def __init__(
+        self, store: Store, clock: Clock, workers: Sequence[Worker], *, lease_s: float, rng: random.Random
+    ) -> None:
+        """`workers` run on the loop that calls `start`."""
+        self._store = store
+        self._clock = clock
+        self._workers = workers
+        self._lease_s = lease_s
+        self._rng = rng
+        self._thread: threading.Thread | None = None
+        self._stop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def start(self) -> None:
+        """Begin; the workers are registered by then."""
+        self._home = asyncio.get_running_loop()
+        begun = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(begun)), name="headrace-keeper", daemon=True
+        )
+        self._thread.start()
+        begun.wait()
+
+    async def stop(self) -> None:
+        """End the thread. Idempotent."""
+        if self._stop is not None:
+            loop, event = self._stop
+            self._stop = None
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(event.set)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    async def _main(self, begun: threading.Event) -> None:
+        ended = asyncio.Event()
+        self._stop = (asyncio.get_running_loop(), ended)
+        begun.set()
+        chores = [
+            asyncio.ensure_future(self._every(RENEW_EVERY_S, self._renew)),
+            asyncio.ensure_future(self._every(LOOK_EVERY_S, self._look)),
+            asyncio.ensure_future(prune_forever(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
+        ]
+        await ended.wait()
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await quietly(work, "lease")
+            await self._clock.sleep(seconds)
+
+    async def _renew(self) -> None:
+        for worker in self._workers:
+            renewed = await self._store.renew(worker.record.id, self._lease_s)
+            if renewed.lost:
+                logger.error("worker %s lost its lease; its attempts are stopped", worker.record.id)
+                self._home.call_soon_threadsafe(worker.abandon)
+            elif renewed.cancels:
+                self._home.call_soon_threadsafe(worker.cancel, renewed.cancels)
+
+    async def _look(self) -> None:
+        await reap_once(self._store)
