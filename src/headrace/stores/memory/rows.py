@@ -36,7 +36,7 @@ class Row:
     crashes: int = 0
     snoozes: int = 0
     fence: int = 0
-    settled_fence: int = 0
+    settled_fence: int | None = None
     offset: int = 1
     first_claimed_at: float | None = None
     first_claim_offset: int | None = None

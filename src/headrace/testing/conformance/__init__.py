@@ -1,0 +1,27 @@
+"""The public conformance suites: whoever writes an adapter inherits them.
+
+    from headrace.testing.conformance import ManualTime, StoreConformance
+
+    class TestMyStore(StoreConformance):
+        @pytest.fixture
+        def time(self): return ManualTime()
+
+        @pytest.fixture
+        def make_store(self, time, tmp_path):
+            return lambda settings: MyStore(tmp_path / "jobs", settings, wall=time.wall)
+
+Every call of `make_store` opens the same place, so that durability and sharing can be tested. A
+second class with `time` giving `StoreTime()` runs the same suite on the store's own clock.
+"""
+
+import pytest
+
+for _part in ("base", "enqueue", "claim", "settle", "feed", "read", "change", "workers", "chores", "threads"):
+    pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
+pytest.register_assert_rewrite("headrace.testing.conformance.vault")
+
+from headrace.testing.conformance.store import StoreConformance  # noqa: E402 - after the rewriting is asked for
+from headrace.testing.conformance.store_base import ManualTime, StoreTime, TimeControl  # noqa: E402
+from headrace.testing.conformance.vault import VaultConformance  # noqa: E402
+
+__all__ = ["ManualTime", "StoreConformance", "StoreTime", "TimeControl", "VaultConformance"]
