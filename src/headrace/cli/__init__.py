@@ -1,0 +1,168 @@
+"""The command line: `headrace`.
+
+Invariant: nothing is imported before a command needs it, and what goes wrong ends as one line on stderr, never as a
+traceback of ours.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import click
+
+from headrace.cli.fail import Fail
+
+SECTIONS: Final[dict[str, dict[str, str]]] = {
+    "Try it": {
+        "demo": "the photo lab, in your browser",
+        "dev": "API, worker and reload on this machine, without auth",
+    },
+    "Run it": {
+        "serve": "the API and the live feed",
+        "worker": "run jobs, under a supervisor",
+        "migrate": "bring the store's schema up to date",
+    },
+    "Look": {
+        "jobs": "list, show, retry, cancel",
+        "queues": "what waits where; pause, resume",
+        "workers": "who runs jobs, and which version",
+        "tail": "follow one job live",
+        "doctor": "what is wrong here, and the command that mends it",
+    },
+    "Set up": {
+        "keys": "API keys: create, list, revoke",
+        "settings": "every HEADRACE_* setting and its value",
+    },
+}
+HOMES: Final = {"serve": "run", "worker": "run", "dev": "dev", "workers": "queues"}
+"""The module of a command, where it is not its name."""
+
+INTERRUPTED: Final = 128 + signal.SIGINT
+
+
+class Program(click.Group):
+    """The commands by name, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every name, in the order of the overview."""
+        return [name for section in SECTIONS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command and take the command out of it."""
+        import importlib
+
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"headrace.cli.{HOMES.get(cmd_name, cmd_name)}")
+        command = getattr(module, f"{cmd_name}_command")
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above and the modules agree
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The overview, without importing a command."""
+        width = max(map(len, self.list_commands(ctx)))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), about) for name, about in commands.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name for a mistyped one."""
+        import difflib
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if near and not args[0].startswith("-"):
+                raise Fail(f"there is no command {args[0]!r}", f"did you mean {near[0]!r}?", code=2) from error
+            raise
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"headrace {version('headrace')}")
+        ctx.exit()
+
+
+@click.command(
+    cls=Program,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="APP is module:attribute, a FastAPI app or a Headrace, as in shop:app. headrace COMMAND --help says more.",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="And exit.")
+@click.pass_context
+def program(ctx: click.Context) -> None:
+    """Durable background jobs for FastAPI that you can watch live."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0 done, 1 it did not work, 2 it was asked for wrongly."""
+    sys.exit(_run(args))
+
+
+def _run(args: Sequence[str] | None) -> int:
+    try:
+        code = program.main(args, prog_name="headrace", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the last net: one line, and the traceback on request
+        return _ended(error)
+    return code if isinstance(code, int) else 0
+
+
+def _ended(error: BaseException) -> int:
+    """What to say, and the exit code, when a command did not return."""
+    match error:
+        case SystemExit():
+            raise error
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx is not None else "headrace"
+            return _complain(f"{_sentence(error.format_message())}; see {path} --help", 2)
+        case click.ClickException():
+            return _complain(_sentence(error.format_message()), 1)
+        case click.Abort() | KeyboardInterrupt():
+            return INTERRUPTED
+        case BrokenPipeError():  # `headrace jobs list | head`; Python must not flush into it at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        case Fail():
+            if error.detail:
+                click.echo(error.detail.rstrip("\n"), err=True)
+            return _complain(str(error), error.code)
+        case _:
+            return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> int:
+    from headrace.core.errors import HeadraceError
+
+    if os.environ.get("HEADRACE_LOG_LEVEL", "").lower() == "debug":
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, BaseExceptionGroup):
+        first: BaseException = error.exceptions[0]
+        return _ended(first)
+    if isinstance(error, HeadraceError):
+        return _complain(str(error), 1)
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _complain(f"this should not happen: {said}; HEADRACE_LOG_LEVEL=debug shows where", 1)
+
+
+def _complain(text: str, code: int) -> int:
+    click.echo(f"headrace: {' '.join(text.split())}", err=True)
+    return code
+
+
+def _sentence(text: str) -> str:
+    """Click's sentence in the form of ours: small first letter, no full stop."""
+    text = text.rstrip(".")
+    return text[:1].lower() + text[1:]
