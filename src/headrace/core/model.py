@@ -275,7 +275,11 @@ class FeedPage:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """Everything the store knows of one job, live or ended."""
+    """Everything the store knows of one job, live or ended.
+
+    `failure` is the latest one while the job waits or runs; an ended job has it only if it failed.
+    `worker` and `progress` are those of the running attempt.
+    """
 
     id: JobId
     task: str

@@ -11,7 +11,11 @@ Rules for every implementation:
 - One bad entry of a batch never holds up the others.
 - Calls may come from any event loop and are safe to cancel: the write then happens or not, and a
   claim whose answer nobody took is given back by `reconcile`, or ends with the worker's lease.
-- The transition table of `core.states` is law.
+- The transition table of `core.states` is law; `core.outcomes` decides what becomes of an ended
+  attempt, and `core.story` tells the updates that need no feed row.
+- A job that somebody asked to cancel never waits again: where its attempt's end (retry, snooze,
+  give-back, crash) would send it back to wait, the job ends as cancelled.
+- A job that becomes ready (again) takes the last place of its lane, behind equal priorities.
 """
 
 from collections.abc import Sequence
@@ -122,10 +126,15 @@ class Store(Protocol):
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Add jobs, all or none; an id that was seen before, ended or not, is not added again.
 
-        Returns: one entry per job, in order.
+        An id is looked at before its key. A `(task, key)` with the same `key_digest` lands on the
+        job that holds it, also within one batch. A key lives as long as its job and
+        `key_retention_s` beyond its end, but never longer than the job's own record; whoever comes
+        later takes it over. `run_at` goes before `delay_s`; of two deadlines the earlier counts.
+
+        Returns: one entry per job, in order, with the state and feed's end of the job it landed on.
 
         Raises:
-            Conflict: a `(task, key)` is held by a job with another `key_digest`.
+            Conflict: a `(task, key)` is held by a job with another `key_digest`; nothing was added.
             StoreUnavailable: repeat it with the same ids.
         """
         ...
@@ -133,17 +142,20 @@ class Store(Protocol):
     async def exchange(self, worker: WorkerId, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
         """Settle ended attempts, then claim: one transaction.
 
-        A settle is guarded by `(id, fence, running)`, and idempotent for its fence. Claims go over
-        the non-empty lanes that are not held (paused queue), a fair share to each in turn, and by
-        `(priority highest first, seq)` inside one. A worker unknown to the store, or reaped, claims
-        nothing.
+        A settle is guarded by `(id, fence, running)`, whichever worker brings it, and idempotent
+        for its fence: `repeated` if this fence was the last that a settle ended, whatever outcome
+        it brings now, else `lost`. Claims go over the non-empty lanes that are not held (paused
+        queue), a fair share to each in turn, what one does not use to the others, and by
+        `(priority highest first, seq)` inside one. The pools of a request share no task. Only ready
+        jobs are claimed: due ones become ready by `promote`, and `next_due_s` is 0 while any waits
+        for it. A worker unknown to the store, or reaped, claims nothing.
         """
         ...
 
     async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
         """Give back what the store thinks this worker runs and the worker does not know of.
 
-        For claims whose answer was lost. Returns how many were given back.
+        For claims whose answer was lost: they are given back as not started. Returns how many.
         """
         ...
 
@@ -151,10 +163,9 @@ class Store(Protocol):
         """Add items, logs and progress to feeds of running jobs.
 
         Returns: per write the feed's offset after it (an item whose key was emitted before keeps
-            its old offset), or None: the lease is lost and nothing was written.
-
-        Raises:
-            Full: never for the batch; a feed at `items_max` answers with -1 for its writes.
+            its old offset), or None: the lease is lost and nothing was written, or -1: the feed
+            is at `items_max` and this item or log was not written. Progress always fits; it carries
+            the offset at which it was made and ends with its attempt.
         """
         ...
 
@@ -163,15 +174,25 @@ class Store(Protocol):
         ...
 
     async def find(self, where: JobFilter, *, after: JobId | None = None, limit: int = 50) -> JobPage:
-        """Jobs that match, newest first, live and ended; `after` is the previous page's `next_after`."""
+        """Jobs that match, newest id first, live and ended; `after` is the previous page's `next_after`.
+
+        `created_after` is included, `created_before` is not.
+        """
         ...
 
     async def attempts(self, job: JobId) -> list[AttemptRecord]:
-        """Every attempt of one job, in order; the running one last."""
+        """Every attempt of one job, in order; the running one last.
+
+        What was given back unstarted was no attempt and is not here.
+        """
         ...
 
     async def read_updates(self, job: JobId, after: int, limit: int) -> FeedPage | None:
-        """Up to `limit` updates with offsets above `after`, in order; None: unknown job."""
+        """Up to `limit` updates with offsets above `after`, in order; None: unknown job.
+
+        Enqueue, every claim, every end of an attempt, promotion and revival are one `state` update
+        each, except the job's end, which is its `end`. A request to cancel and an edit tell nothing.
+        """
         ...
 
     async def offsets(self, jobs: Sequence[JobId]) -> dict[JobId, int]:
@@ -186,7 +207,11 @@ class Store(Protocol):
         ...
 
     async def retry(self, jobs: Sequence[JobId]) -> list[JobState | None]:
-        """Make failed and cancelled jobs ready again, failures and crashes counted from 0.
+        """Make failed and cancelled jobs ready again: failures, crashes and snoozes count from 0.
+
+        Attempts are numbered on. The former end stays in the feed, as a `state` at its offset. A
+        deadline that has passed is lifted. The job holds its key again, unless another took it over.
+        A suspect (one in quarantine) stays a suspect.
 
         Returns: the state after, per job (unchanged where the table has no such edge).
         """
@@ -207,15 +232,18 @@ class Store(Protocol):
     # -- workers ------------------------------------------------------------------------------
 
     async def register(self, worker: WorkerRecord, lease_s: float) -> None:
-        """Make the worker known and give it its lease; again for changes (draining)."""
+        """Make the worker known and give it its lease; again for changes (draining), or after a reap."""
         ...
 
     async def renew(self, worker: WorkerId, lease_s: float) -> Renewed:
-        """Extend the lease and read the cancels; never blocked by a writer."""
+        """Extend the lease and read the cancels; never blocked by a writer.
+
+        A lease that ended stays ended, reaped or not: `lost`, as for an unknown worker.
+        """
         ...
 
     async def unregister(self, worker: WorkerId) -> None:
-        """The worker ended in order: jobs that it still held are given back, no suspicion."""
+        """The worker ended in order: jobs that it still held are given back as started, no suspicion."""
         ...
 
     async def reap(self, dead: Sequence[WorkerId] = ()) -> Reaped:
@@ -223,17 +251,22 @@ class Store(Protocol):
 
         A job held by a crashed worker becomes a suspect, ready at once; one that crashed *as* a
         suspect counts it: scheduled with back-off, or at `crashes_max` failed with cause `crashed`.
+        It stays a suspect until an attempt of it is settled with an outcome of its own (not given
+        back).
         """
         ...
 
     async def workers(self) -> list[WorkerRecord]:
-        """Every worker that is known, with what it runs now."""
+        """Every worker that is registered, with what it runs now; not `alive` once its lease ended."""
         ...
 
     # -- queues and chores ----------------------------------------------------------------------
 
     async def queues(self) -> list[QueueRecord]:
-        """Every queue that has or had jobs, by name."""
+        """Every queue that has or had jobs, or was paused, by name.
+
+        The live states are counted exactly; ended ones only where that is cheap.
+        """
         ...
 
     async def pause(self, queue: str, *, paused: bool) -> None:
@@ -241,9 +274,16 @@ class Store(Protocol):
         ...
 
     async def promote(self, limit: int) -> tuple[int, float | None]:
-        """Make due jobs ready; how many, and how long until the next is due (None: none)."""
+        """Make due jobs ready, at most `limit`, the longest due first.
+
+        Returns: how many, and how long until the next is due (0: some are; None: none is scheduled).
+        """
         ...
 
     async def prune(self, limit: int) -> int:
-        """Delete what is past its retention, at most `limit` rows; how many."""
+        """Delete what is past its retention, at most `limit` rows; how many (0: nothing is left).
+
+        Ended jobs with their feeds, attempts and keys; results; keys; idempotency records. Live jobs
+        are never pruned. A result past its retention is read as `result_expired`.
+        """
         ...
