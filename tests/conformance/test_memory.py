@@ -5,26 +5,26 @@ import time as wall_clock
 import pytest
 
 from headrace.stores.memory import MemoryStore
-from headrace.testing.conformance import ManualTime, StoreConformance, StoreTime, VaultConformance
+from headrace.testing.conformance import MakeStore, ManualTime, StoreConformance, StoreTime, VaultConformance
 
 
 class OnManualTime:
     @pytest.fixture
-    def time(self):
+    def time(self) -> ManualTime:
         return ManualTime()
 
     @pytest.fixture
-    def make_store(self, time):
+    def make_store(self, time: ManualTime) -> MakeStore:
         return lambda settings: MemoryStore(settings, wall=time.wall)
 
 
 class OnItsOwnTime:
     @pytest.fixture
-    def time(self):
+    def time(self) -> StoreTime:
         return StoreTime()
 
     @pytest.fixture
-    def make_store(self):
+    def make_store(self) -> MakeStore:
         return lambda settings: MemoryStore(settings, wall=wall_clock.time)
 
 

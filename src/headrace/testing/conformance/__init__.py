@@ -21,7 +21,7 @@ for _part in ("base", "enqueue", "claim", "settle", "feed", "read", "change", "w
 pytest.register_assert_rewrite("headrace.testing.conformance.vault")
 
 from headrace.testing.conformance.store import StoreConformance  # noqa: E402 - after the rewriting is asked for
-from headrace.testing.conformance.store_base import ManualTime, StoreTime, TimeControl  # noqa: E402
+from headrace.testing.conformance.store_base import FullStore, MakeStore, ManualTime, StoreTime, TimeControl  # noqa: E402
 from headrace.testing.conformance.vault import VaultConformance  # noqa: E402
 
-__all__ = ["ManualTime", "StoreConformance", "StoreTime", "TimeControl", "VaultConformance"]
+__all__ = ["FullStore", "MakeStore", "ManualTime", "StoreConformance", "StoreTime", "TimeControl", "VaultConformance"]

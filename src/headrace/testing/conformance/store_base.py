@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -96,7 +96,7 @@ class StoreSuite:
 
 
 @asynccontextmanager
-async def opened(make_store: MakeStore, settings: StoreSettings | None = None) -> AsyncIterator[FullStore]:
+async def opened(make_store: MakeStore, settings: StoreSettings | None = None) -> AsyncGenerator[FullStore]:
     """A store between `open` and `close`."""
     store = make_store(settings if settings is not None else StoreSettings())
     await store.open()

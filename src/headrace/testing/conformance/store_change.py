@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the names of the tests describe them, numbers are their point
 """What people change: cancel, retry, edit."""
 
 from headrace.core.model import Cancelled, Failed, Failure, GivenBack, Lease, Retried, Settle, Succeeded

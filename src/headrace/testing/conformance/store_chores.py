@@ -1,3 +1,4 @@
+# ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
 """Chores: promotion of due jobs, retention."""
 
 import pytest

@@ -1,3 +1,4 @@
+# ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
 """Exchange, the claiming half: fair, ordered, guarded by pools, queues, pauses and suspicion."""
 
 from collections import Counter
@@ -146,7 +147,7 @@ class ClaimSuite(StoreSuite):
         await store.unregister(WORKER)
         assert await claim(store) == []
 
-    async def test_every_claim_raises_the_fence(self, store: FullStore, time: TimeControl) -> None:
+    async def test_every_claim_raises_the_fence(self, store: FullStore) -> None:
         job = await enqueue_claimed(store)
         fences = [job.fence]
         await settle(store, job, Retried(Failure("E", "no")))
@@ -178,7 +179,7 @@ class ClaimSuite(StoreSuite):
         assert (await store.exchange(WORKER, (), None)).claimed == ()
         assert (await store.exchange(WORKER, (), ClaimRequest(()))).claimed == ()
 
-    async def test_the_next_due_job_is_told(self, store: FullStore, time: TimeControl) -> None:
+    async def test_the_next_due_job_is_told(self, store: FullStore) -> None:
         assert (await store.exchange(WORKER, (), request())).next_due_s is None
         await store.enqueue([new_job(delay_s=FOREVER_S), new_job(delay_s=1000)])
         due_s = (await store.exchange(WORKER, (), request())).next_due_s

@@ -1,3 +1,4 @@
+# ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
 """Enqueue: durable, idempotent by id and by key, all or none."""
 
 import pytest
@@ -179,7 +180,7 @@ class EnqueueSuite(StoreSuite):
         assert (await claim_one(store)).id == soon.id
         assert (await record_of(store, soon.id)).run_at is None
 
-    async def test_run_at_is_an_instant(self, store: FullStore, time: TimeControl) -> None:
+    async def test_run_at_is_an_instant(self, store: FullStore) -> None:
         probe = new_job()
         await store.enqueue([probe])
         now = (await record_of(store, probe.id)).created_at

@@ -1,3 +1,4 @@
+# ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
 """The feed: gapless, right in every life, items once, progress latest wins."""
 
 import json
@@ -12,6 +13,7 @@ from headrace.core.model import (
     Retried,
     Snoozed,
     Succeeded,
+    Update,
     UpdateKind,
 )
 from headrace.ports.store import StoreSettings
@@ -340,7 +342,8 @@ class FeedSuite(StoreSuite):
         await settle(store, await claim_one(store), Succeeded())
         whole = list((await feed_of(store, job.id)).updates)
         for limit in (1, 7, len(whole), 1000):
-            seen, after = [], 0
+            seen: list[Update] = []
+            after = 0
             while page := await store.read_updates(job.id, after, limit):
                 assert page.offset == len(whole)
                 assert len(page.updates) <= limit

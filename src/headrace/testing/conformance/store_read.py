@@ -1,3 +1,4 @@
+# ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
 """Reading: get, find with filters and pages, queues."""
 
 from headrace.core.model import Failed, Failure, JobFilter, JobId, Succeeded

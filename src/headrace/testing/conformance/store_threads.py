@@ -1,3 +1,4 @@
+# ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
 """Many at once: nothing is claimed twice, nothing is lost by a caller that goes away."""
 
 import asyncio

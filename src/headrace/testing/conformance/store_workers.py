@@ -1,6 +1,8 @@
+# ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
 """Workers: leases, renewal, reaping, suspects, quarantine, reconcile."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from headrace.core.model import AttemptOutcome, Cause, Failure, GivenBack, Reaped, Renewed, Retried, Succeeded
 from headrace.core.states import JobState
@@ -178,7 +180,7 @@ class WorkersSuite(StoreSuite):
         assert await claim(store) == []
         assert (await claim_one(store, suspects=True)).attempt == 2
 
-    async def test_a_crash_as_suspect_counts_and_backs_off(self, make_store: MakeStore, time: TimeControl) -> None:
+    async def test_a_crash_as_suspect_counts_and_backs_off(self, make_store: MakeStore) -> None:
         settings = StoreSettings(crashes_max=4, crash_backoff_s=8.0)
         async with opened(make_store, settings) as store:
             await register(store)
@@ -210,7 +212,7 @@ class WorkersSuite(StoreSuite):
                 delays.append(record.run_at - last.ended_at)
                 await time.pass_time(time.tick)
                 await store.promote(10)
-            ratios = [after / before for before, after in zip(delays, delays[1:], strict=False)]
+            ratios = [after / before for before, after in pairwise(delays)]
             assert all(1.9 < ratio < 2.1 for ratio in ratios), delays
 
     async def test_quarantine_at_the_limit(self, make_store: MakeStore, time: TimeControl) -> None:
