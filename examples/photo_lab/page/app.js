@@ -229,7 +229,7 @@ function showMeasure() {
   $("measure").dataset.state = back.length ? "back" : hit ? "down" : "idle";
   if (back.length) {
     set($("measure-value"), seconds(back[0]));
-    const rest = hit > 1 ? ` · ${back.length} of ${hit} photos are back${back.length > 1 ? `, the last after ${seconds(back.at(-1))}` : ""}` : "";
+    const rest = hit > 1 ? ` · ${back.length} of ${hit} are back${back.length > 1 ? `, the last after ${seconds(back.at(-1))}` : ""}` : "";
     set($("measure-words"), `killed → running again${rest}`);
   } else {
     set($("measure-value"), hit ? "…" : "0 photos");

@@ -7,7 +7,7 @@ const BADGES = {
   running: "running", succeeded: "succeeded", failed: "failed", cancelled: "cancelled",
 };
 const ENDS = {
-  succeeded: "succeeded in", failed: "failed after", crashed: "worker killed after", cancelled: "cancelled after",
+  succeeded: "succeeded in", failed: "failed after", crashed: "killed after", cancelled: "cancelled after",
   retry: "failed after", snoozed: "snoozed after", given_back: "given back after", running: "running for",
 };
 const TURNS = { 2: "mirrored", 3: "turned by 180°", 4: "flipped", 5: "turned", 6: "turned by 90°", 7: "turned", 8: "turned by 270°" };
@@ -18,8 +18,9 @@ export class Card {
     this.single = single;
     const find = (name) => this.element.querySelector(`.${name}`);
     for (const name of ["preview", "name", "badge", "facts", "advance", "bar", "message", "error", "renditions",
-      "palette", "timeline", "track", "attempts", "log", "cancel", "retry", "dismiss", "second"]) this[name] = find(name);
+      "palette", "timeline", "track", "again", "attempts", "log", "cancel", "retry", "dismiss", "second"]) this[name] = find(name);
     this.image = this.preview.querySelector("img");
+    this.image.onerror = () => this.element.classList.remove("has-preview");
     this.cancel.onclick = () => actions.cancel(this.photo);
     this.retry.onclick = () => actions.retry(this.photo);
     this.dismiss.onclick = () => actions.dismiss(this.photo);
@@ -72,9 +73,12 @@ export class Card {
   #preview(photo) {
     const file = photo.items[this.single ? "large" : "thumb"] ?? photo.items.small ?? photo.items.thumb;
     const url = file ? urlOf(photo, file) : photo.blob ?? "";
-    if (url && this.image.getAttribute("src") !== url) this.image.src = url;
-    this.image.alt = url ? `${photo.name}, ${file ? "developed" : "as dropped"}` : "";
-    this.element.classList.toggle("has-preview", Boolean(url));
+    if (this.image.getAttribute("src") !== url) {
+      if (url) this.image.src = url;
+      else this.image.removeAttribute("src");
+      this.image.alt = url ? `${photo.name}, ${file ? "developed" : "as dropped"}` : "";
+      this.element.classList.toggle("has-preview", Boolean(url));
+    }
     const best = photo.items.large ?? file;
     if (best) this.preview.href = urlOf(photo, best);
     else this.preview.removeAttribute("href");
@@ -91,18 +95,17 @@ export class Card {
 
   #advance(photo, now) {
     const { done = 0, total = 0, message = "" } = photo.progress ?? {};
-    this.advance.hidden = photo.state === "refused" || photo.state === "succeeded";
-    const share = photo.state === "succeeded" ? 1 : total ? done / total : 0;
+    this.advance.hidden = photo.state === "refused" || isOver(photo);
+    const share = total ? done / total : 0;
     this.bar.firstElementChild.style.width = `${Math.round(share * 100)}%`;
     this.bar.setAttribute("aria-valuenow", String(done));
     this.bar.setAttribute("aria-valuemax", String(total || 1));
     this.bar.setAttribute("aria-label", `Progress of ${photo.name}`);
     const wait = photo.dueAt && photo.dueAt > now ? `due again in ${seconds(photo.dueAt - now)}` : "waiting for a worker";
     const words = {
-      uploading: "uploading", scheduled: wait, cancelled: "cancelled",
-      ready: photo.attempt > 0 ? "waiting to be picked up again" : "waiting for its turn",
+      uploading: "uploading", scheduled: wait,
+      ready: photo.attempts.at(-1)?.outcome === "crashed" ? "waiting to be picked up again" : "waiting for its turn",
       running: `${message}${total && done < total ? ` · ${done} of ${total}` : ""}`,
-      failed: total ? `stopped at ${done} of ${total}` : "",
     }[photo.state] ?? "";
     set(this.message, words);
   }
@@ -132,13 +135,14 @@ export class Card {
         link.title = `${file.file} · ${file.width} × ${file.height} · ${size(file.bytes)}`;
         link.append(picture);
         item.classList.add("made");
-        words.textContent = `${key} ${file.width}×${file.height}`;
+        words.replaceChildren(key, make("small", "", `${file.width}×${file.height}`));
       } else if (!file && link.firstElementChild) {
         link.replaceChildren();
         link.removeAttribute("href");
         item.classList.remove("made");
-        words.textContent = key;
+        set(words, key);
       }
+      item.hidden = !file && isOver(photo);
       const making = photo.state === "running" && photo.progress?.message === `making ${key}`;
       item.classList.toggle("making", !file && making);
     });
@@ -167,16 +171,18 @@ export class Card {
     const to = Math.max(...attempts.map((one) => one.ended ?? now), from + 1);
     match(this.track, attempts.length, () => make("span", "stretch"));
     const lines = [];
+    let gap = null;
     attempts.forEach((one, index) => {
       const stretch = this.track.children[index];
       stretch.dataset.outcome = one.outcome;
       stretch.style.left = `${(100 * (one.started - from)) / (to - from)}%`;
       stretch.style.width = `${(100 * ((one.ended ?? to) - one.started)) / (to - from)}%`;
       const lasted = seconds(Math.max(0, (one.ended ?? now) - one.started));
-      lines.push([`attempt ${one.attempt}: ${ENDS[one.outcome] ?? one.outcome} ${lasted}`, one.outcome]);
-      const gap = pickedUp(photo, index, kills);
-      if (gap !== null) lines.push([`killed, picked up again after ${seconds(gap)}`, "again"]);
+      lines.push([`attempt ${one.attempt} ${ENDS[one.outcome] ?? one.outcome} ${lasted}`, one.outcome]);
+      gap = pickedUp(photo, index, kills) ?? gap;
     });
+    this.again.hidden = gap === null;
+    if (gap !== null) set(this.again, `killed, picked up again after ${seconds(gap)}`);
     match(this.attempts, lines.length, () => make("li"));
     lines.forEach(([words, outcome], index) => {
       set(this.attempts.children[index], words);
