@@ -45,7 +45,8 @@ class Position:
 def merge(after: int, history: Iterable[Update], live: Iterable[Update]) -> list[Update] | None:
     """History and live updates after offset `after`, each once, in order; None where a gap shows.
 
-    Progress is kept only if nothing newer supersedes it: the last one, at the place it was made.
+    Of progress only the latest is kept, at the place where it was made, and only if no state that
+    came later ended its attempt.
     """
     numbered: dict[int, Update] = {}
     progress: Update | None = None
@@ -56,12 +57,17 @@ def merge(after: int, history: Iterable[Update], live: Iterable[Update]) -> list
         elif update.offset > after:
             numbered.setdefault(update.offset, update)
     merged = [numbered[offset] for offset in sorted(numbered)]
-    if merged and (merged[0].offset != after + 1 or merged[-1].offset != after + len(merged)):
+    end = after + len(merged)
+    if merged and (merged[0].offset != after + 1 or merged[-1].offset != end):
         return None
-    if progress is not None:
-        end = merged[-1].offset if merged else after
-        if progress.offset > end:
-            return None
-        if progress.offset == end and not (merged and merged[-1].kind is UpdateKind.END):
-            merged.append(progress)
+    if progress is None or progress.offset < after:
+        return merged
+    if progress.offset > end:
+        return None
+    place = progress.offset - after
+    if not any(update.kind in _STATES for update in merged[place:]):
+        merged.insert(place, progress)
     return merged
+
+
+_STATES = frozenset({UpdateKind.STATE, UpdateKind.END})
