@@ -63,9 +63,7 @@ const feed = new Feed(`${location.protocol.replace("http", "ws")}//${location.ho
   },
   refused(id, problem) {
     const photo = photos.get(id);
-    if (!photo) return;
-    photo.error = { message: `It cannot be followed: ${problem.detail ?? problem.title ?? "no reason was given"}` };
-    changed(photo);
+    if (photo) notice(`${photo.name} cannot be followed: ${problem.detail ?? problem.title ?? "no reason was given"}`);
   },
 });
 
@@ -73,6 +71,7 @@ async function sync() {
   const listed = await ask("lab/photos");
   feed.refresh(listed.map(({ job_id, token }) => [job_id, token]));
   for (const one of listed) add(one.job_id, one.name, one.token);
+  forget(new Set(listed.map(({ job_id }) => job_id)));
   synced = true;
   draw();
 }
@@ -116,6 +115,14 @@ function remember(photo) {
     sessionStorage.setItem(KEEP + photo.id, JSON.stringify(kept));
   } catch {
     sessionStorage.removeItem(KEEP + photo.id); // full: the next page asks for a snapshot
+  }
+}
+
+/** Photographs that the lab has no more, say since its data was removed. */
+function forget(listed) {
+  for (const key of Object.keys(sessionStorage)) {
+    const id = key.slice(KEEP.length);
+    if (key.startsWith(KEEP) && id !== "kills" && !listed.has(id)) sessionStorage.removeItem(key);
   }
 }
 
@@ -232,7 +239,8 @@ function showMeasure() {
     const rest = hit > 1 ? ` · ${back.length} of ${hit} are back${back.length > 1 ? `, the last after ${seconds(back.at(-1))}` : ""}` : "";
     set($("measure-words"), `killed → running again${rest}`);
   } else {
-    set($("measure-value"), hit ? "…" : "0 photos");
+    const waited = Date.now() - kill.at;
+    set($("measure-value"), !hit ? "0 photos" : waited < 60_000 ? seconds(Math.max(0, waited)) : "over a minute");
     set($("measure-words"), hit ? `pid ${kill.pid} is dead; waiting for its ${hit > 1 ? "jobs" : "job"} to run again` : "were being developed when it was killed");
   }
 }
@@ -299,7 +307,8 @@ function drawNow() {
   if (SINGLE && shown.length) document.title = `${shown[0].name} · ${shown[0].state}`;
 }
 
-setInterval(() => [...photos.values()].some((photo) => photo.state === "running" || photo.dueAt) && draw(), 200);
+const ticks = () => $("measure").dataset.state === "down" || [...photos.values()].some((photo) => photo.state === "running" || photo.dueAt);
+setInterval(() => ticks() && draw(), 100);
 
 function notice(words) {
   set($("notice"), words);

@@ -114,14 +114,14 @@ export function pickedUp(photo, index, kills) {
 
 /** How the photos that ran when a worker was killed came back: counts and milliseconds. */
 export function recovery(photos, kill) {
-  const hit = photos.filter((photo) => kill.jobs.includes(photo.id))
-    .filter((photo) => !photo.attempts.some((one) => one.started <= kill.at && one.ended >= kill.at && one.outcome === "succeeded"));
-  const back = hit
+  const asked = photos.filter((photo) => kill.jobs.includes(photo.id));
+  const back = asked
     .map((photo) => photo.attempts.find((one) => one.started > kill.at))
     .filter(Boolean)
     .map((one) => one.started - kill.at)
     .sort((a, b) => a - b);
-  return { hit: hit.length, back };
+  const down = asked.filter((photo) => !isOver(photo) && !photo.attempts.some((one) => one.started > kill.at));
+  return { hit: back.length + down.length, back }; // a job that ended just before the kill was not hit
 }
 
 /** Newest batch first, and inside one in the order of the drop: ids are UUIDv7, they carry the time. */
