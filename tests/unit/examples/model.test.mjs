@@ -45,6 +45,15 @@ test("repeated updates change nothing, wherever a reload cuts", () => {
   }
 });
 
+test("an old update that comes again is known and changes nothing", () => {
+  const photo = lived();
+  for (const one of LIFE.filter(({ kind }) => kind !== "progress")) {
+    const before = JSON.stringify(photo);
+    assert.equal(apply(photo, one), false);
+    assert.equal(JSON.stringify(photo), before);
+  }
+});
+
 test("a snapshot tells the same as the updates that it stands for", () => {
   const photo = lived(LIFE.slice(0, 2));
   restart(photo, {
