@@ -1,0 +1,100 @@
+"""Queues and chores: holds, counts, promotion, retention."""
+
+from typing import Final
+
+from headrace.core.model import QueueRecord
+from headrace.core.states import JobState
+from headrace.core.story import state_data
+from headrace.ports.store import StoreSettings
+from headrace.stores.sqlite.rows import STATES
+from headrace.stores.sqlite.sql import query
+from headrace.stores.sqlite.tx import MICRO, Tx
+
+_PAUSE: Final = query("queue_pause")
+_QUEUES: Final = query("queues")
+_COUNTS: Final = (query("count_live"), query("count_ended"))
+_OLDEST: Final = query("oldest_ready")
+_DUE: Final = query("due")
+_PROMOTE: Final = query("promote")
+_NEXT_DUE: Final = query("next_due")
+_FEED_INSERT: Final = query("feed_insert")
+_PICK: Final = query("prune_pick")
+_FORGET: Final = tuple(query(f"prune_{table}") for table in ("call", "progress", "feed", "attempt"))
+_FORGET_KEY: Final = query("prune_key")
+_FORGET_HISTORY: Final = query("prune_history")
+_RESULTS_PICK: Final = query("prune_results_pick")
+_RESULTS: Final = query("prune_results")
+_REPLAYS: Final = query("prune_replays")
+_WORKERS: Final = query("prune_workers")
+_META_GET: Final = query("meta_get")
+_META_PUT: Final = query("meta_put")
+_RESULTS_PRUNED: Final = "results_pruned"
+
+
+def pause(tx: Tx, queue: str, *, paused: bool) -> None:
+    """Hold or release a queue."""
+    tx.run(_PAUSE, (queue, int(paused)))
+    if not paused:
+        tx.hints.add(f"queue:{queue}")
+
+
+def queues(tx: Tx) -> list[QueueRecord]:
+    """Every queue that has or had jobs, or was paused, by name."""
+    held = tx.all(_QUEUES)
+    counts: dict[str, dict[JobState, int]] = {name: {} for name, _ in held}
+    for sql in _COUNTS:
+        for name, state, jobs in tx.all(sql):
+            counts[name][STATES[state]] = jobs
+    oldest = {name: max(0.0, (tx.now - since) / MICRO) for name, since in tx.all(_OLDEST)}
+    return [QueueRecord(name, bool(paused), counts[name], oldest.get(name)) for name, paused in held]
+
+
+def promote(tx: Tx, limit: int) -> tuple[int, float | None]:
+    """Make due jobs ready, the longest due first; how many, and how long until the next is due."""
+    due = tx.all(_DUE, (tx.now, limit))
+    if due:
+        data: dict[int, str] = {}
+        for _, _, _, attempt, _ in due:
+            data.setdefault(attempt, state_data(JobState.READY, attempt))
+        tx.many(_PROMOTE, [(row[0], tx.ledger.place(tx.now)) for row in due])
+        tx.many(
+            _FEED_INSERT,
+            [(n, end + 1, "state", attempt, tx.now, None, data[attempt]) for n, _, _, attempt, end in due],
+        )
+        tx.hints.update(f"queue:{tx.lane_name(lane)[0]}" for lane in {row[2] for row in due})
+        tx.grown += [row[1] for row in due]
+    return len(due), next_due_s(tx)
+
+
+def next_due_s(tx: Tx) -> float | None:
+    """How long until the next scheduled job is due; None: none is scheduled."""
+    row = tx.one(_NEXT_DUE)
+    return None if row is None or row[0] is None else max(0.0, (row[0] - tx.now) / MICRO)
+
+
+def prune(tx: Tx, limit: int, settings: StoreSettings) -> int:
+    """Delete what is past its retention, at most `limit` rows; how many."""
+    kept_since = tx.now - int(settings.retention_s * MICRO)
+    old = [row for row in tx.all(_PICK, (limit,)) if row[3] <= kept_since]
+    for seq, n, job, _, lane in old:
+        tx.run(_FORGET_KEY, (n, lane, job))
+        for sql in _FORGET:
+            tx.run(sql, (n,))
+        tx.run(_FORGET_HISTORY, (seq,))
+    count = len(old)
+    if count < limit:
+        count += tx.run(_REPLAYS, (tx.now, limit - count))
+    if count < limit and settings.result_retention_s < settings.retention_s:
+        count += _prune_results(tx, limit - count, tx.now - int(settings.result_retention_s * MICRO))
+    tx.run(_WORKERS, (kept_since,))
+    return count
+
+
+def _prune_results(tx: Tx, limit: int, kept_since: int) -> int:
+    row = tx.one(_META_GET, (_RESULTS_PRUNED,))
+    last = 0 if row is None else int(row[0])
+    old = [seq for seq, finished_at in tx.all(_RESULTS_PICK, (last, limit)) if finished_at <= kept_since]
+    if old:
+        tx.many(_RESULTS, [(seq,) for seq in old])
+        tx.run(_META_PUT, (_RESULTS_PRUNED, str(max(old))))
+    return len(old)

@@ -1,0 +1,124 @@
+"""Claiming: a fair share to every lane in turn, in order within each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.core.model import ClaimedJob, ClaimRequest, Pool, WorkerId
+from headrace.core.story import state_data
+from headrace.core.states import JobState
+from headrace.stores.sqlite.rows import tags_of
+from headrace.stores.sqlite.sql import query
+from headrace.stores.sqlite.tx import MICRO, LaneName, Row, Tx
+
+_SURVEY: Final = query("survey")
+_LANES: Final = (query("lanes_ready"), query("lanes_suspect"))
+_PICK: Final = (query("claim_pick"), query("claim_pick_suspects"))
+_CLAIM: Final = query("claim")
+_EMITTED: Final = query("emitted")
+_FEED_INSERT: Final = query("feed_insert")
+
+_Lane = tuple[int, int]  # suspect, lane number
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What a claim took; `next_due_at` is in microseconds."""
+
+    jobs: list[ClaimedJob]
+    next_due_at: int | None
+    more: bool
+
+
+def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
+    """Start what the request takes, if the worker is known."""
+    survey = tx.one(_SURVEY, (worker,))
+    number, next_due_at, paused = survey or (None, None, None)
+    if request is None or number is None:
+        return Claimed([], next_due_at, more=False)
+    held = frozenset(paused.split("\x1f")) if paused is not None else frozenset[str]()
+    lanes = _lanes(tx, request, held)
+    jobs: list[ClaimedJob] = []
+    started: list[int] = []
+    feed: list[Row] = []
+    more = False
+    for pool in request.pools:
+        here = [lane for lane in lanes if tx.lane_name(lane[1])[1] in pool.tasks]
+        if not here:
+            continue
+        left = _take(tx, pool, here, jobs, started, feed)
+        more = more or left
+    if started:
+        tx.run(_CLAIM, (number, tx.now, "[" + ",".join(map(str, started)) + "]"))
+    if feed:
+        tx.many(_FEED_INSERT, feed)
+    return Claimed(jobs, next_due_at, more)
+
+
+def _lanes(tx: Tx, request: ClaimRequest, held: frozenset[str]) -> list[_Lane]:
+    """The non-empty lanes that the request takes and nothing holds, the next one to serve first."""
+    kinds = (0, 1) if request.suspects is None else (int(request.suspects),)
+    found = [(kind, row[0]) for kind in kinds for row in tx.all(_LANES[kind])]
+
+    def takes(name: LaneName) -> bool:
+        return name[0] not in held and (request.queues is None or name[0] in request.queues)
+
+    if held or request.queues is not None:
+        found = [lane for lane in found if takes(tx.lane_name(lane[1]))]
+    served = tx.ledger.served
+    start = sum(lane <= served for lane in found)
+    return found[start:] + found[:start]
+
+
+def _take(tx: Tx, pool: Pool, lanes: list[_Lane], jobs: list[ClaimedJob], started: list[int], feed: list[Row]) -> bool:
+    """Take up to the pool's limit from its lanes; whether some was left."""
+    left = pool.limit
+    taken: dict[_Lane, list[Row]] = {}
+    open_lanes = lanes
+    while left > 0 and open_lanes:
+        share = max(1, left // len(open_lanes))
+        still: list[_Lane] = []
+        for lane in open_lanes:
+            if left <= 0:
+                still.append(lane)
+                continue
+            had = len(taken.get(lane, ()))
+            size = had + min(share, left)
+            rows = tx.all(_PICK[lane[0]], (lane[1], size + 1))
+            if len(rows) > size:
+                rows.pop()
+                still.append(lane)
+            left -= len(rows) - had
+            taken[lane] = rows
+            tx.ledger.served = lane
+        open_lanes = still
+    for (suspect, lane_number), rows in taken.items():
+        queue, task, _ = tx.lane_name(lane_number)
+        _start(tx, (queue, task, bool(suspect)), rows, jobs)
+        started += [row[0] for row in rows]
+        feed += [
+            (row[0], row[13] + 1, "state", row[4] + 1, tx.now, None, state_data(JobState.RUNNING, row[4] + 1))
+            for row in rows
+            if row[2]
+        ]
+    return bool(open_lanes)
+
+
+def _start(tx: Tx, lane: tuple[str, str, bool], rows: Sequence[Row], jobs: list[ClaimedJob]) -> None:
+    queue, task, suspect = lane
+    now = tx.now
+    numbers = tx.ledger.numbers
+    none = frozenset[str]()
+    for n, job, fence, args, attempt, failures, crashes, snoozes, attempts_max, timeout_s, deadline_at, tags, \
+            signature, offset, traceparent in rows:  # fmt: skip
+        numbers[job] = n
+        jobs.append(
+            ClaimedJob(
+                job, fence + 1, task, queue, args, attempt + 1, failures, crashes, snoozes, attempts_max, timeout_s,
+                None if deadline_at is None else (deadline_at - now) / MICRO,
+                () if tags is None else tags_of(tags),
+                signature, offset + 1, suspect, traceparent,
+                frozenset(row[0] for row in tx.all(_EMITTED, (n,))) if fence else none,
+            )
+        )  # fmt: skip
+        tx.grown.append(job)

@@ -1,0 +1,2 @@
+-- Where a bounded scan stops; nothing: it saw all.
+SELECT id FROM headrace_job AS job WHERE id < ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2

@@ -1,0 +1,11 @@
+-- A page of failed or cancelled jobs, newest first, among the ?8 newest before ?1.
+SELECT j.id, lane.task, queue.name, j.state, call.args, j.priority, call.key, call.tags, j.attempt, j.failures, j.crashes,
+    j.snoozes, call.max_attempts, j.fence, j.feed_end, call.timeout_s, call.created_at, NULL, j.started_at, j.finished_at,
+    j.deadline_at, NULL, j.suspect, 0, j.result, j.failure, NULL,
+    j.n, call.first_due_at, j.first_claimed_at, j.first_claim_offset
+FROM (SELECT * FROM headrace_history AS history WHERE state = ?4 AND state > 3 AND id < ?1 ORDER BY id DESC LIMIT ?8) AS j
+    CROSS JOIN headrace_call AS call ON call.n = j.n CROSS JOIN headrace_lane AS lane ON lane.id = j.lane CROSS JOIN headrace_queue AS queue ON queue.id = lane.queue
+WHERE (?2 IS NULL OR lane.task = ?2) AND (?3 IS NULL OR queue.name = ?3) AND (?4 IS NULL OR j.state = ?4)
+    AND (?5 IS NULL OR EXISTS (SELECT 1 FROM json_each(call.tags) WHERE json_each.value = ?5))
+    AND (?6 IS NULL OR call.created_at >= ?6) AND (?7 IS NULL OR call.created_at < ?7)
+ORDER BY j.id DESC LIMIT ?9

@@ -1,0 +1,9 @@
+-- A live job as readers see it.
+SELECT j.id, lane.task, queue.name, j.state, call.args, j.priority, call.key, call.tags, j.attempt, j.failures, j.crashes,
+    j.snoozes, call.max_attempts, j.fence, j.feed_end, call.timeout_s, call.created_at, j.run_at, j.started_at, NULL,
+    j.deadline_at, worker.id, j.suspect, j.cancelling, NULL, j.failure, progress.data,
+    j.n, call.first_due_at, j.first_claimed_at, j.first_claim_offset
+FROM headrace_job AS j CROSS JOIN headrace_call AS call ON call.n = j.n CROSS JOIN headrace_lane AS lane ON lane.id = j.lane CROSS JOIN headrace_queue AS queue ON queue.id = lane.queue
+    LEFT JOIN headrace_worker AS worker ON worker.n = j.worker
+    LEFT JOIN headrace_progress AS progress ON progress.n = j.n AND progress.fence = j.fence AND j.state = 2
+WHERE j.id = ?1

@@ -1,0 +1,2 @@
+-- Where a live job's feed ends.
+SELECT feed_end FROM headrace_job AS job WHERE id = ?1

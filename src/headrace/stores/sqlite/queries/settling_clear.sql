@@ -1,0 +1,2 @@
+-- Ready for the next exchange.
+DELETE FROM temp.settling

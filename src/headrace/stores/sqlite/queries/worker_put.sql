@@ -1,0 +1,7 @@
+-- Make a worker known, or renew what is known of it.
+INSERT INTO headrace_worker (id, host, pid, role, version, queues, tasks, concurrency, started_at, supervisor_pid, draining)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, role = excluded.role,
+    version = excluded.version, queues = excluded.queues, tasks = excluded.tasks, concurrency = excluded.concurrency,
+    started_at = excluded.started_at, supervisor_pid = excluded.supervisor_pid, draining = excluded.draining,
+    gone_at = NULL

@@ -1,0 +1,155 @@
+"""The schema of a file: which migrations it had, which are to come, and doing them.
+
+Invariant: a migration is applied whole or not at all, by one process, under the write lock.
+"""
+
+import re
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import Final, TypeVar
+
+from headrace.core.errors import SchemaMismatch, StoreUnavailable
+from headrace.stores.sqlite.faults import is_busy
+from headrace.stores.sqlite.tx import MICRO
+
+T = TypeVar("T")
+_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_HAS_OURS: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'headrace_schema_migration'"
+_APPLIED: Final = "SELECT number, version FROM headrace_schema_migration ORDER BY number"
+_RECORD: Final = "INSERT INTO headrace_schema_migration (number, name, applied_at, version) VALUES (?, ?, ?, ?)"
+_EPOCH_PUT: Final = "INSERT INTO headrace_meta (key, value) VALUES ('epoch', ?) ON CONFLICT (key) DO NOTHING"
+_EPOCH_GET: Final = "SELECT value FROM headrace_meta WHERE key = 'epoch'"
+_now = time.monotonic  # noqa: TID251 - waits for the lock of another process that opens the file at once
+_sleep = time.sleep  # noqa: TID251 - as above
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered step of the schema."""
+
+    number: int
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a file has (0: nothing of ours), what this version wants, and the steps between."""
+
+    found: int
+    wanted: int
+    pending: tuple[Migration, ...]
+    found_version: str = ""
+
+    def check(self, where: str) -> None:
+        """Refuse a schema that is not this version's.
+
+        Raises:
+            SchemaMismatch: older or newer; the message says which command mends it.
+        """
+        if self.found > self.wanted:
+            raise SchemaMismatch(
+                f"{where} has schema {self.found}, made by headrace {self.found_version or 'of a newer version'}; "
+                f"this version knows up to {self.wanted}: install headrace >= {self.found_version or 'that version'}"
+            )
+        if self.pending:
+            raise SchemaMismatch(
+                f"{where} has schema {self.found}, this version of headrace wants {self.wanted}: run `headrace migrate`"
+            )
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Every migration of this version, in order."""
+    found = [
+        Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8"))
+        for entry in files(__package__).joinpath("migrations").iterdir()
+        if (match := _NAME.fullmatch(entry.name))
+    ]
+    return tuple(sorted(found, key=lambda migration: migration.number))
+
+
+def plan(connection: sqlite3.Connection) -> Plan:
+    """Compare a file with this version."""
+    known = migrations()
+    applied: list[tuple[int, str]] = []
+    if connection.execute(_HAS_OURS).fetchone() is not None:
+        applied = connection.execute(_APPLIED).fetchall()
+    numbers = {number for number, _ in applied}
+    pending = tuple(migration for migration in known if migration.number not in numbers)
+    found, found_version = applied[-1] if applied else (0, "")
+    return Plan(found, known[-1].number, pending, found_version)
+
+
+def apply(connection: sqlite3.Connection, wall: Callable[[], float], *, busy_timeout_s: float = 5.0) -> Plan:
+    """Apply what is pending; what was applied.
+
+    Raises:
+        SchemaMismatch: the file is of a newer version.
+        sqlite3.Error: to be mapped by the caller; nothing was applied.
+    """
+
+    def work() -> Plan:
+        found = plan(connection)
+        if found.found > found.wanted:
+            return found
+        for migration in found.pending:
+            for statement in _statements(migration.sql):
+                connection.execute(statement)
+            connection.execute(_RECORD, (migration.number, migration.name, int(wall() * MICRO), _version()))
+        connection.execute(_EPOCH_PUT, (secrets.token_hex(4),))
+        return found
+
+    return locked(connection, work, busy_timeout_s)
+
+
+def locked(connection: sqlite3.Connection, work: Callable[[], T], busy_timeout_s: float) -> T:
+    """Do something under the write lock, in one transaction.
+
+    Raises:
+        StoreUnavailable: another process held the lock for all that time.
+    """
+    started = _now()
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            break
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            if _now() - started >= busy_timeout_s:
+                raise StoreUnavailable("the database is locked by another program; end its transaction") from error
+        _sleep(0.005)
+    try:
+        answer = work()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return answer
+
+
+def epoch(connection: sqlite3.Connection) -> str:
+    """The name of this history of offsets."""
+    return str(connection.execute(_EPOCH_GET).fetchone()[0])
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _version() -> str:
+    try:
+        return version("headrace")
+    except PackageNotFoundError:
+        return ""
