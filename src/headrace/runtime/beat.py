@@ -10,8 +10,8 @@ import sys
 import tempfile
 from typing import Final, Self
 
-_BEAT_AT, _KILL_AT, _RUNNING = range(3)
-_NUMBERS: Final = 3 * 8
+_BEAT_AT, _KILL_AT, _RUNNING, _WATCHED_AT = range(4)
+_NUMBERS: Final = 4 * 8
 _TEXT_MAX: Final = 224
 _SIZE: Final = _NUMBERS + 2 + _TEXT_MAX
 
@@ -70,6 +70,15 @@ class Beat:
     @running.setter
     def running(self, count: int) -> None:
         self._numbers[_RUNNING] = count
+
+    @property
+    def watched_at(self) -> float:
+        """When a thread beside the loop last ran: stale together with `beat_at`, the interpreter is held."""
+        return self._numbers[_WATCHED_AT]
+
+    @watched_at.setter
+    def watched_at(self, at: float) -> None:
+        self._numbers[_WATCHED_AT] = at
 
     @property
     def what(self) -> str:

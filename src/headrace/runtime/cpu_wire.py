@@ -1,0 +1,50 @@
+"""How a job goes to a cpu child as JSON, and how its outcome comes back."""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from headrace.core.model import (
+    Cancelled,
+    Cause,
+    ClaimedJob,
+    Failed,
+    Failure,
+    GivenBack,
+    Outcome,
+    Retried,
+    Snoozed,
+    Succeeded,
+)
+
+CPU_FD: Final = "HEADRACE_CPU_FD"  # the child's end of the socket, by number
+_OUTCOMES: dict[str, type[Outcome]] = {
+    cls.__name__: cls for cls in (Succeeded, Retried, Failed, Snoozed, Cancelled, GivenBack)
+}
+
+
+def job_to_wire(job: ClaimedJob) -> dict[str, Any]:
+    """A claimed job as JSON can carry it."""
+    return {**asdict(job), "id": job.id.hex(), "emitted": sorted(job.emitted)}
+
+
+def job_from_wire(data: dict[str, Any]) -> ClaimedJob:
+    """What `job_to_wire` made."""
+    fields: dict[str, Any] = dict(data)
+    fields["id"] = bytes.fromhex(data["id"])
+    fields["tags"] = tuple(data["tags"])
+    fields["emitted"] = frozenset(data["emitted"])
+    return ClaimedJob(**fields)
+
+
+def outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as JSON can carry it."""
+    return {"is": type(outcome).__name__, **asdict(outcome)}
+
+
+def outcome_from_wire(data: dict[str, Any]) -> Outcome:
+    """What `outcome_to_wire` made."""
+    fields = {name: value for name, value in data.items() if name != "is"}
+    if "failure" in fields:
+        failure = fields["failure"]
+        fields["failure"] = Failure(**{**failure, "cause": Cause(failure["cause"])})
+    return _OUTCOMES[data["is"]](**fields)
