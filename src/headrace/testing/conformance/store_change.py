@@ -48,9 +48,10 @@ class ChangeSuite(StoreSuite):
         assert await store.cancel(asked) == ["cancelled", "cancelled", "running", "succeeded", "failed", None]
         assert await store.cancel([]) == []
         assert await claim(store) == []
-        record = await record_of(store, ready.id)
-        assert record.finished_at is not None
-        assert (record.run_at, record.result, record.failure) == (None, None, None)
+        for job in (ready, scheduled):
+            record = await record_of(store, job.id)
+            assert record.finished_at is not None
+            assert (record.run_at, record.result, record.failure) == (None, None, None)
         assert (await record_of(store, running.id)).cancelling
         assert (await record_of(store, succeeded.id)).result == "1"
 

@@ -121,6 +121,15 @@ class ChoresSuite(StoreSuite):
             assert await store.prune(100) == 0
             assert (await store.enqueue([new_job(key="0", key_digest="other")]))[0].created
 
+    async def test_a_key_does_not_outlive_the_record_of_its_job(self, make_store: MakeStore, time: TimeControl) -> None:
+        async with opened(make_store, StoreSettings(retention_s=time.tick, key_retention_s=FOREVER_S)) as store:
+            await register(store)
+            await settle(store, await enqueue_claimed(store, key="k", key_digest="d"), Succeeded())
+            await time.pass_time(2 * time.tick)
+            await prune_all(store)
+            job = new_job(key="k", key_digest="e")
+            assert (await store.enqueue([job]))[0].id == job.id
+
     async def test_live_jobs_are_never_pruned(self, make_store: MakeStore, time: TimeControl) -> None:
         async with opened(make_store, StoreSettings(retention_s=time.tick, result_retention_s=time.tick)) as store:
             await register(store)

@@ -180,6 +180,10 @@ class EnqueueSuite(StoreSuite):
         assert (await claim_one(store)).id == soon.id
         assert (await record_of(store, soon.id)).run_at is None
 
+    async def test_a_short_delay_is_a_delay(self, store: FullStore) -> None:
+        assert (await store.enqueue([new_job(delay_s=0.5)]))[0].state is JobState.SCHEDULED
+        assert (await store.enqueue([new_job(delay_s=-0.5)]))[0].state is JobState.READY
+
     async def test_run_at_is_an_instant(self, store: FullStore) -> None:
         probe = new_job()
         await store.enqueue([probe])

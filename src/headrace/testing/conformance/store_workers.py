@@ -126,7 +126,8 @@ class WorkersSuite(StoreSuite):
         assert (record.state, record.suspect, record.failures, record.crashes) == (JobState.READY, False, 0, 0)
         await register(store)
         again = await claim_one(store)
-        assert (again.id, again.failures) == (job.id, 0)
+        assert (again.id, again.attempt, again.failures) == (job.id, 2, 0)
+        assert (await store.attempts(job.id))[0].outcome is AttemptOutcome.GIVEN_BACK
         assert await settle(store, job, Succeeded()) == "lost"
 
     # -- suspects -----------------------------------------------------------------------------
