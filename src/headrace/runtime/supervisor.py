@@ -113,8 +113,6 @@ class Supervisor:
             for task in (*seats, *chores, *self._extras, *self._errands):
                 task.cancel()
             await asyncio.gather(*seats, *chores, *self._extras, *self._errands, return_exceptions=True)
-            for ward in self._wards:
-                ward.process.kill()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
         return self._exit_code
@@ -132,7 +130,7 @@ class Supervisor:
     @property
     def wards(self) -> list[Ward]:
         """The children that live."""
-        return list(self._wards)
+        return [ward for ward in self._wards if ward.process.alive]
 
     # -- children -----------------------------------------------------------------------------------
 
@@ -174,11 +172,12 @@ class Supervisor:
     async def _attend(self, ward: Ward) -> None:
         try:
             code = await ward.serve(self._told)
-        finally:
             self._wards.discard(ward)
-        try:
             await self._bury(ward, code)
         finally:
+            self._wards.discard(ward)
+            ward.process.kill()
+            await ward.process.wait()
             ward.close()
 
     def _told(self, ward: Ward, what: str) -> None:
