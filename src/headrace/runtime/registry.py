@@ -1,0 +1,264 @@
+"""The tasks that this process knows, each with its policies and its codec."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from headrace.core.errors import DuplicateTask, InvalidConfig, UnknownTask
+from headrace.core.model import Json
+from headrace.core.retry import Retry
+from headrace.runtime.arguments import Arguments, Results
+from headrace.runtime.depends import Plan, plan
+from headrace.runtime.signature import Shape, Unresolved, read
+
+NEAREST_MAX = 3
+
+
+class Kind(StrEnum):
+    """Where a task's body runs."""
+
+    ASYNC = "async"  # on the worker's event loop
+    THREAD = "thread"
+    CPU = "cpu"  # in a child process
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a task's definition says beside its function."""
+
+    queue: str = "default"
+    retry: Retry = Retry()  # noqa: RUF009 - frozen
+    timeout_s: float = 600.0
+    priority: int = 0
+    public: bool = False
+    cpu: bool = False
+    memory_limit_bytes: int | None = None
+    args_bytes_max: int = 1 << 20
+    result_bytes_max: int = 1 << 20
+
+
+class TaskDef:
+    """A registered function. Its signature is read at definition, or, where that names what is defined
+    further down in its module, at the first use.
+    """
+
+    __slots__ = (
+        "_arguments",
+        "_dependencies",
+        "_policies",
+        "_results",
+        "_shape",
+        "fn",
+        "kind",
+        "memory_limit_bytes",
+        "module",
+        "name",
+        "priority",
+        "public",
+        "qualname",
+        "queue",
+        "retry",
+        "timeout_s",
+    )
+
+    def __init__(
+        self, name: str, fn: Callable[..., Any], policies: Policies, local_names: Mapping[str, Any] | None = None
+    ) -> None:
+        """`local_names` are the names around a function that stands inside another one.
+
+        Raises:
+            InvalidConfig: a function that cannot be a task.
+        """
+        self.name = name
+        self.fn = fn
+        self.kind = _kind(name, fn, cpu=policies.cpu)
+        self.module = fn.__module__
+        self.qualname = fn.__qualname__
+        self.queue = policies.queue
+        self.retry = policies.retry
+        self.timeout_s = policies.timeout_s
+        self.priority = policies.priority
+        self.public = policies.public
+        self.memory_limit_bytes = policies.memory_limit_bytes
+        self._policies = policies
+        self._shape: Shape | None = None
+        self._arguments: Arguments | None = None
+        self._results: Results | None = None
+        self._dependencies: Plan | None = None
+        try:
+            self._take(read(fn, name, local_names))
+        except Unresolved:
+            return
+
+    def __repr__(self) -> str:
+        return f"<TaskDef {self.name} ({self.kind.value}) {self.place}>"
+
+    @property
+    def place(self) -> str:
+        """Where the function stands, for people."""
+        code = getattr(inspect.unwrap(self.fn), "__code__", None)
+        where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
+        return f"{self.module}.{self.qualname}{where}"
+
+    def check(self) -> None:
+        """Read what could not be read at definition, and plan the dependencies.
+
+        Raises:
+            InvalidConfig: says what is wrong with the definition.
+        """
+        self._ready()
+        _ = self.dependencies
+
+    # -- arguments and results -------------------------------------------------------------------
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether the first parameter is the job's context."""
+        return (self._shape or self._ready()).takes_context
+
+    @property
+    def returns(self) -> Any:
+        """The annotation of the result."""
+        return (self._shape or self._ready()).returns
+
+    @property
+    def dependencies(self) -> Plan | None:
+        """How to resolve the injected parameters; None: there are none.
+
+        Raises:
+            InvalidConfig: one needs what only a request has.
+        """
+        shape = self._shape or self._ready()
+        if not shape.injected:
+            return None
+        if self._dependencies is None:
+            self._dependencies = plan(self.name, shape.injected)
+        return self._dependencies
+
+    @property
+    def signature(self) -> str:
+        """12 hex digits that change when the parameters do."""
+        return self._codec().signature
+
+    def encode_args(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Json:
+        """The arguments of a call as JSON text; see `Arguments.encode`."""
+        return self._codec().encode(args, kwargs)
+
+    def encode_named(self, args: Mapping[str, object]) -> Json:
+        """Arguments that came as JSON, checked; see `Arguments.encode_named`."""
+        return self._codec().encode_named(args)
+
+    def decode_args(self, text: Json) -> dict[str, Any]:
+        """Arguments by name, validated; see `Arguments.decode`."""
+        return self._codec().decode(text)
+
+    def argument_schema(self) -> dict[str, Any]:
+        """The JSON schema of the arguments."""
+        return self._codec().schema()
+
+    def encode_result(self, value: object) -> Json:
+        """A result as JSON text; see `Results.encode`."""
+        return self._result_codec().encode(value)
+
+    def decode_result(self, text: Json) -> Any:
+        """A stored result as its annotation says; see `Results.decode`."""
+        return self._result_codec().decode(text)
+
+    def _codec(self) -> Arguments:
+        if self._arguments is None:
+            self._ready()
+        assert self._arguments is not None  # noqa: S101 - `_ready` raises or sets it
+        return self._arguments
+
+    def _result_codec(self) -> Results:
+        if self._results is None:
+            self._ready()
+        assert self._results is not None  # noqa: S101 - `_ready` raises or sets it
+        return self._results
+
+    def _ready(self) -> Shape:
+        if self._shape is None:
+            try:
+                self._take(read(self.fn, self.name))
+            except Unresolved as error:
+                raise InvalidConfig(f"task {self.name}: an annotation cannot be resolved: {error}") from error
+        assert self._shape is not None  # noqa: S101 - `_take` set it
+        return self._shape
+
+    def _take(self, shape: Shape) -> None:
+        if self.kind is Kind.CPU and shape.injected:
+            names = ", ".join(shape.injected)
+            raise InvalidConfig(f"task {self.name}: a cpu=True task has no dependencies ({names}): it runs elsewhere")
+        policies = self._policies
+        self._arguments = Arguments(self.name, shape.parameters, frozenset(shape.injected), policies.args_bytes_max)
+        self._results = Results(self.name, shape.returns, policies.result_bytes_max)
+        self._shape = shape
+
+
+def _kind(name: str, fn: Callable[..., Any], *, cpu: bool) -> Kind:
+    if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
+        raise InvalidConfig(f"task {name}: a generator cannot be a task; emit items with ctx.emit(…)")
+    if inspect.iscoroutinefunction(fn):
+        if cpu:
+            raise InvalidConfig(f"task {name}: cpu=True is for def functions, since its child has no event loop")
+        return Kind.ASYNC
+    if not inspect.isfunction(fn):
+        raise InvalidConfig(f"task {name}: a task is a function, not {fn!r}")
+    return Kind.CPU if cpu else Kind.THREAD
+
+
+class Registry:
+    """Tasks by name."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._tasks: dict[str, TaskDef] = {}
+
+    def add(self, task: TaskDef) -> None:
+        """Register a task.
+
+        Raises:
+            DuplicateTask: another function has the name; the message says where both stand.
+        """
+        known = self._tasks.get(task.name)
+        if known is not None and known.fn is not task.fn:
+            raise DuplicateTask(
+                f"the task name {task.name!r} is taken: {known.place} and {task.place}; give one of them another name="
+            )
+        self._tasks[task.name] = task
+
+    def get(self, name: str) -> TaskDef:
+        """The task of this name.
+
+        Raises:
+            UnknownTask: there is none; the message names near ones.
+        """
+        task = self._tasks.get(name)
+        if task is None:
+            near = difflib.get_close_matches(name, self._tasks, NEAREST_MAX)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise UnknownTask(f"no task {name!r} is registered here{hint}")
+        return task
+
+    def names(self) -> list[str]:
+        """Every name, sorted."""
+        return sorted(self._tasks)
+
+    def check(self) -> None:
+        """Check every definition; see `TaskDef.check`."""
+        for task in self._tasks.values():
+            task.check()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tasks
+
+    def __iter__(self) -> Iterator[TaskDef]:
+        return iter([self._tasks[name] for name in self.names()])
+
+    def __len__(self) -> int:
+        return len(self._tasks)
