@@ -1,10 +1,11 @@
 """One attempt under way: what its context writes through, and how it is stopped."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
-from headrace.core.errors import LeaseLost, StoreUnavailable
+from headrace.core.errors import LeaseLost, StoreUnavailable, UsageError
 from headrace.core.model import (
     ClaimedJob,
     FeedWrite,
@@ -22,6 +23,8 @@ from headrace.core.worker_events import StopReason
 from headrace.ports.notifier import Notifier
 from headrace.ports.store import Joined, Store
 from headrace.runtime.feedwriter import FeedWriter
+
+logger = logging.getLogger(__name__)
 
 Closer: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -46,6 +49,7 @@ class Attempt:
     """A running attempt. It is the `Channel` of its context."""
 
     __slots__ = (
+        "_begun",
         "_feeds",
         "_notifier",
         "_store",
@@ -74,6 +78,7 @@ class Attempt:
         self._worker = worker
         self._notifier = notifier
         self._task: asyncio.Task[None] | None = None
+        self._begun = False
 
     def __str__(self) -> str:
         """As log lines name it."""
@@ -91,6 +96,7 @@ class Attempt:
         self._task = loop.create_task(self._run(bodies, ended))
 
     async def _run(self, bodies: Runner, ended: "Ending") -> None:
+        self._begun = True
         self.outcome = await bodies.run(self)
         ended(self)
 
@@ -98,14 +104,19 @@ class Attempt:
         """Ask the body to stop: a coroutine and a child process are interrupted, a thread sees the flag."""
         if self.stopping is None or reason is StopReason.LOST:
             self.stopping = reason
-        if self.interruptible and self._task is not None and not self.settled:
+        # A task that is cancelled before its first step never runs, and would never be told as ended.
+        if self._begun and self._task is not None and self.interruptible and not self.settled:
             self._task.cancel()
 
     async def close(self) -> None:
         """Clean up what the body was given, once."""
         closer, self.closer = self.closer, None
-        if closer is not None:
+        if closer is None:
+            return
+        try:
             await closer()
+        except Exception:
+            logger.exception("%s: cleaning up after it failed; its outcome stands", self)
 
     # -- the context's channel -------------------------------------------------------------------
 
@@ -137,10 +148,8 @@ class Attempt:
             LeaseLost: nothing was written; the transaction is rolled back.
             StoreUnavailable: nothing was written.
         """
-        if self.settled:
-            raise LeaseLost("this attempt has already succeeded")
-        if self.encode_result is None:
-            raise LeaseLost("this attempt has not begun")
+        if self.settled or self.encode_result is None:
+            raise UsageError("this attempt has already succeeded; that is final")
         settle = Settle(self.job.id, self.job.fence, Succeeded(self.encode_result(result)))
         if using is None:
             answer = (await self._store.exchange(self._worker, (settle,), None)).settled[0]

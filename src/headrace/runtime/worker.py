@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 PROMOTE_BATCH = 500
 BEAT_EVERY_S = 0.25
+CLEAN_UP_S = 5.0  # for the dependencies of the last attempts
 
 
 class Worker:
@@ -101,6 +102,8 @@ class Worker:
         try:
             await self._done
             await self._feeds.close()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=CLEAN_UP_S)
             await self._store.unregister(self.record.id)
         finally:
             forget()
@@ -124,7 +127,7 @@ class Worker:
         self.post(CancelAsked(tuple(leases)))
 
     def abandon(self) -> None:
-        """The worker's lease was lost: stop every body, write nothing more of them."""
+        """The worker's lease was lost: stop every body, write nothing more of them. `drain` it then."""
         for attempt in list(self._attempts.values()):
             self.post(LeaseGone(attempt.lease))
 

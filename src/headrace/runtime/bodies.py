@@ -1,0 +1,188 @@
+"""Runs the body of one attempt, as a coroutine, in a thread or in a child process, and says how it ended.
+
+Invariant: `run` returns an outcome for whatever the body does, and returns only when it has ended.
+"""
+
+import asyncio
+import contextvars
+import logging
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from headrace.core.errors import InvalidArguments, JobTimedOut, LeaseLost, UsageError
+from headrace.core.model import Cancelled, Cause, Failed, Failure, GivenBack, Outcome, Retried, Snoozed, Succeeded
+from headrace.core.worker_events import StopReason
+from headrace.ports.clock import Clock
+from headrace.runtime.attempt import Attempt
+from headrace.runtime.context import JobContext, RetryAfter, Snooze, Steer, SyncJobContext, current_attempt
+from headrace.runtime.cpu import CpuPool
+from headrace.runtime.depends import Dependencies, Overrides
+from headrace.runtime.failures import after_failure, failure_of
+from headrace.runtime.registry import Kind, Registry, TaskDef
+
+logger = logging.getLogger(__name__)
+
+FOREIGN_SNOOZES_MAX = 20
+FOREIGN_SNOOZE_S = 5.0
+
+
+class Bodies:
+    """How this process runs bodies; one per worker."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        threads: int,
+        cpu: CpuPool | None,
+        overrides: Callable[[], Overrides],
+    ) -> None:
+        """`overrides` gives the host app's `dependency_overrides` when a body starts."""
+        self._registry = registry
+        self._clock = clock
+        self._rng = rng
+        self._threads_max = threads
+        self._threads: ThreadPoolExecutor | None = None
+        self._cpu = cpu
+        self._overrides = overrides
+
+    def open(self) -> None:
+        """Make the pools; on the loop that will run the bodies."""
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(self._threads_max, thread_name_prefix="headrace-task")
+
+    def close(self) -> None:
+        """Let go of the pools; threads that still run are left to end by themselves."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+    async def run(self, attempt: Attempt) -> Outcome | None:
+        """Run it to its end; None: it settled itself."""
+        task = self._registry.get(attempt.job.task)
+        attempt.encode_result = task.encode_result
+        if attempt.stopping is not None:
+            return self._stopped(attempt.stopping, asyncio.CancelledError(), task, attempt)
+        try:
+            if task.kind is Kind.CPU:
+                outcome = await self._in_child(task, attempt)
+            else:
+                result = await self._here(task, attempt)
+                outcome = None if attempt.settled else Succeeded(task.encode_result(result))
+        except (asyncio.CancelledError, Exception, Steer, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - any end
+            outcome = self._ended_by(error, task, attempt)
+        return outcome
+
+    # -- where it runs ----------------------------------------------------------------------------
+
+    async def _here(self, task: TaskDef, attempt: Attempt) -> object:
+        job = attempt.job
+        arguments = task.decode_args(job.args)
+        deadline_at = None if job.deadline_in_s is None else self._clock.wall() + job.deadline_in_s - self._clock.now()
+        context: JobContext | SyncJobContext
+        if task.kind is Kind.ASYNC:
+            context = JobContext(job, attempt, deadline_at)
+        else:
+            attempt.interruptible = False
+            context = SyncJobContext(job, attempt, deadline_at, self._loop)
+        current_attempt.set(context)
+        plan = task.dependencies
+        if plan is None:
+            return await self._call(task, context, arguments)
+        dependencies = Dependencies(plan, self._overrides(), context)
+        attempt.closer = dependencies.close
+        try:
+            return await self._call(task, context, arguments | await dependencies.open())
+        except BaseException as error:
+            dependencies.failed(error)
+            raise
+
+    async def _call(self, task: TaskDef, context: JobContext | SyncJobContext, arguments: dict[str, Any]) -> object:
+        positional = (context,) if task.takes_context else ()
+        if task.kind is Kind.ASYNC:
+            return await task.fn(*positional, **arguments)
+        if self._threads is None:
+            raise UsageError("this worker is closed")
+        whole = contextvars.copy_context()
+        return await self._loop.run_in_executor(self._threads, partial(whole.run, task.fn, *positional, **arguments))
+
+    async def _in_child(self, task: TaskDef, attempt: Attempt) -> Outcome | None:
+        if self._cpu is None:
+            raise UsageError(f"this worker has no processes for the cpu task {task.name!r}")
+        task.decode_args(attempt.job.args)
+        return await self._cpu.run(task, attempt.job, attempt)
+
+    # -- how it ended -----------------------------------------------------------------------------
+
+    def _ended_by(self, error: BaseException, task: TaskDef, attempt: Attempt) -> Outcome | None:
+        if attempt.settled:
+            logger.warning("%s has succeeded; an error after that changes nothing", attempt, exc_info=error)
+            return None
+        if attempt.stopping is not None:
+            return self._stopped(attempt.stopping, error, task, attempt)
+        return self._raised(error, task, attempt)
+
+    def _raised(self, error: BaseException, task: TaskDef, attempt: Attempt) -> Outcome:
+        match error:
+            case Steer():
+                return self._steered(error, task, attempt)
+            case LeaseLost():
+                return GivenBack(started=True)  # refused by its fence, and so harmless
+            case InvalidArguments():
+                return self._misfit(error, task, attempt)
+            case UsageError():
+                logger.warning("%s failed for good: %s", attempt, error)
+                return Failed(failure_of(error))
+            case _:
+                return self._failed(failure_of(error), type(error), task, attempt)
+
+    def _steered(self, steer: Steer, task: TaskDef, attempt: Attempt) -> Outcome:
+        match steer:
+            case Snooze():
+                return Snoozed(steer.delay_s, str(steer))
+            case RetryAfter() if steer.delay_s is not None:
+                if attempt.job.failures + 1 >= task.retry.max_attempts:
+                    return Failed(failure_of(steer))
+                return Retried(failure_of(steer), steer.delay_s)
+            case RetryAfter():
+                return self._failed(failure_of(steer), type(steer), task, attempt)
+            case _:
+                return Failed(failure_of(steer, Cause.ABANDONED))
+
+    def _stopped(self, reason: StopReason, error: BaseException, task: TaskDef, attempt: Attempt) -> Outcome:
+        if not isinstance(error, asyncio.CancelledError | Steer):
+            logger.info("%s was asked to stop (%s) and raised", attempt, reason.value, exc_info=error)
+        match reason:
+            case StopReason.CANCEL:
+                return Cancelled("cancelled while it ran")
+            case StopReason.DRAIN | StopReason.LOST:
+                return GivenBack(started=True)
+            case StopReason.DEADLINE:
+                return Failed(Failure("headrace.JobTimedOut", "the job's deadline passed while it ran", Cause.DEADLINE))
+            case StopReason.TIMEOUT:
+                message = f"the attempt ran longer than its timeout of {attempt.job.timeout_s:g} s"
+                failure = Failure("headrace.JobTimedOut", message, Cause.TIMEOUT, fingerprint=f"timeout {task.name}")
+                return self._failed(failure, JobTimedOut, task, attempt)
+
+    def _misfit(self, error: InvalidArguments, task: TaskDef, attempt: Attempt) -> Outcome:
+        """Arguments that do not fit: of another version of the task they wait for its worker, else they fail."""
+        job = attempt.job
+        if job.signature != task.signature and job.snoozes < FOREIGN_SNOOZES_MAX:
+            logger.warning("%s: its arguments are of another version of the task; left to a worker of that", attempt)
+            return Snoozed(FOREIGN_SNOOZE_S, "the arguments are of another version of the task")
+        return Failed(failure_of(error, Cause.ARGUMENTS))
+
+    def _failed(self, failure: Failure, error: type[BaseException], task: TaskDef, attempt: Attempt) -> Outcome:
+        outcome = after_failure(failure, error, task.retry, attempt.job.failures, self._rng)
+        if isinstance(outcome, Retried):
+            logger.warning(
+                "%s failed (%s: %s); again in %.1f s", attempt, failure.type, failure.message, outcome.delay_s
+            )
+        else:
+            logger.warning("%s failed for good (%s: %s)", attempt, failure.type, failure.message)
+        return outcome
