@@ -7,12 +7,16 @@ Everything that the page can do is in this file; what happens to the pixels is i
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import inspect as python
+import logging
 import os
 import signal
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -33,12 +37,24 @@ HERE = Path(__file__).parent
 DATA = Path(os.environ.get("PHOTO_LAB_DATA", "photo-lab-data")).absolute()
 ORIGINALS, RENDERED, SAMPLES = DATA / "originals", DATA / "rendered", DATA / "samples"
 PACE = float(os.environ.get("PHOTO_LAB_PACE", "0.5"))  # seconds per rendition, for eyes to follow
+FOLDER = os.environ.get("PHOTO_LAB_PHOTOS")  # headrace demo --photos DIR
+SEED = os.environ.get("PHOTO_LAB_SEED_PHOTOS") == "1"  # headrace demo --seed-photos
 
 for folder in (ORIGINALS, RENDERED, SAMPLES):
     folder.mkdir(parents=True, exist_ok=True)
 
+log = logging.getLogger("photo_lab")
 hr = Headrace(os.environ.get("HEADRACE_STORE") or f"sqlite:///{DATA / 'lab.db'}")
-app = FastAPI(title="Photo lab")
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    beginning = asyncio.create_task(begin())
+    yield
+    beginning.cancel()
+
+
+app = FastAPI(title="Photo lab", lifespan=lifespan)
 
 
 class Album(BaseModel):
@@ -130,21 +146,38 @@ async def drop(request: Request, name: Annotated[str, Query(max_length=200)] = "
 @app.post("/lab/samples", status_code=status.HTTP_202_ACCEPTED, dependencies=[Depends(same_origin)])
 async def samples() -> list[ListedPhoto]:
     paths = await run_in_threadpool(seeds.write, SAMPLES)
-    jobs = [(path.name, await accept(path.name, path.read_bytes())) for path in paths]
+    jobs = [(path.name, await accept(path.name, await run_in_threadpool(path.read_bytes))) for path in paths]
     return [ListedPhoto(job_id=job.id, name=name, token=job.token()) for name, job in jobs]
 
 
-async def accept(name: str, data: bytes) -> Job[Album]:
+async def accept(name: str, data: bytes, key: str | None = None) -> Job[Album]:
     """Keep a photograph and enqueue its development; nonsense is refused before it is a job."""
     await run_in_threadpool(photos.inspect, data)
     file = uuid.uuid4().hex
     await run_in_threadpool(write, ORIGINALS / file, data)
-    return await develop.enqueue(name=name, file=file)
+    return await develop.options(key=key).enqueue(name=name, file=file)
+
+
+def named() -> list[Path]:
+    """The photographs that the command line named."""
+    found = sorted(Path(FOLDER).iterdir()) if FOLDER else []
+    found = [path for path in found if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}]
+    return found + (seeds.write(SAMPLES) if SEED else [])
+
+
+async def begin() -> None:
+    """Develop what the command line named; a photograph that a start before this one took is not taken twice."""
+    for path in await run_in_threadpool(named):
+        try:
+            data = await run_in_threadpool(path.read_bytes)
+            await accept(path.name, data, key=hashlib.sha256(data).hexdigest())
+        except (BadPhoto, OSError) as why:
+            log.warning("%s is left out: %s", path.name, why)
 
 
 @app.exception_handler(BadPhoto)
 async def refused(_: Request, bad: BadPhoto) -> JSONResponse:
-    code = status.HTTP_413_CONTENT_TOO_LARGE if bad.code.startswith("too-") else status.HTTP_422_UNPROCESSABLE_CONTENT
+    code = 413 if bad.code.startswith("too-") else 422
     problem = {"type": f"urn:photo-lab:{bad.code}", "title": "Bad photo", "status": code, "detail": bad.reason}
     return JSONResponse(problem, code, media_type="application/problem+json")
 

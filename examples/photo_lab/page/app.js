@@ -27,7 +27,7 @@ const KEEP = "photo-lab:";
 const photos = new Map();
 const cards = new Map();
 const waiting = [];
-const kills = JSON.parse(sessionStorage.getItem(`${KEEP}kills`) ?? "[]");
+const kills = JSON.parse(localStorage.getItem(`${KEEP}kills`) ?? "[]"); // for every tab
 const tabs = new BroadcastChannel("photo-lab");
 let uploading = 0;
 let scheduled = false;
@@ -63,7 +63,12 @@ const feed = new Feed(`${location.protocol.replace("http", "ws")}//${location.ho
   },
   refused(id, problem) {
     const photo = photos.get(id);
-    if (photo) notice(`${photo.name} cannot be followed: ${problem.detail ?? problem.title ?? "no reason was given"}`);
+    if (!photo) return;
+    if (problem.type?.endsWith("unknown-job")) {
+      photos.delete(id);
+      feed.forget(id);
+      draw();
+    } else notice(`${photo.name} cannot be followed: ${problem.detail ?? problem.title ?? "no reason was given"}`);
   },
 });
 
@@ -122,7 +127,7 @@ function remember(photo) {
 function forget(listed) {
   for (const key of Object.keys(sessionStorage)) {
     const id = key.slice(KEEP.length);
-    if (key.startsWith(KEEP) && id !== "kills" && !listed.has(id)) sessionStorage.removeItem(key);
+    if (key.startsWith(KEEP) && !listed.has(id)) sessionStorage.removeItem(key);
   }
 }
 
@@ -218,7 +223,7 @@ $("kill").onclick = async () => {
   try {
     const { pid, killed_at } = await ask("lab/worker/kill", { method: "POST" });
     kills.push({ pid, at: instant(killed_at), jobs });
-    sessionStorage.setItem(`${KEEP}kills`, JSON.stringify(kills.slice(-20)));
+    localStorage.setItem(`${KEEP}kills`, JSON.stringify(kills.slice(-20)));
     $("pid").dataset.state = "down";
     set($("pid-words"), `pid ${pid} was killed`);
   } catch (error) {
@@ -228,8 +233,14 @@ $("kill").onclick = async () => {
   setTimeout(lookAtWorker, 400);
 };
 
+addEventListener("storage", ({ key, newValue }) => {
+  if (key !== `${KEEP}kills`) return;
+  kills.splice(0, kills.length, ...JSON.parse(newValue ?? "[]"));
+  draw();
+});
+
 function showMeasure() {
-  const kill = kills.at(-1);
+  const kill = kills.findLast(({ jobs }) => !jobs.length || jobs.some((id) => photos.has(id)));
   $("measure").hidden = !kill;
   if (!kill) return;
   const { hit, back } = recovery([...photos.values()], kill);
@@ -252,6 +263,7 @@ const actions = {
   async retry(photo) {
     await command(photo, "retry");
     feed.follow(photo.id, photo.token);
+    tabs.postMessage({ again: photo.id });
   },
   dismiss(photo) {
     photos.delete(photo.id);
@@ -367,7 +379,11 @@ async function start() {
 
 start();
 setInterval(() => sync().catch(() => {}), TOKENS_EVERY_MS);
-tabs.onmessage = () => sync().catch(() => {});
+tabs.onmessage = ({ data }) => {
+  const photo = photos.get(data.again); // retried in another tab: its feed goes on
+  if (photo) feed.follow(photo.id, photo.token);
+  else sync().catch(() => {});
+};
 document.addEventListener("visibilitychange", () => document.hidden || sync().catch(() => {}));
 if (!SINGLE) {
   ask("lab/source").then((text) => $("source").replaceChildren(...colour(text.trimEnd()))).catch(() => {});

@@ -5,11 +5,14 @@
 
 const BACKOFF_MS = 250;
 const BACKOFF_MAX_MS = 10_000;
+const STEADY_MS = 5_000;
 const TOPICS_MAX = 100;
 
 export class Feed {
-  #url; #owner; #socket = null; #open = false; #jobs = new Map(); #failures = 0; #timer = null; #watch = null; #over = false;
+  #url; #owner; #socket = null; #open = false; #jobs = new Map(); #failures = 0; #timer = null; #watch = null; #steady = null; #over = false;
   #heartbeat = 0; #topics = TOPICS_MAX;
+  #subscriptions = new Map(); #last = 0; // subscription -> job: each has an id of its own, never used again
+  #due = new Set(); // jobs to subscribe as soon as there is room
 
   /** owner: { status(state, words), tokens() -> Promise, position(id), subscribed(id, frame), update(id, frame), refused(id, problem) } */
   constructor(url, owner) {
@@ -20,25 +23,24 @@ export class Feed {
   }
 
   /** Follow a job, or follow it again after it had ended. */
-  follow(id, token) {
-    const known = this.#jobs.has(id);
-    this.#jobs.set(id, token);
-    if (this.#open) {
-      if (known) this.#send({ type: "unsubscribe", id });
-      this.#subscribe(id);
-    } else if (!this.#socket && !this.#timer) this.#soon(0);
+  follow(job, token) {
+    this.#jobs.set(job, token);
+    this.#due.add(job);
+    if (this.#open) this.#fill();
+    else if (!this.#socket && !this.#timer) this.#soon(0);
   }
 
-  leave(id) {
-    if (this.#jobs.delete(id) && this.#open) this.#send({ type: "unsubscribe", id });
+  forget(job) {
+    this.#jobs.delete(job);
+    this.#due.delete(job);
   }
 
+  /** New tokens for the jobs that are followed: [[job, token]]. */
   refresh(tokens) {
-    for (const [id, token] of tokens) {
-      if (!this.#jobs.has(id)) continue;
-      this.#jobs.set(id, token);
-      if (this.#open) this.#send({ type: "refresh", token });
-    }
+    for (const [job, token] of tokens) if (this.#jobs.has(job)) this.#jobs.set(job, token);
+    if (!this.#open) return;
+    this.#send({ type: "refresh", token: this.#jobs.values().next().value });
+    for (const [id, job] of this.#subscriptions) this.#send({ type: "refresh", id, token: this.#jobs.get(job) });
   }
 
   #soon(delay) {
@@ -64,14 +66,25 @@ export class Feed {
     this.#alive(frame.type === "heartbeat");
     if (frame.type === "connected") {
       this.#open = true;
-      this.#failures = 0;
+      this.#steady = setTimeout(() => (this.#failures = 0), STEADY_MS); // not before: it may be closed at once
       this.#heartbeat = frame.heartbeat_ms ?? 25_000;
       this.#topics = frame.topics_max ?? TOPICS_MAX;
       this.#owner.status("live", "Live");
-      for (const id of [...this.#jobs.keys()].slice(0, this.#topics)) this.#subscribe(id);
-    } else if (frame.type === "subscribed") this.#owner.subscribed(frame.id, frame);
-    else if (frame.type === "update") this.#owner.update(frame.id, frame);
-    else if (frame.type === "error" && frame.id) this.#owner.refused(frame.id, frame.problem ?? {});
+      this.#due = new Set(this.#jobs.keys());
+      this.#fill();
+      return;
+    }
+    const job = this.#subscriptions.get(frame.id);
+    if (!job) return;
+    if (frame.type === "subscribed") this.#owner.subscribed(job, frame);
+    else if (frame.type === "update") this.#owner.update(job, frame);
+    else if (frame.type === "error") this.#owner.refused(job, frame.problem ?? {});
+    const over = frame.ended || frame.kind === "end";
+    if (over) this.#send({ type: "unsubscribe", id: frame.id });
+    if (over || frame.type === "error") {
+      this.#subscriptions.delete(frame.id);
+      this.#fill();
+    }
   }
 
   /** Where heartbeats come as frames, silence for longer than two of them means a dead line. */
@@ -81,9 +94,19 @@ export class Feed {
     this.#watch = setTimeout(() => this.#socket?.close(), 2 * this.#heartbeat + 5000);
   }
 
-  #subscribe(id) {
-    const position = this.#owner.position(id);
-    this.#send({ type: "subscribe", id, topic: `job:${id}`, token: this.#jobs.get(id), ...(position ? { position } : {}) });
+  #fill() {
+    for (const job of this.#due) {
+      if (this.#subscriptions.size >= this.#topics) return;
+      this.#due.delete(job);
+      if (![...this.#subscriptions.values()].includes(job)) this.#subscribe(job);
+    }
+  }
+
+  #subscribe(job) {
+    const id = `s${(this.#last += 1)}`;
+    const position = this.#owner.position(job);
+    this.#subscriptions.set(id, job);
+    this.#send({ type: "subscribe", id, topic: `job:${job}`, token: this.#jobs.get(job), ...(position ? { position } : {}) });
   }
 
   #send(frame) {
@@ -92,8 +115,10 @@ export class Feed {
 
   #closed({ code, reason }) {
     clearTimeout(this.#watch);
+    clearTimeout(this.#steady);
     this.#socket = this.#watch = null;
     this.#open = false;
+    this.#subscriptions.clear();
     if (code >= 4500 && code <= 4599) {
       this.#over = true;
       this.#owner.status("over", reason || "Live updates were refused; reload the page");

@@ -39,7 +39,7 @@ export function restart(photo, snapshot, position) {
   photo.progress = job.progress ?? null;
   photo.error = job.error ?? null;
   photo.items = {};
-  for (const item of snapshot.items ?? []) keep(photo, item.data, item.key);
+  for (const item of snapshot.items ?? []) keep(photo, item.data?.data ?? item.data, item.key ?? item.data?.key);
   photo.attempts = (snapshot.attempts ?? []).map(attemptOf);
   if (isOver(photo)) close(photo, photo.attempt, photo.state, instant(job.finished_at), photo.error);
 }
@@ -71,10 +71,11 @@ function changeState(photo, data, attempt, at) {
     if (!photo.attempts.some((one) => one.attempt === attempt)) {
       photo.attempts.push({ attempt, outcome: "running", started: at, ended: null, error: null });
     }
-  } else if (data.outcome) {
-    close(photo, attempt, data.outcome, at, data.error);
+  } else if (data.outcome || isOver(photo)) {
+    close(photo, attempt, data.outcome ?? data.state, at, data.error);
   }
-  if (!isOver(photo)) photo.error = data.error ?? (data.state === "ready" ? null : photo.error);
+  if (isOver(photo)) photo.error = data.error ?? null; // an end that a retry has overtaken
+  else photo.error = data.error ?? (data.state === "ready" ? null : photo.error);
 }
 
 function end(photo, data, attempt, at) {
