@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from headrace.runtime.beat import Beat
 from headrace.runtime.process import die_with_parent
@@ -18,24 +19,23 @@ control = socket.socket(fileno=int(os.environ["HEADRACE_CONTROL_FD"]))
 beat = Beat.adopt(int(os.environ["HEADRACE_BEAT_FD"]))
 faulthandler.register(signal.SIGURG, file=int(os.environ["HEADRACE_STACK_FD"]), all_threads=True)
 role = os.environ["HEADRACE_ROLE"]
+heard = Path(os.environ["PUPPET_LOG"])
 mode = os.environ.get("PUPPET", "")
 
 
-def say(**message):
+def say(**message: object) -> None:
     control.sendall(json.dumps(message).encode() + b"\n")
 
 
-def hold_the_interpreter():
+def hold_the_interpreter() -> None:
     re.match(r"(a|a)*b", "a" * 25)
 
 
 code = hold_the_interpreter.__code__
-say(
-    op="ready", places=[["held", code.co_filename, code.co_firstlineno, code.co_firstlineno + 1]]
-) if mode != "stillborn" else None
 if mode == "stillborn":
     say(op="fatal", message="ImportError: no module named spam")
     sys.exit(1)
+say(op="ready", places=[["held", code.co_filename, code.co_firstlineno, code.co_firstlineno + 1]])
 if mode == "overdue" and role == "worker":
     beat.running, beat.kill_at, beat.what = 1, time.monotonic(), "sleepy"
 if mode == "held" and role == "worker":
@@ -43,11 +43,11 @@ if mode == "held" and role == "worker":
     hold_the_interpreter()
     beat.beat_at = 0.0
 
-late = os.path.exists(os.environ["PUPPET_LOG"])
+late = heard.exists()
 wakes = 0
 for line in control.makefile():
     message = json.loads(line)
-    with open(os.environ["PUPPET_LOG"], "a", encoding="utf-8") as log:
+    with heard.open("a", encoding="utf-8") as log:
         log.write(f"{role} {json.dumps(message)}\n")
     wakes += message["op"] == "wake"
     if message["op"] == "wake" and not (mode == "busy" and wakes == 1 and not late):

@@ -45,6 +45,7 @@ class CpuPool:
         self._argv: Final = tuple(argv)
         self._room: Final = asyncio.Semaphore(size)
         self._children: Final[set[_Child]] = set()
+        self._dying: Final[set[_Child]] = set()
         self._idle: Final[list[_Child]] = []
         self._closed = False
 
@@ -88,8 +89,8 @@ class CpuPool:
         self._closed = True
         for child in tuple(self._children):
             child.kill()
-        for child in tuple(self._children):
-            await child.process.wait()
+        for child in (*self._children, *self._dying):
+            await child.gone()
         self._children.clear()
         self._idle.clear()
 
@@ -121,8 +122,11 @@ class CpuPool:
         return child
 
     def _forget(self, child: "_Child") -> None:
-        child.kill()
         self._children.discard(child)
+        if child.process.alive:
+            self._dying.add(child)
+            child.process.ended.add_done_callback(lambda _: self._dying.discard(child))
+        child.kill()
 
 
 class _Child:
@@ -133,8 +137,9 @@ class _Child:
         with theirs:
             env = {CPU_FD: str(theirs.fileno())}
             self.process: Final = Process(argv, env=env, pass_fds=(theirs.fileno(),), own_group=True)
-        self._loading: Final = asyncio.get_running_loop().create_task(self._load(ours, modules))
-        self._loading.add_done_callback(_note)
+        self._socket: Final = ours
+        self._loading: Final = asyncio.get_running_loop().create_task(self._load(modules))
+        self._loading.add_done_callback(self._on_loaded)
         self.process.ended.add_done_callback(self._on_end)
         self._pipe: Pipe | None = None
         self._busy = False
@@ -161,12 +166,16 @@ class _Child:
         """
         await asyncio.shield(self._loading)
 
-    async def _load(self, sock: socket.socket, modules: Sequence[str]) -> None:
-        try:
-            self._pipe = pipe = await Pipe.open(sock)
-        except asyncio.CancelledError:
-            sock.close()
-            raise
+    async def gone(self) -> None:
+        """Wait until nothing of it is left."""
+        await self.process.wait()
+        await asyncio.wait([self._loading])
+        if self._pipe is not None:
+            self._pipe.close()
+            await self._pipe.closed()
+
+    async def _load(self, modules: Sequence[str]) -> None:
+        self._pipe = pipe = await Pipe.open(self._socket)
         level = logging.getLogger().getEffectiveLevel()
         pipe.send({"op": "load", "path": sys.path, "main": describe_main(), "modules": modules, "log_level": level})
         answer = await pipe.receive()
@@ -202,6 +211,12 @@ class _Child:
             await self._died(f"while it ran {task.name}")
         return None
 
+    def _on_loaded(self, loading: asyncio.Task[None]) -> None:
+        if self._pipe is None:
+            self._socket.close()
+        if not loading.cancelled():
+            loading.exception()  # raised by `ready` to whoever wants the child
+
     def _on_end(self, _: asyncio.Future[int]) -> None:
         # What it sent before it died is read first; a process that it left behind may hold its socket.
         if self._pipe is not None:
@@ -212,11 +227,6 @@ class _Child:
         code = await self.process.wait()
         hint = " (out of memory?)" if code == -9 else ""  # noqa: PLR2004 - SIGKILL
         raise WorkerChildDied(f"the child process {describe_exit(code)}{hint} {when}")
-
-
-def _note(loading: asyncio.Task[None]) -> None:
-    if not loading.cancelled():
-        loading.exception()  # raised by `ready` to whoever wants the child
 
 
 async def _answer(task: TaskDef, channel: Channel, message: Message) -> Message:

@@ -19,7 +19,7 @@ import time
 import traceback
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from headrace.core import errors
 from headrace.core.model import (
@@ -34,14 +34,14 @@ from headrace.core.model import (
     Succeeded,
     UpdateKind,
 )
+from headrace.core.retry import Retry
 from headrace.runtime.context import Abandon, RetryAfter, Snooze, SyncJobContext, current_attempt
 from headrace.runtime.cpu_wire import CPU_FD, job_from_wire, outcome_to_wire
-from headrace.runtime.depends import Dependencies
 from headrace.runtime.failures import after_failure, failure_of
 from headrace.runtime.imports import find, import_all
 from headrace.runtime.pipe import Message, Pipe
 from headrace.runtime.process import die_with_parent
-from headrace.runtime.registry import TaskDef
+from headrace.runtime.registry import Policies, TaskDef
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def _address_space_bytes() -> int:
 def _run(order: Message, line: Line) -> tuple[Outcome | None, bool]:
     """Run one body; its outcome (None: it settled itself), and whether this process should not go on."""
     job = job_from_wire(order["job"])
-    task: TaskDef = find(order["module"], order["qualname"]).definition
+    task = _definition(order)
     channel = line.channel(task)
     try:
         with MemoryLimit(order["memory_limit_bytes"]):
@@ -210,18 +210,21 @@ def _run(order: Message, line: Line) -> tuple[Outcome | None, bool]:
 def _call(task: TaskDef, job: ClaimedJob, channel: PipeChannel, line: Line) -> object:
     deadline_at = None if job.deadline_in_s is None else time.time() + job.deadline_in_s - time.monotonic()
     context = SyncJobContext(job, channel, deadline_at, line.loop)
-    arguments: dict[str, Any] = task.decode_args(job.args)
-    dependencies = None
-    if task.dependencies is not None:
-        dependencies = Dependencies(task.dependencies, {}, context)
-        arguments.update(asyncio.run_coroutine_threadsafe(dependencies.open(), line.loop).result())
+    arguments = task.decode_args(job.args)
     current_attempt.set(context)
     try:
         return task.fn(*((context,) if task.takes_context else ()), **arguments)
     finally:
         current_attempt.set(None)
-        if dependencies is not None:
-            asyncio.run_coroutine_threadsafe(dependencies.close(), line.loop).result()
+
+
+def _definition(order: Message) -> TaskDef:
+    found = find(order["module"], order["qualname"])
+    definition = getattr(found, "definition", None)
+    if isinstance(definition, TaskDef):
+        return definition
+    # The bare function: the task bears another name in its module.
+    return TaskDef(order["task"], found, Policies(cpu=True, retry=Retry(order["job"]["max_attempts"])))
 
 
 def _ended_by(error: BaseException, task: TaskDef, job: ClaimedJob, limit_bytes: int | None) -> Outcome:

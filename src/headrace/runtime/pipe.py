@@ -52,3 +52,8 @@ class Pipe:
     def close(self) -> None:
         """Let go of the socket; what was queued may be lost. Idempotent."""
         self._writer.close()
+
+    async def closed(self) -> None:
+        """Wait until the socket is closed, after `close`."""
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
