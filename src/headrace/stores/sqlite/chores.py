@@ -6,7 +6,7 @@ from headrace.core.model import QueueRecord
 from headrace.core.states import JobState
 from headrace.core.story import state_data
 from headrace.ports.store import StoreSettings
-from headrace.stores.sqlite.rows import STATES
+from headrace.stores.sqlite.rows import state_of
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Tx
 
@@ -44,7 +44,7 @@ def queues(tx: Tx) -> list[QueueRecord]:
     counts: dict[str, dict[JobState, int]] = {name: {} for name, _ in held}
     for sql in _COUNTS:
         for name, state, jobs in tx.all(sql):
-            counts[name][STATES[state]] = jobs
+            counts[name][state_of(state)] = jobs
     oldest = {name: max(0.0, (tx.now - since) / MICRO) for name, since in tx.all(_OLDEST)}
     return [QueueRecord(name, bool(paused), counts[name], oldest.get(name)) for name, paused in held]
 

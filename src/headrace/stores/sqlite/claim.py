@@ -1,12 +1,12 @@
 """Claiming: a fair share to every lane in turn, in order within each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.core.model import ClaimedJob, ClaimRequest, Pool, WorkerId
-from headrace.core.story import state_data
 from headrace.core.states import JobState
+from headrace.core.story import state_data
 from headrace.stores.sqlite.rows import tags_of
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, LaneName, Row, Tx
@@ -23,11 +23,13 @@ _Lane = tuple[int, int]  # suspect, lane number
 
 @dataclass(slots=True)
 class Claimed:
-    """What a claim took; `next_due_at` is in microseconds."""
+    """What a claim took; `next_due_at` is in microseconds, `more` says that some was left."""
 
-    jobs: list[ClaimedJob]
     next_due_at: int | None
-    more: bool
+    more: bool = False
+    jobs: list[ClaimedJob] = field(default_factory=list[ClaimedJob])
+    numbers: list[int] = field(default_factory=list[int])
+    feed: list[Row] = field(default_factory=list[Row])
 
 
 def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
@@ -35,24 +37,22 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
     survey = tx.one(_SURVEY, (worker,))
     number, next_due_at, paused = survey or (None, None, None)
     if request is None or number is None:
-        return Claimed([], next_due_at, more=False)
+        return Claimed(next_due_at)
     held = frozenset(paused.split("\x1f")) if paused is not None else frozenset[str]()
     lanes = _lanes(tx, request, held)
-    jobs: list[ClaimedJob] = []
-    started: list[int] = []
-    feed: list[Row] = []
-    more = False
+    claimed = Claimed(next_due_at)
     for pool in request.pools:
         here = [lane for lane in lanes if tx.lane_name(lane[1])[1] in pool.tasks]
         if not here:
             continue
-        left = _take(tx, pool, here, jobs, started, feed)
-        more = more or left
-    if started:
-        tx.run(_CLAIM, (number, tx.now, "[" + ",".join(map(str, started)) + "]"))
-    if feed:
-        tx.many(_FEED_INSERT, feed)
-    return Claimed(jobs, next_due_at, more)
+        if _take(tx, pool, here, claimed):
+            claimed.more = True
+        if claimed.numbers:  # now, so that another pool of the same task does not see them
+            tx.run(_CLAIM, (number, tx.now, "[" + ",".join(map(str, claimed.numbers)) + "]"))
+            claimed.numbers.clear()
+    if claimed.feed:
+        tx.many(_FEED_INSERT, claimed.feed)
+    return claimed
 
 
 def _lanes(tx: Tx, request: ClaimRequest, held: frozenset[str]) -> list[_Lane]:
@@ -70,7 +70,7 @@ def _lanes(tx: Tx, request: ClaimRequest, held: frozenset[str]) -> list[_Lane]:
     return found[start:] + found[:start]
 
 
-def _take(tx: Tx, pool: Pool, lanes: list[_Lane], jobs: list[ClaimedJob], started: list[int], feed: list[Row]) -> bool:
+def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed) -> bool:
     """Take up to the pool's limit from its lanes; whether some was left."""
     left = pool.limit
     taken: dict[_Lane, list[Row]] = {}
@@ -94,9 +94,9 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], jobs: list[ClaimedJob], starte
         open_lanes = still
     for (suspect, lane_number), rows in taken.items():
         queue, task, _ = tx.lane_name(lane_number)
-        _start(tx, (queue, task, bool(suspect)), rows, jobs)
-        started += [row[0] for row in rows]
-        feed += [
+        _start(tx, (queue, task, bool(suspect)), rows, claimed.jobs)
+        claimed.numbers += [row[0] for row in rows]
+        claimed.feed += [
             (row[0], row[13] + 1, "state", row[4] + 1, tx.now, None, state_data(JobState.RUNNING, row[4] + 1))
             for row in rows
             if row[2]

@@ -7,7 +7,7 @@ from typing import Final
 from headrace.core.errors import Conflict
 from headrace.core.model import Enqueued, JobId, NewJob
 from headrace.core.states import JobState
-from headrace.stores.sqlite.rows import READY, SCHEDULED, STATES
+from headrace.stores.sqlite.rows import READY, SCHEDULED, state_of
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
 
@@ -104,7 +104,7 @@ def _insert(tx: Tx, jobs: Sequence[NewJob]) -> list[Enqueued]:
         calls.append(
             (n, now, due, job.max_attempts, job.timeout_s, job.key, tags, job.signature, job.traceparent, job.args)
         )
-        answers.append(Enqueued(job.id, STATES[state], 1, created=True))
+        answers.append(Enqueued(job.id, state_of(state), 1, created=True))
     if tx.many(_JOB_INSERT, rows) != len(rows):
         added = {row[0] for row in tx.all(_JOB_ADDED, (base,))}
         answers = [
@@ -129,4 +129,4 @@ def _landed(tx: Tx, job: JobId, *, created: bool) -> Enqueued:
     row = tx.one(_LANDED_LIVE, (job,)) or tx.one(_LANDED_ENDED, (job,))
     if row is None:  # its number is taken by nobody: it was never there
         return Enqueued(job, JobState.READY, 1, created=created)
-    return Enqueued(job, STATES[row[0]], row[1], created=created)
+    return Enqueued(job, state_of(row[0]), row[1], created=created)

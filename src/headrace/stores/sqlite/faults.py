@@ -32,6 +32,10 @@ _NO_SPACE = {"SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_FSYNC"
 def mapped(error: sqlite3.Error, path: str) -> HeadraceError:
     """What this error of SQLite means to the caller."""
     name = _name(error)
+    if name == "SQLITE_BUSY_SNAPSHOT":
+        return StoreUnavailable(
+            f"another writer committed to {path} since your transaction began to read: roll it back and repeat it"
+        )
     base = "_".join(name.split("_")[:2])
     if name in {"SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_DELETE_NOENT"}:
         return StoreUnusable(f"the database {path} was moved or deleted while it was open: start again")

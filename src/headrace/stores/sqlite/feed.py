@@ -66,8 +66,8 @@ def append(tx: Tx, writes: Sequence[FeedWrite], items_max: int) -> list[int | No
     return answers
 
 
-def read_updates(tx: Tx, job: JobId, after: int, limit: int, epoch: str, retention_s: float) -> FeedPage | None:
-    """Up to `limit` updates with offsets above `after`, in order; None: unknown job."""
+def read_updates(tx: Tx, job: JobId, after: int, limit: int, retention_s: float) -> FeedPage | None:
+    """Up to `limit` updates with offsets above `after`, in order, of no epoch yet; None: unknown job."""
     kept = get_one(tx, job, retention_s)
     if kept is None:
         return None
@@ -75,7 +75,7 @@ def read_updates(tx: Tx, job: JobId, after: int, limit: int, epoch: str, retenti
     rows = [update_of((row[0], row[1], row[2], row[3], row[4])) for row in tx.all(_FEED_READ, (kept.n, after, limit))]
     progress = tx.one(_PROGRESS_READ, (kept.n, record.fence)) if record.state is JobState.RUNNING else None
     return FeedPage(
-        epoch,
+        "",
         record.offset,
         tell(kept.story, rows, after, limit),
         None if progress is None else progress_of(progress),

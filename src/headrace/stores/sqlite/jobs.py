@@ -6,7 +6,7 @@ from typing import Final
 from headrace.core.model import JobFilter, JobId, JobPage, Json
 from headrace.core.states import JobState
 from headrace.core.story import former_end, state_data
-from headrace.stores.sqlite.rows import CANCELLED, FAILED, NUMBERS, READY, RUNNING, STATES, Kept, kept
+from headrace.stores.sqlite.rows import CANCELLED, FAILED, NUMBERS, RUNNING, Kept, kept, state_of
 from headrace.stores.sqlite.settle import Live, finish, tell
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
@@ -104,7 +104,7 @@ def _cancel_one(tx: Tx, job: JobId) -> JobState | None:
 
 def _ended_state(tx: Tx, job: JobId) -> JobState | None:
     row = tx.one(_LANDED_ENDED, (job,))
-    return None if row is None else STATES[row[0]]
+    return None if row is None else state_of(row[0])
 
 
 def retry(tx: Tx, jobs: Sequence[JobId], retention_s: float) -> list[JobState | None]:
@@ -122,12 +122,12 @@ def _retry_one(tx: Tx, job: JobId, retention_s: float) -> JobState | None:
     tx.run(_REVIVE, (job, tx.ledger.place(tx.now), tx.now))
     tx.run(_HISTORY_DELETE, (job,))
     end = former_end(job_kept.story)
-    at = int(round(end.at * MICRO))
+    at = round(end.at * MICRO)
     tx.run(_FEED_INSERT, (job_kept.n, end.offset, end.kind.value, end.attempt, at, None, end.data))
     tell(tx, job_kept.n, end.offset + 1, record.attempt, state_data(JobState.READY, record.attempt))
     tx.hints.add(f"queue:{record.queue}")
     tx.grown.append(job)
-    return STATES[READY]
+    return JobState.READY
 
 
 def edit(tx: Tx, job: JobId, args: Json) -> JobState | None:
@@ -135,4 +135,4 @@ def edit(tx: Tx, job: JobId, args: Json) -> JobState | None:
     if tx.run(_EDIT, (job, args)):
         return JobState.FAILED
     row = tx.one(_LIVE_BY_ID, (job,))
-    return _ended_state(tx, job) if row is None else STATES[row[3]]
+    return _ended_state(tx, job) if row is None else state_of(row[3])

@@ -15,7 +15,7 @@ RUNNING: Final = 2
 SUCCEEDED: Final = 3
 FAILED: Final = 4
 CANCELLED: Final = 5
-STATES: Final = (
+STATES: Final[tuple[JobState, ...]] = (
     JobState.SCHEDULED,
     JobState.READY,
     JobState.RUNNING,
@@ -23,6 +23,13 @@ STATES: Final = (
     JobState.FAILED,
     JobState.CANCELLED,
 )
+
+
+def state_of(number: int) -> JobState:
+    """The state that a row's number means."""
+    return STATES[number]
+
+
 NUMBERS: Final = {state: number for number, state in enumerate(STATES)}
 
 
@@ -71,7 +78,7 @@ class Kept:
 
 def kept(row: Row, now: int, result_retention: int) -> Kept:
     """From a row of `get_live`, `get_ended` or a page of `find`; `now` in microseconds."""
-    state = STATES[row[3]]
+    state = state_of(row[3])
     finished_at: int | None = row[19]
     result: Json | None = row[24]
     expired = (

@@ -67,7 +67,7 @@ def migrations() -> tuple[Migration, ...]:
     """Every migration of this version, in order."""
     found = [
         Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8"))
-        for entry in files(__package__).joinpath("migrations").iterdir()
+        for entry in files("headrace.stores.sqlite").joinpath("migrations").iterdir()
         if (match := _NAME.fullmatch(entry.name))
     ]
     return tuple(sorted(found, key=lambda migration: migration.number))

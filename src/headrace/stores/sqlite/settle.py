@@ -11,7 +11,7 @@ from headrace.core.model import JobId, Json, Outcome, Settle, SettleResult, Succ
 from headrace.core.outcomes import Verdict, judge
 from headrace.core.states import JobState, transition
 from headrace.core.story import state_data
-from headrace.stores.sqlite.rows import NUMBERS, RUNNING, STATES, failure_text
+from headrace.stores.sqlite.rows import NUMBERS, RUNNING, failure_text
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
 
@@ -57,7 +57,7 @@ def settle(tx: Tx, settles: Sequence[Settle]) -> tuple[SettleResult, ...]:
         rows = [
             (numbers[entry.id], entry.id, entry.fence, entry.outcome.result)
             for entry in settles
-            if entry.outcome.__class__ is Succeeded and entry.id in numbers
+            if isinstance(entry.outcome, Succeeded) and entry.id in numbers
         ]
     if not rows:
         return tuple([settle_one(tx, entry) for entry in settles])
@@ -159,8 +159,3 @@ def finish(
 def tell(tx: Tx, n: int, offset: int, attempt: int, data: Json) -> None:
     """Keep a `state` update."""
     tx.run(_FEED_INSERT, (n, offset, "state", attempt, tx.now, None, data))
-
-
-def state_of(number: int) -> JobState:
-    """The state of this number."""
-    return STATES[number]

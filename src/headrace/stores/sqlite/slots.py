@@ -94,7 +94,7 @@ class Slots:
 
     def adopt(self, worker: WorkerId, fd: int) -> None:
         """Keep a slot open that the supervisor handed on."""
-        os.set_inheritable(fd, False)  # noqa: FBT003 - its name says it
+        os.set_inheritable(fd, False)
         self._held[worker] = Slot.adopt(self.path(worker), fd)
 
     def fd(self, worker: WorkerId) -> int:
@@ -132,12 +132,13 @@ class Slots:
         finally:
             os.close(fd)
 
-    def remove(self, worker: WorkerId) -> None:
-        """Take a slot away."""
-        held = self._held.pop(worker, None)
-        self.path(worker).unlink(missing_ok=True)
-        if held is not None:
-            held.close()
+    def remove(self, *workers: WorkerId) -> None:
+        """Take slots away."""
+        for worker in workers:
+            held = self._held.pop(worker, None)
+            self.path(worker).unlink(missing_ok=True)
+            if held is not None:
+                held.close()
 
     def close(self) -> None:
         """Let go of every slot; the files stay, free, for whoever reaps."""

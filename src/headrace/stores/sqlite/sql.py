@@ -6,7 +6,7 @@ from typing import Final
 
 def _load() -> dict[str, str]:
     texts: dict[str, str] = {}
-    for entry in files(__package__).joinpath("queries").iterdir():
+    for entry in files("headrace.stores.sqlite").joinpath("queries").iterdir():
         if entry.name.endswith(".sql"):
             lines = entry.read_text(encoding="utf-8").splitlines()
             texts[entry.name.removesuffix(".sql")] = "\n".join(line for line in lines if not line.startswith("--"))

@@ -8,10 +8,11 @@ import sqlite3
 import threading
 import time as _time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from headrace.core.errors import InvalidConfig, StoreUnavailable, UsageError
+from headrace.core.errors import InvalidConfig, StoreUnavailable
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -39,6 +40,7 @@ from headrace.stores.sqlite import chores, feed, jobs, schema, vault, workers
 from headrace.stores.sqlite.claim import claim
 from headrace.stores.sqlite.connection import SYNCHRONOUS, check_path, connect, fault, use_wal
 from headrace.stores.sqlite.enqueue import enqueue
+from headrace.stores.sqlite.join import Home, join
 from headrace.stores.sqlite.readers import Readers
 from headrace.stores.sqlite.settle import settle
 from headrace.stores.sqlite.slots import Slots
@@ -194,7 +196,8 @@ class SqliteStore:
     async def read_updates(self, job: JobId, after: int, limit: int) -> FeedPage | None:
         """Up to `limit` updates with offsets above `after`, in order; None: unknown job."""
         retention_s = self._settings.result_retention_s
-        return await self._read(lambda tx: feed.read_updates(tx, job, after, limit, self._epoch, retention_s))
+        page = await self._read(lambda tx: feed.read_updates(tx, job, after, limit, retention_s))
+        return None if page is None else replace(page, epoch=self._epoch)
 
     async def offsets(self, jobs: Sequence[JobId]) -> dict[JobId, int]:
         """Where these feeds end now; unknown ones are left out."""
@@ -214,7 +217,8 @@ class SqliteStore:
 
     def join(self, using: object) -> Joined:
         """Bind to a user's session or connection."""
-        raise UsageError(f"using={type(using).__name__} is not a kind of connection that the SQLite store knows")
+        home = Home(self.path, self._wall, self._ledger, self._settings.key_retention_s, self._ring)
+        return join(home, using)
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -261,7 +265,7 @@ class SqliteStore:
         if not gone:
             return Reaped((), (), 0, 0)
         reaped = await self._write(lambda tx: workers.reap(tx, gone, self._settings))
-        await readers.call(lambda: [self._slots.remove(worker) for worker in reaped.workers])
+        await readers.call(lambda: self._slots.remove(*reaped.workers))
         return reaped
 
     async def workers(self) -> list[WorkerRecord]:

@@ -6,10 +6,12 @@ Invariant: what is kept here reaches the process (lane numbers, hints) only when
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from headrace.core.model import JobId
 from headrace.stores.sqlite.sql import query
+
+if TYPE_CHECKING:
+    from headrace.core.model import JobId
 
 Row: TypeAlias = tuple[Any, ...]
 LaneName: TypeAlias = tuple[str, str, str]  # queue, task, key
@@ -118,17 +120,17 @@ class CursorTx(Tx):
 
     def one(self, sql: str, params: Sequence[object] = ()) -> Row | None:
         """The first row."""
-        row: Row | None = self._execute(sql, params).fetchone()  # type: ignore[arg-type]
+        row: Row | None = self._execute(sql, params).fetchone()
         return row
 
     def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         """Every row."""
-        return self._execute(sql, params).fetchall()  # type: ignore[arg-type]
+        return self._execute(sql, params).fetchall()
 
     def run(self, sql: str, params: Sequence[object] = ()) -> int:
         """Execute; how many rows changed."""
-        return self._execute(sql, params).rowcount  # type: ignore[arg-type]
+        return self._execute(sql, params).rowcount
 
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> int:
         """Execute for each row; how many rows changed in all."""
-        return self._cursor.executemany(sql, rows).rowcount  # type: ignore[arg-type]
+        return self._cursor.executemany(sql, rows).rowcount

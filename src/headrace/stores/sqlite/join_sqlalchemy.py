@@ -1,0 +1,159 @@
+"""Joining SQLAlchemy's sessions and connections, sync and async; imported when one comes along."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
+
+from headrace.core.errors import StoreUnavailable, UsageError
+from headrace.core.model import Enqueued, NewJob, Settle, SettleResult
+from headrace.ports.store import Joined
+from headrace.stores.sqlite.enqueue import enqueue
+from headrace.stores.sqlite.join import Home, refuse_autocommit
+from headrace.stores.sqlite.settle import settle_one
+from headrace.stores.sqlite.tx import Row, Tx
+
+T = TypeVar("T")
+_OWED: Final = "headrace.hints_owed"
+_Using: TypeAlias = Session | Connection | AsyncSession | AsyncConnection
+
+
+class AlchemyTx(Tx):
+    """Statements on a SQLAlchemy connection, past its dialect."""
+
+    def __init__(self, connection: Connection, home: Home) -> None:
+        """The user's transaction is open."""
+        super().__init__(home.now(), home.ledger)
+        self._connection = connection
+
+    def one(self, sql: str, params: Sequence[object] = ()) -> Row | None:
+        """The first row."""
+        rows = self.all(sql, params)
+        return rows[0] if rows else None
+
+    def all(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        """Every row."""
+        return [tuple(row) for row in self._connection.exec_driver_sql(sql, tuple(params)).fetchall()]
+
+    def run(self, sql: str, params: Sequence[object] = ()) -> int:
+        """Execute; how many rows changed."""
+        return self._connection.exec_driver_sql(sql, tuple(params)).rowcount
+
+    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> int:
+        """Execute for each row; how many rows changed in all."""
+        return sum(self._connection.exec_driver_sql(sql, tuple(row)).rowcount for row in rows)
+
+
+def join(home: Home, using: object) -> Joined | None:
+    """Bind to a SQLAlchemy object; None: it is none.
+
+    Raises:
+        UsageError: it is bound to another kind of database.
+    """
+    if isinstance(using, (scoped_session, async_scoped_session)):
+        using = cast("Any", using)()  # this scope's session
+    if isinstance(using, (Session, Connection, AsyncSession, AsyncConnection)):
+        return JoinedSqlalchemy(home, using)
+    return None
+
+
+class JoinedSqlalchemy:
+    """A transaction of a session or connection; with a sync one the coroutines never suspend."""
+
+    def __init__(self, home: Home, using: _Using) -> None:
+        """The file is looked at with the first write, since asking an async one suspends."""
+        self._home = home
+        self._using = using
+        self._owed: list[Tx] = []
+        if isinstance(using, Session):
+            self._check_dialect(using.get_bind().dialect.name)
+        elif isinstance(using, AsyncSession):
+            self._check_dialect(using.sync_session.get_bind().dialect.name)
+        else:
+            self._check_dialect(using.dialect.name)
+
+    def _check_dialect(self, name: str) -> None:
+        if name != "sqlite":
+            raise UsageError(f"using= is connected to {name}, but the jobs are in the SQLite file {self._home.path}")
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        """Add jobs with the user's transaction."""
+        return await self._run(lambda tx: enqueue(tx, jobs, self._home.key_retention_s))
+
+    async def settle(self, settle: Settle) -> SettleResult:
+        """Settle one attempt with the user's transaction."""
+        return await self._run(lambda tx: settle_one(tx, settle))
+
+    async def commit(self) -> None:
+        """Commit the user's transaction."""
+        try:
+            await _maybe(self._using.commit())
+        except DBAPIError as error:
+            raise StoreUnavailable(f"the commit on {self._home.path} failed: {error.orig}") from error
+        for tx in self._owed:
+            self._home.ring(tx)
+        self._owed.clear()
+
+    async def rollback(self) -> None:
+        """Roll the user's transaction back."""
+        self._owed.clear()
+        await _maybe(self._using.rollback())
+
+    async def _run(self, op: Callable[[Tx], T]) -> T:
+        using = self._using
+        try:
+            if isinstance(using, AsyncSession):
+                tx, answer = await using.run_sync(lambda session: self._write(session.connection(), op))
+            elif isinstance(using, AsyncConnection):
+                tx, answer = await using.run_sync(self._write, op)
+            elif isinstance(using, Session):
+                tx, answer = self._write(using.connection(), op)
+            else:
+                tx, answer = self._write(using, op)
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.Error):
+                raise self._home.told(error.orig) from error
+            raise
+        self._owed.append(tx)
+        self._ring_after_commit(tx)
+        return answer
+
+    def _write(self, connection: Connection, op: Callable[[Tx], T]) -> tuple[Tx, T]:
+        self._home.check_file(connection.exec_driver_sql("PRAGMA database_list").fetchall())
+        raw: Any = connection.connection.driver_connection
+        refuse_autocommit(raw, in_transaction=raw.in_transaction)
+        if not raw.in_transaction:
+            # The driver begins late, and only to read: a write that begins so may find itself too late.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        tx = AlchemyTx(connection, self._home)
+        return tx, op(tx)
+
+    def _ring_after_commit(self, tx: Tx) -> None:
+        using = self._using
+        if isinstance(using, (Connection, AsyncConnection)):
+            self._home.ring_soon(tx)
+            return
+        session = using if isinstance(using, Session) else using.sync_session
+        owed: list[Callable[[], None]] | None = session.info.get(_OWED)
+        if owed is None:
+            owed = session.info[_OWED] = []
+            event.listen(session, "after_transaction_end", _ended)
+        owed.append(lambda: self._home.ring(tx))
+
+
+def _ended(session: Session, transaction: SessionTransaction) -> None:
+    """Ring when the whole transaction has ended, not a savepoint; after a rollback it does no harm."""
+    if transaction.parent is None:
+        owed: list[Callable[[], None]] = session.info[_OWED]
+        for ring in owed:
+            ring()
+        owed.clear()
+
+
+async def _maybe(answer: Awaitable[None] | None) -> None:
+    if answer is not None:
+        await answer
