@@ -7,8 +7,8 @@ traceback of ours.
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Final, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn, cast
 
 import click
 
@@ -110,22 +110,27 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(args: Sequence[str] | None) -> int:
-    try:
-        code = program.main(args, prog_name="headrace", standalone_mode=False)
-        sys.stdout.flush()
-    except BaseException as error:  # noqa: BLE001 - the last net: one line, and the traceback on request
-        return _ended(error)
+    code = guarded(lambda: program.main(args, prog_name="headrace", standalone_mode=False))
     return code if isinstance(code, int) else 0
+
+
+def guarded(work: Callable[[], object]) -> object:
+    """Do it; where it does not end well, say so in one line, and answer with the exit code."""
+    try:
+        answer = work()
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the last net
+        return _ended(error)
+    return answer
 
 
 def _ended(error: BaseException) -> int:
     """What to say, and the exit code, when a command did not return."""
     match error:
-        case SystemExit():
+        case SystemExit() | GeneratorExit():
             raise error
         case click.UsageError():
-            path = error.ctx.command_path if error.ctx is not None else "headrace"
-            return _complain(f"{_sentence(error.format_message())}; see {path} --help", 2)
+            return _complain(_usage(error), 2)
         case click.ClickException():
             return _complain(_sentence(error.format_message()), 1)
         case click.Abort() | KeyboardInterrupt():
@@ -141,6 +146,15 @@ def _ended(error: BaseException) -> int:
             return _unexpected(error)
 
 
+def _usage(error: click.UsageError) -> str:
+    """A usage error of click's in our words."""
+    path = error.ctx.command_path if error.ctx is not None else "headrace"
+    if isinstance(error, click.NoSuchOption):
+        near = f"did you mean {error.possibilities[0]}?" if error.possibilities else f"see {path} --help"
+        return f"there is no option {error.option_name}; {near}"
+    return f"{_sentence(error.format_message())}; see {path} --help"
+
+
 def _unexpected(error: BaseException) -> int:
     from headrace.core.errors import HeadraceError
 
@@ -149,8 +163,7 @@ def _unexpected(error: BaseException) -> int:
 
         traceback.print_exception(error)
     if isinstance(error, BaseExceptionGroup):
-        first: BaseException = error.exceptions[0]
-        return _ended(first)
+        return _ended(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     if isinstance(error, HeadraceError):
         return _complain(str(error), 1)
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -158,7 +171,8 @@ def _unexpected(error: BaseException) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    click.echo(f"headrace: {' '.join(text.split())}", err=True)
+    if text:
+        click.echo(f"headrace: {' '.join(text.split())}", err=True)
     return code
 
 

@@ -1,0 +1,72 @@
+"""What a supervisor starts: `python -m headrace.cli.child APP` takes its seat, loads APP and runs its jobs."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headrace.runtime.child import Seat, take_seat
+
+if TYPE_CHECKING:
+    from headrace.app import Headrace
+    from headrace.runtime.worker import Worker
+
+
+@click.command("child")
+@click.argument("target", metavar="APP")
+@click.option("--app-dir", default=".")
+@click.option("--queues", default="")
+@click.option("--concurrency", type=int)
+@click.option("--threads", type=int)
+@click.option("--cpu-processes", type=int)
+def child_command(*, target: str, app_dir: str, queues: str, **pools: int | None) -> None:
+    """Run jobs of APP for the supervisor that started this process."""
+    seat = take_seat()
+    hr = _load(seat, target, app_dir)
+    given = {name: count for name, count in pools.items() if count is not None}
+    code = asyncio.run(_serve(seat, hr, frozenset(queues.split(",")) if queues else None, given))
+    seat.leave(code)
+
+
+def _load(seat: Seat, target: str, app_dir: str) -> "Headrace":
+    """The Headrace of APP; where it does not load, the supervisor is told why."""
+    from headrace.cli.fail import Fail
+    from headrace.cli.load import load, put_on_path
+    from headrace.cli.log import to_stderr
+
+    put_on_path(app_dir)
+    try:
+        hr = load(target).hr
+    except Fail as error:
+        seat.fail(f"{error.detail}{error}")
+        sys.exit(1)
+    to_stderr(hr.settings.log_level)
+    return hr
+
+
+async def _serve(seat: Seat, hr: "Headrace", queues: frozenset[str] | None, pools: dict[str, Any]) -> int:
+    async def build(_: Seat) -> "Worker":
+        await hr.open()
+        seat.adopt(hr.store)
+        return hr.worker(
+            seat.worker_id,
+            seat.role,
+            queues=queues,
+            beat=seat.beat,
+            notifier=seat.hush(hr.notifier),
+            on_idle=seat.idle,
+            supervisor_pid=seat.supervisor_pid,
+            **pools,
+        )
+
+    try:
+        return await seat.serve(
+            build, lambda: [(task.name, task.fn) for task in hr.registry], hr.clock, hr.settings.blocked_loop_s
+        )
+    finally:
+        await hr.close()
+
+
+if __name__ == "__main__":
+    child_command()

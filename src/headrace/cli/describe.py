@@ -1,0 +1,68 @@
+"""What an APP is made of, found out in a process of its own: `python -m headrace.cli.describe APP`.
+
+A supervisor must not import the user's module, and yet has to know its store and whether it has a task.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from headrace.cli.fail import Fail
+
+FD: Final = "HEADRACE_DESCRIBE_FD"
+
+
+class Described(BaseModel):
+    """What the supervisor needs to know."""
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: dict[str, Any]  # without the secrets
+    tasks: dict[str, str]  # name -> queue
+
+
+class AppFailed(Fail):
+    """APP did not load; the process that tried has said why on stderr."""
+
+
+def describe(target: str, app_dir: str) -> Described:
+    """Load APP in another process, and read what it found.
+
+    Raises:
+        AppFailed: it did not load.
+    """
+    reader, writer = os.pipe()
+    argv = [sys.executable, "-m", "headrace.cli.describe", target, app_dir]
+    with os.fdopen(reader, "rb") as told:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            argv, stdin=subprocess.DEVNULL, pass_fds=(writer,), env={**os.environ, FD: str(writer)}
+        )
+        os.close(writer)
+        text = told.read()
+        code = process.wait()
+    if code != 0 or not text:
+        raise AppFailed("", code=code if code > 0 else 1)
+    return Described.model_validate_json(text)
+
+
+def _main(target: str, app_dir: str) -> None:
+    """Load, and write what was found to the descriptor that the parent reads."""
+    fd = int(os.environ.pop(FD))
+    from headrace.cli.load import load, put_on_path
+
+    put_on_path(app_dir)
+    hr = load(target).hr
+    settings = hr.settings.model_dump(mode="json", exclude={"secret", "secret_previous"})
+    tasks = {task.name: task.queue for task in hr.registry}
+    with os.fdopen(fd, "w", encoding="utf-8") as told:
+        told.write(json.dumps({"settings": settings, "tasks": tasks}))
+
+
+if __name__ == "__main__":
+    from headrace.cli import guarded
+
+    sys.exit(guarded(lambda: _main(*sys.argv[1:])))
