@@ -56,11 +56,18 @@ class Bodies:
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(self._threads_max, thread_name_prefix="headrace-task")
 
-    def close(self) -> None:
+    async def warm(self) -> None:
+        """Have a child process ready for the first cpu task."""
+        if self._cpu is not None:
+            await self._cpu.warm()
+
+    async def close(self) -> None:
         """Let go of the pools; threads that still run are left to end by themselves."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
+        if self._cpu is not None:
+            await self._cpu.close()
 
     async def run(self, attempt: Attempt) -> Outcome | None:
         """Run it to its end; None: it settled itself."""

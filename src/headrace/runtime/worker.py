@@ -98,6 +98,7 @@ class Worker:
         await self._store.register(self.record, self._lease_s)
         forget = self._notifier.subscribe(("queue:",), lambda _: self.post(Woken()))
         self._bodies.open()
+        self._spawn(self._bodies.warm())
         self.post(Woken())
         try:
             await self._done
@@ -113,7 +114,7 @@ class Worker:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._bodies.close()
+            await self._bodies.close()
 
     async def drain(self, grace_s: float) -> None:
         """Stop claiming; give back what still runs after `grace_s`. Returns at once; `run` ends."""
