@@ -78,6 +78,8 @@ class CpuPool:
                 return after_failure(failure, WorkerChildDied, task.retry, job.failures, self._rng)
             finally:
                 self._give(child)
+                if not child.usable:
+                    await child.process.wait()  # killed: it has ended before anybody hears that the body has
 
     @property
     def pids(self) -> list[int]:

@@ -1,0 +1,92 @@
+"""The programs of the chaos tests: a supervisor and its child, on a SQLite file, without the user's surface.
+
+python farm.py supervise DB [PROCESSES]
+python farm.py child DB
+"""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+
+import farm_tasks
+
+from headrace.core.model import WorkerRecord
+from headrace.core.worker import PoolSettings, WorkerSettings
+from headrace.notifiers.local import LocalNotifier
+from headrace.ports.store import StoreSettings
+from headrace.runtime.bodies import Bodies
+from headrace.runtime.child import Seat, take_seat
+from headrace.runtime.clock import SystemClock
+from headrace.runtime.cpu import CpuPool
+from headrace.runtime.registry import Kind
+from headrace.runtime.supervisor import Supervisor
+from headrace.runtime.worker import Worker
+from headrace.stores.sqlite.store import SqliteStore
+
+LEASE_S = float(os.environ.get("FARM_LEASE", "10"))
+
+
+def store_on(path: str) -> tuple[SqliteStore, LocalNotifier]:
+    notifier = LocalNotifier(Path(f"{path}-headrace/wake"))
+    settings = StoreSettings(crash_backoff_s=0.2)
+    return SqliteStore(path, settings, notify=notifier.publish, wants=notifier.wants), notifier
+
+
+async def supervise(path: str, processes: int) -> int:
+    store, notifier = store_on(path)
+    await store.open()
+    argv = (sys.executable, __file__, "child", path)
+    try:
+        return await Supervisor(
+            store, notifier, SystemClock(), argv=argv, version="1", processes=processes, lease_s=LEASE_S,
+            grace_s=float(os.environ.get("FARM_GRACE", "5")), kill_grace_s=1.0,
+        ).run()  # fmt: skip
+    finally:
+        await notifier.stop()
+        await store.close()
+
+
+async def serve(seat: Seat, path: str) -> int:
+    store, notifier = store_on(path)
+    clock, registry, rng = SystemClock(), farm_tasks.registry, random.Random()
+    cpu = CpuPool(2, ["farm_tasks"], rng)
+
+    async def build(seat: Seat) -> Worker:
+        await store.open()
+        await notifier.start()
+        seat.adopt(store)
+        await cpu.warm()
+        bodies = Bodies(registry, clock, rng, threads=4, cpu=cpu, overrides=dict)
+        alone = seat.role == "suspects"
+        kinds = {kind.value: frozenset(task.name for task in registry if task.kind is kind) for kind in Kind}
+        if alone:
+            pools = {"all": PoolSettings(frozenset(registry.names()), 1)}
+        else:
+            pools = {kind: PoolSettings(tasks, 20, prefetch_max=20) for kind, tasks in kinds.items()}
+        record = WorkerRecord(
+            seat.worker_id, socket.gethostname(), os.getpid(), seat.role, "1", None,
+            {task.name: task.signature for task in registry}, 20, clock.wall(), seat.supervisor_pid,
+        )  # fmt: skip
+        return Worker(
+            store, seat.hush(notifier), clock, bodies, record=record, lease_s=LEASE_S, beat=seat.beat,
+            settings=WorkerSettings(pools, suspects=alone, kill_grace_s=1.0), on_idle=seat.idle,
+        )  # fmt: skip
+
+    try:
+        return await seat.serve(build, lambda: [(task.name, task.fn) for task in registry], clock)
+    finally:
+        await cpu.close()
+        await notifier.stop()
+        await store.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(process)d %(asctime)s %(name)s %(message)s")
+    if sys.argv[1] == "supervise":
+        sys.exit(asyncio.run(supervise(sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1)))
+    own_seat = take_seat()
+    own_seat.leave(asyncio.run(serve(own_seat, sys.argv[2])))

@@ -1,0 +1,334 @@
+"""Whole trees (supervisor, workers, cpu children) on a SQLite file: killed, stopped, held up, drained."""
+
+import asyncio
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.core.ids import IdMaker
+from headrace.core.model import JobRecord, NewJob
+from headrace.core.states import JobState
+from headrace.notifiers.local import LocalNotifier
+from headrace.ports.store import StoreSettings
+from headrace.stores.sqlite.store import SqliteStore
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import farm_tasks  # noqa: E402
+
+ENDED = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+@dataclass
+class Line:
+    """What a body wrote."""
+
+    at: float
+    pid: int
+    word: str
+    args: list[str]
+
+
+@dataclass
+class Farm:
+    """A database file, the trees that work on it, and this process, which enqueues."""
+
+    directory: Path
+    trees: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+
+    def __post_init__(self) -> None:
+        self.notifier = LocalNotifier(self.directory / "db-headrace" / "wake")
+        self.store = SqliteStore(
+            self.directory / "db", StoreSettings(), notify=self.notifier.publish, wants=self.notifier.wants
+        )
+        self.ids = IdMaker()
+
+    async def tree(self, processes: int = 1, **env: str) -> subprocess.Popen[bytes]:
+        """A supervisor whose children are ready."""
+        known = {record.id for record in await self.store.workers()}
+        with (self.directory / f"tree-{len(self.trees)}.txt").open("wb") as output:
+            process = subprocess.Popen(  # noqa: ASYNC220 - it is started, not waited for
+                [sys.executable, HERE / "farm.py", "supervise", self.directory / "db", str(processes)],
+                env={**os.environ, "FARM_LOG": str(self.directory / "log"), **env},
+                stderr=output,
+                start_new_session=True,
+            )
+        self.trees.append(process)
+        async with asyncio.timeout(20):
+            while True:
+                fresh = [each for each in await self.store.workers() if each.id not in known]
+                if len(fresh) == processes + 1 and all(each.tasks for each in fresh):
+                    return process
+                await asyncio.sleep(0.02)
+
+    async def enqueue(self, holder: farm_tasks.Holder, **args: Any) -> bytes:
+        task = holder.definition
+        job = NewJob(
+            self.ids.make(time.time(), os.urandom(8)), task.name, "default", task.encode_args((), args),
+            timeout_s=task.timeout_s, max_attempts=task.retry.max_attempts, signature=task.signature,
+        )  # fmt: skip
+        await self.store.enqueue([job])
+        return job.id
+
+    async def get(self, job: bytes) -> JobRecord:
+        (record,) = await self.store.get([job])
+        assert record is not None
+        return record
+
+    async def ended(self, job: bytes, seconds: float = 20) -> JobRecord:
+        async with asyncio.timeout(seconds):
+            while (record := await self.get(job)).state not in ENDED:  # noqa: ASYNC110 - other processes bring it about
+                await asyncio.sleep(0.01)
+        return record
+
+    def lines(self, word: str) -> list[Line]:
+        log = self.directory / "log"
+        rows = [row.split() for row in log.read_text().splitlines()] if log.exists() else []
+        return [Line(float(row[0]), int(row[1]), row[2], row[3:]) for row in rows if row[2] == word]
+
+    async def wrote(self, word: str, count: int = 1, seconds: float = 20) -> list[Line]:
+        async with asyncio.timeout(seconds):
+            while len(lines := self.lines(word)) < count:  # noqa: ASYNC110 - other processes bring it about
+                await asyncio.sleep(0.002)
+        return lines
+
+    async def pids(self, role: str) -> list[int]:
+        return [record.pid for record in await self.store.workers() if record.role == role]
+
+    def said(self, number: int = 0) -> str:
+        return (self.directory / f"tree-{number}.txt").read_text()
+
+
+@pytest.fixture
+async def farm(tmp_path: Path) -> AsyncIterator[Farm]:
+    made = Farm(tmp_path)
+    await made.store.open()
+    yield made
+    for process in made.trees:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGCONT)
+            process.kill()  # its children die with it
+        process.wait()
+    await made.notifier.stop()
+    await made.store.close()
+
+
+def stat_of(pid: int) -> list[str]:
+    """The words of a process's `stat` after its name: state, parent, group, session, …; dead ones read as zombies."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["Z", "0", "0", "0"]
+
+
+def runs(pid: int) -> bool:
+    return stat_of(pid)[0] != "Z"
+
+
+def group_of(leader: int) -> list[int]:
+    """The living processes whose session a supervisor leads, itself included."""
+    pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in pids if stat_of(pid)[3] == str(leader) and runs(pid)]
+
+
+async def until_empty(leader: int, seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while group_of(leader):  # noqa: ASYNC110 - other processes end
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("name", ["once_slow", "once_slow_cpu"])
+async def test_a_killed_worker_s_job_runs_again_at_once(farm: Farm, name: str) -> None:
+    await farm.tree()
+    job = await farm.enqueue(getattr(farm_tasks, name))
+    await farm.wrote(name)
+    (pid,) = await farm.pids("worker")
+    killed_at = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    again = (await farm.wrote(name, 2))[1]
+    assert again.args == [job.hex(), "2"]
+    assert again.at - killed_at < 0.3
+    record = await farm.ended(job)
+    assert (record.state, record.result, record.attempt) == (JobState.SUCCEEDED, "2", 2)
+    assert (record.failures, record.crashes) == (0, 0)
+
+
+async def test_a_killed_worker_s_neighbours_all_come_back_and_a_new_worker_too(farm: Farm) -> None:
+    await farm.tree()
+    jobs = [await farm.enqueue(farm_tasks.once_slow) for _ in range(10)]
+    await farm.wrote("once_slow", 10)
+    (pid,) = await farm.pids("worker")
+    os.kill(pid, signal.SIGKILL)
+    for job in jobs:
+        record = await farm.ended(job)
+        assert (record.state, record.attempt, record.crashes) == (JobState.SUCCEEDED, 2, 0)
+    await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
+    assert farm.lines("quick")[0].pid != pid
+
+
+async def test_a_whole_tree_killed_with_another_one_alive(farm: Farm) -> None:
+    first = await farm.tree()
+    job = await farm.enqueue(farm_tasks.once_slow)
+    await farm.wrote("once_slow")
+    await farm.tree()
+    killed_at = time.monotonic()
+    os.killpg(first.pid, signal.SIGKILL)
+    again = (await farm.wrote("once_slow", 2))[1]
+    assert again.at - killed_at < 0.5
+    assert (await farm.ended(job)).state is JobState.SUCCEEDED
+
+
+async def test_a_killed_supervisor_takes_its_children_along(farm: Farm) -> None:
+    first = await farm.tree()
+    job = await farm.enqueue(farm_tasks.once_slow_cpu)
+    (line,) = await farm.wrote("once_slow_cpu")
+    assert len(group_of(first.pid)) >= 4
+    await farm.tree()
+    killed_at = time.monotonic()
+    first.kill()
+    first.wait()
+    await until_empty(first.pid)
+    assert not runs(line.pid)
+    again = (await farm.wrote("once_slow_cpu", 2))[1]
+    assert again.at - killed_at < 0.5
+    assert (await farm.ended(job)).state is JobState.SUCCEEDED
+
+
+async def test_a_stopped_worker_loses_its_lease_and_writes_nothing_when_it_comes_back(farm: Farm) -> None:
+    await farm.tree(FARM_LEASE="1")
+    job = await farm.enqueue(farm_tasks.once_slow)
+    await farm.wrote("once_slow")
+    (pid,) = await farm.pids("worker")
+    os.kill(pid, signal.SIGSTOP)
+    record = await farm.ended(job)
+    assert (record.state, record.attempt) == (JobState.SUCCEEDED, 2)
+    await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
+
+
+async def test_a_stopped_tree_loses_its_leases_to_a_neighbour(farm: Farm) -> None:
+    first = await farm.tree(FARM_LEASE="1")
+    job = await farm.enqueue(farm_tasks.waits, seconds=2.0)
+    await farm.wrote("waits")
+    await farm.tree(FARM_LEASE="1")
+    os.killpg(first.pid, signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    again = (await farm.wrote("waits", 2))[1]
+    assert again.at - stopped_at < 2.0
+    os.killpg(first.pid, signal.SIGCONT)
+    record = await farm.ended(job)
+    assert (record.state, record.attempt) == (JobState.SUCCEEDED, 2)
+    async with asyncio.timeout(10):
+        while "lost its lease" not in farm.said(0):  # noqa: ASYNC110 - other processes bring it about
+            await asyncio.sleep(0.02)
+    await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
+
+
+def seven_seconds_long() -> int:
+    """The text for which the regular expression of `holds` takes about 7 s here; each letter doubles it."""
+    began = time.monotonic()
+    re.match(r"(a|a)*b", "a" * 20)
+    return 20 + round(math.log2(7.0 / (time.monotonic() - began)))
+
+
+async def test_seven_seconds_of_one_regular_expression_keep_their_lease(farm: Farm) -> None:
+    await farm.tree(FARM_LEASE="2")
+    await farm.tree(FARM_LEASE="2")
+    job = await farm.enqueue(farm_tasks.holds, length=seven_seconds_long())
+    record = await farm.ended(job, 40)
+    assert (record.state, record.attempt) == (JobState.SUCCEEDED, 1)
+    assert record.result is not None
+    assert float(record.result.strip('"')) > 4.0
+    assert len(farm.lines("holds")) == 1
+    said = farm.said(0) + farm.said(1)
+    assert "interpreter has been held" in said
+    assert "by task holds" in said
+    assert "lost its lease" not in said
+
+
+async def test_a_blocked_loop_is_named(farm: Farm) -> None:
+    await farm.tree()
+    await farm.ended(await farm.enqueue(farm_tasks.blocks, seconds=1.5))
+    assert "task blocks has blocked the event loop" in farm.said()
+    assert "time.sleep(seconds)" in farm.said()
+
+
+async def test_poison_is_quarantined_and_harms_nobody(farm: Farm) -> None:
+    await farm.tree()
+    neighbours = [await farm.enqueue(farm_tasks.once_slow) for _ in range(5)]
+    await farm.wrote("once_slow", 5)
+    job = await farm.enqueue(farm_tasks.poison)
+    record = await farm.ended(job)
+    assert (record.state, record.crashes) == (JobState.FAILED, 3)
+    assert record.failure is not None
+    assert record.failure.cause == "crashed"
+    for neighbour in neighbours:
+        ended = await farm.ended(neighbour)
+        assert (ended.state, ended.attempt, ended.crashes) == (JobState.SUCCEEDED, 2, 0)
+
+
+async def test_a_body_that_ignores_its_end_costs_its_worker_and_is_named(farm: Farm) -> None:
+    await farm.tree()
+    await farm.enqueue(farm_tasks.deaf)
+    await farm.wrote("deaf", 2)
+    assert "outlived its timeout" in farm.said()
+
+
+async def test_a_timeout_really_kills_a_cpu_task(farm: Farm, tmp_path: Path) -> None:
+    await farm.tree()
+    job = await farm.enqueue(farm_tasks.spins, file=str(tmp_path / "pid"))
+    record = await farm.ended(job)
+    assert record.state is JobState.FAILED
+    assert record.failure is not None
+    assert record.failure.cause == "timeout"
+    assert not runs(int((tmp_path / "pid").read_text()))
+
+
+async def test_a_cancel_really_kills_a_cpu_task_within_a_second(farm: Farm, tmp_path: Path) -> None:
+    await farm.tree()
+    job = await farm.enqueue(farm_tasks.once_slow_cpu)
+    (line,) = await farm.wrote("once_slow_cpu")
+    asked_at = time.monotonic()
+    await farm.store.cancel([job])
+    assert (await farm.ended(job)).state is JobState.CANCELLED
+    assert time.monotonic() - asked_at < 1.0
+    assert not runs(line.pid)
+
+
+async def test_sigterm_drains_what_is_short_and_gives_back_what_is_long(farm: Farm) -> None:
+    tree = await farm.tree(FARM_GRACE="1.5")
+    short = await farm.enqueue(farm_tasks.waits, seconds=1.0)
+    long = await farm.enqueue(farm_tasks.waits, seconds=60.0)
+    await farm.wrote("waits", 2)
+    tree.send_signal(signal.SIGTERM)
+    late = await farm.enqueue(farm_tasks.quick, number=1)
+    async with asyncio.timeout(10):
+        while tree.poll() is None:  # noqa: ASYNC110 - another process ends
+            await asyncio.sleep(0.01)
+    assert tree.returncode == 0
+    await until_empty(tree.pid)
+    assert (await farm.get(short)).state is JobState.SUCCEEDED
+    given_back = await farm.get(long)
+    assert (given_back.state, given_back.failures, given_back.crashes) == (JobState.READY, 0, 0)
+    assert not given_back.suspect
+    assert (await farm.get(late)).state is JobState.READY
+    assert await farm.store.workers() == []
+
+
+async def test_sigkill_of_a_cpu_child_is_a_failure_not_a_crash(farm: Farm) -> None:
+    await farm.tree()
+    job = await farm.enqueue(farm_tasks.once_slow_cpu)
+    (line,) = await farm.wrote("once_slow_cpu")
+    os.kill(line.pid, signal.SIGKILL)
+    record = await farm.ended(job)
+    assert (record.state, record.attempt, record.failures, record.crashes) == (JobState.SUCCEEDED, 2, 1, 0)
