@@ -25,7 +25,7 @@ class Readers:
         self._wall = wall
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
+        self._cursors: list[sqlite3.Cursor] = []
         self._closed = False
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="headrace-sqlite-reader")
 
@@ -60,14 +60,16 @@ class Readers:
             connection = connect(self._path, reader=True)
             connection.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
             with self._lock:
-                self._connections.append(connection)
-            cursor = self._local.cursor = connection.cursor()
+                cursor = self._local.cursor = connection.cursor()
+                self._cursors.append(cursor)
         return cursor
 
     def stop(self) -> None:
         """Finish what is asked, then close; blocks until it has."""
         self._closed = True
         self._pool.shutdown(wait=True)
-        for connection in self._connections:
+        for cursor in self._cursors:
+            connection = cursor.connection
+            cursor.close()
             connection.close()
-        self._connections.clear()
+        self._cursors.clear()

@@ -75,7 +75,10 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._inbox.put((op, loop, future))
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # an error in it would refer to itself through this frame
 
     def run_sync(self, op: Callable[[Tx], T]) -> T:
         """As `run`, for plain threads."""
@@ -110,6 +113,7 @@ class Writer:
                     self._checkpoint()
             if self._closed and self._inbox.empty():
                 break
+        self._cursor.close()  # a statement that is still referred to would keep the file open
         self._checkpointer.close()
         self._connection.close()
 
