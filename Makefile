@@ -67,6 +67,14 @@ pytest := $(bin)/pytest $(if $(REPORT),--junitxml=$(REPORT))
 unit: $(full) ## the fast tests: unit, conformance, architecture (ARGS="-k name")
 	@$(pytest) $(wildcard tests/unit tests/conformance tests/architecture) $(ARGS)
 
+.PHONY: integration
+integration: $(full) ## the command line, the HTTP side and the live feed, on real processes and sockets
+	@$(pytest) tests/integration $(ARGS)
+
+.PHONY: chaos
+chaos: $(full) ## kill, stop and hold up real processes
+	@$(pytest) tests/chaos $(ARGS)
+
 .PHONY: docs
 docs: $(full) ## run every code block of the README and the docs
 	@$(pytest) README.md docs $(ARGS)
