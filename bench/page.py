@@ -21,7 +21,7 @@ PROMISED: Sequence[tuple[str, str, str]] = (
     ("sqlite.idle_cpu_pct", "{:.2f} % of a core", "a `headrace worker` with nothing to do, all its processes"),
     (
         "sqlite.claim_growth_ratio",
-        "{:.2f} ×",
+        "{:.2f} times",
         "claims and drain beside 1,000,000 finished and 1,000,000 scheduled jobs",
     ),
     ("sqlite.rerun_supervised_s", "{:.2f} s", "SIGKILL of the worker's process → its job's body starts again, median"),
