@@ -83,6 +83,13 @@ async def holds(ctx: JobContext, length: int) -> str:
 
 
 @task()
+def sleeps(ctx: SyncJobContext, seconds: float) -> None:
+    """A thread, which nobody can stop."""
+    note("sleeps", ctx.id.hex, ctx.attempt)
+    time.sleep(seconds)
+
+
+@task()
 async def blocks(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251 - what a careless task does
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -305,12 +305,33 @@ async def test_a_cancel_really_kills_a_cpu_task_within_a_second(farm: Farm, tmp_
     assert not runs(line.pid)
 
 
-async def test_sigterm_drains_what_is_short_and_gives_back_what_is_long(farm: Farm) -> None:
+def to_leader(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+
+
+def to_all(pid: int) -> None:
+    """As systemd does it."""
+    os.killpg(pid, signal.SIGTERM)
+
+
+def from_terminal(pid: int) -> None:
+    os.killpg(pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize("ask", [to_leader, to_all, from_terminal])
+async def test_asked_to_end_it_drains_what_is_short_and_gives_back_what_is_long(
+    farm: Farm, ask: Callable[[int], None]
+) -> None:
     tree = await farm.tree(FARM_GRACE="1.5")
     short = await farm.enqueue(farm_tasks.waits, seconds=1.0)
-    long = await farm.enqueue(farm_tasks.waits, seconds=60.0)
-    await farm.wrote("waits", 2)
-    tree.send_signal(signal.SIGTERM)
+    long = [
+        await farm.enqueue(farm_tasks.waits, seconds=60.0),
+        await farm.enqueue(farm_tasks.sleeps, seconds=60.0),
+        await farm.enqueue(farm_tasks.once_slow_cpu),
+    ]
+    for word, count in (("waits", 2), ("sleeps", 1), ("once_slow_cpu", 1)):
+        await farm.wrote(word, count)
+    ask(tree.pid)
     late = await farm.enqueue(farm_tasks.quick, number=1)
     async with asyncio.timeout(10):
         while tree.poll() is None:  # noqa: ASYNC110 - another process ends
@@ -318,11 +339,24 @@ async def test_sigterm_drains_what_is_short_and_gives_back_what_is_long(farm: Fa
     assert tree.returncode == 0
     await until_empty(tree.pid)
     assert (await farm.get(short)).state is JobState.SUCCEEDED
-    given_back = await farm.get(long)
-    assert (given_back.state, given_back.failures, given_back.crashes) == (JobState.READY, 0, 0)
-    assert not given_back.suspect
+    for job in long:
+        given_back = await farm.get(job)
+        assert (given_back.state, given_back.failures, given_back.crashes) == (JobState.READY, 0, 0)
+        assert not given_back.suspect
     assert (await farm.get(late)).state is JobState.READY
     assert await farm.store.workers() == []
+
+
+async def test_one_worker_asked_to_end_is_replaced_and_nothing_crashed(farm: Farm) -> None:
+    await farm.tree()
+    job = await farm.enqueue(farm_tasks.waits, seconds=0.5)
+    await farm.wrote("waits")
+    (pid,) = await farm.pids("worker")
+    os.kill(pid, signal.SIGTERM)
+    assert (await farm.ended(job)).attempt == 1
+    await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
+    assert farm.lines("quick")[0].pid != pid
+    assert "died" not in farm.said()
 
 
 async def test_sigkill_of_a_cpu_child_is_a_failure_not_a_crash(farm: Farm) -> None:

@@ -31,7 +31,8 @@ from headrace.runtime.watchdog import BEAT_EVERY_S, find_tasks
 log = logging.getLogger(__name__)
 
 RENEW_EVERY_S: Final = 0.5
-LOOK_EVERY_S: Final = 0.15
+RENEW_IDLE_EVERY_S: Final = 2.0  # of children that run nothing, and so have nothing to cancel
+LOOK_EVERY_S: Final = 0.2
 STORE_RETRY_S: Final = 0.5
 FATAL_MAX: Final = 5
 LOST_GRACE_S: Final = 5.0
@@ -249,21 +250,26 @@ class Supervisor:
 
     async def _hearts(self) -> None:
         while True:
+            asked = self._cancels.is_set()
             self._cancels.clear()
             for ward in tuple(self._wards):
-                await self._safely(partial(self._renew, ward), "lease")
+                await self._safely(partial(self._renew, ward, at_once=asked), "lease")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_EVERY_S):
                     await self._cancels.wait()
 
-    async def _renew(self, ward: Ward) -> None:
+    async def _renew(self, ward: Ward, *, at_once: bool) -> None:
         if ward.process.stopped:
             if not ward.stopped:
                 log.warning("worker %s is stopped by a signal; its lease is not renewed", ward)
             ward.stopped = True
             return
         ward.stopped = False
+        now = self._clock.now()
+        if not at_once and not ward.beat.running and now - ward.renewed_at < min(RENEW_IDLE_EVERY_S, self._lease_s / 4):
+            return
         renewed = await self._store.renew(ward.worker_id, self._lease_s)
+        ward.renewed_at = now
         if ward not in self._wards:
             return
         if renewed.lost:

@@ -44,6 +44,7 @@ class Ward:
         self.stopped = False  # by a signal, when its lease was last due
         self.killed_for: str | None = None
         self.fatal: str | None = None
+        self.renewed_at = 0.0
         self.held_since = 0.0  # the last beat before a stall that was reported
         self._stacks: Final = tempfile.TemporaryFile(prefix="headrace-stacks-", buffering=0)  # noqa: SIM115
         self._pipe: Pipe | None = None
