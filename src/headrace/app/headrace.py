@@ -1,0 +1,368 @@
+"""The facade: tasks, enqueue, look-ups; thin over the store, the registry and the services."""
+
+import importlib
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Final, TypeVar, cast, overload
+
+from headrace.app.job import Job
+from headrace.app.options import (
+    QUEUE_CHARS_MAX,
+    TIMEOUT_S_MAX,
+    TIMEOUT_S_MIN,
+    check_name,
+    check_priority,
+    from_json,
+)
+from headrace.app.services import KeepingStore, Services
+from headrace.app.task import Call, Task, TaskDecorator, local_names, new_job
+from headrace.app.workers import build, embedded
+from headrace.core.errors import InvalidConfig, UnknownTask, UsageError
+from headrace.core.ids import IdMaker
+from headrace.core.model import Enqueued, JobFilter, NewJob, QueueRecord, WorkerRecord
+from headrace.core.retry import Retry
+from headrace.core.states import JobState
+from headrace.ports.clock import Clock
+from headrace.ports.notifier import Notifier
+from headrace.ports.vault import Vault
+from headrace.runtime.arguments import Results
+from headrace.runtime.clock import SystemClock
+from headrace.runtime.context import run_now
+from headrace.runtime.depends import Overrides
+from headrace.runtime.durations import Duration, instant, seconds
+from headrace.runtime.reader import FeedReader
+from headrace.runtime.registry import Policies, Registry, TaskDef
+from headrace.runtime.worker import Worker
+from headrace.settings import Settings
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+NAME_CHARS_MAX: Final = 200
+CALLS_MAX: Final = 10_000
+PREFIX: Final = "/headrace"
+"""Where `install` mounts it, unless told otherwise."""
+
+
+class Headrace:
+    """Durable background jobs on one store."""
+
+    def __init__(
+        self,
+        store: str | None = None,
+        *,
+        settings: Settings | None = None,
+        auth: Callable[..., Any] | None = None,
+        origins: Sequence[str] = (),
+        prefix: str = PREFIX,
+        clock: Clock | None = None,
+    ) -> None:
+        """Nothing is opened or written before the first use.
+
+        `store` is `sqlite:///path` or `memory://`; without it, `HEADRACE_STORE` or
+        `sqlite:///headrace.db`. `auth` is a dependency on `HTTPConnection` that returns the app's own
+        user; `origins` may open the WebSocket. `clock` replaces the system's, for tests.
+
+        Raises:
+            InvalidConfig: a setting that cannot work.
+        """
+        if settings is None:
+            settings = Settings() if store is None else Settings(store=store)
+        elif store is not None:
+            settings = settings.model_copy(update={"store": store})
+        self.settings = settings
+        self.auth = auth
+        self.origins = tuple(origins)
+        self.prefix = prefix
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self.registry = Registry()
+        self.ids = IdMaker()
+        self.host: Any = None  # the FastAPI app that it is installed on
+        self.services = Services(settings, self.clock, moved=clock is not None)
+        self.after_enqueue: Callable[[Sequence[Enqueued]], Awaitable[None]] | None = None  # for the testing kit
+
+    def __repr__(self) -> str:
+        return f"<Headrace {self.settings.store}: {len(self.registry)} tasks>"
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> KeepingStore:
+        """Where the jobs live; not necessarily open."""
+        return self.services.store
+
+    @property
+    def vault(self) -> Vault:
+        """Secrets, API keys and idempotency records, beside the jobs."""
+        return self.services.store
+
+    @property
+    def notifier(self) -> Notifier:
+        """The bell between processes."""
+        return self.services.notifier
+
+    @property
+    def feed(self) -> FeedReader:
+        """Follows feeds."""
+        return self.services.feed
+
+    def overrides(self) -> Overrides:
+        """The host app's `dependency_overrides`."""
+        found: Overrides = getattr(self.host, "dependency_overrides", {})
+        return found
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Check the tasks and open the store, once, from any event loop; every verb does it by itself.
+
+        Raises:
+            InvalidConfig: a task whose definition cannot work.
+            SchemaMismatch, StoreUnusable, StoreUnavailable: the store cannot be used; says why.
+        """
+        self.registry.check()
+        await self.services.open()
+
+    async def close(self) -> None:
+        """Finish what is being written and let go of everything. Idempotent."""
+        await self.services.close()
+        self.services.portal.close()
+
+    def close_sync(self) -> None:
+        """As `close`, blocking; for scripts that used the `_sync` words."""
+        self.wait(self.services.close(), "await hr.close()")
+        self.services.portal.close()
+
+    def install(self, app: Any, *, workers: int = 0, prefix: str | None = None) -> None:
+        """Put the routes, the live feed and the dashboard under the prefix of a FastAPI app.
+
+        Wraps the app's lifespan. `workers` run embedded workers beside the API.
+        """
+        # The one call upwards: `web` knows `app`, and only an app that serves HTTP needs to load it.
+        importlib.import_module("headrace.web.install").install(self, app, workers=workers, prefix=prefix)
+
+    def embedded(self, count: int = 1) -> AbstractAsyncContextManager[None]:
+        """Run workers on this event loop for the length of an `async with`."""
+        return embedded(self, count)
+
+    def worker(self, worker_id: str, role: str, **options: Any) -> Worker:
+        """A worker on the open store, to be run; see `app.workers.build`."""
+        self.registry.check()
+        return build(self, worker_id, role, **options)
+
+    # -- tasks ----------------------------------------------------------------------------------
+
+    def task(
+        self,
+        name: str | None = None,
+        *,
+        queue: str = "default",
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        priority: int = 0,
+        public: bool = False,
+        cpu: bool = False,
+        memory_limit: int | None = None,
+    ) -> TaskDecorator:
+        """Register a function: `@hr.task()` above `async def charge(ctx: JobContext, invoice_id: int)`.
+
+        `name` is by default the function's. `retry` is by default `Retry()`, five
+        attempts. `timeout` is per attempt, by default 10 minutes. Only a `public` task can be
+        enqueued over HTTP. `cpu` runs a `def` in a child process, with at most `memory_limit` bytes.
+
+        Raises:
+            InvalidConfig: a function or a policy that cannot work; says what to write instead.
+            DuplicateTask: the name is taken; says by what.
+        """
+        if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidConfig("write @hr.task() with parentheses")
+        if memory_limit is not None and (not cpu or memory_limit <= 0):
+            raise InvalidConfig("memory_limit is a number of bytes above 0, for cpu=True tasks")
+        policies = Policies(
+            queue=check_name("queue", queue, QUEUE_CHARS_MAX),
+            retry=Retry() if retry is None else retry,
+            timeout_s=self.settings.task_timeout_s
+            if timeout is None
+            else seconds("timeout", timeout, least=TIMEOUT_S_MIN, most=TIMEOUT_S_MAX),
+            priority=check_priority(priority),
+            public=public,
+            cpu=cpu,
+            memory_limit_bytes=memory_limit,
+            args_bytes_max=self.settings.args_bytes_max,
+            result_bytes_max=self.settings.result_bytes_max,
+        )
+
+        def register(fn: Callable[..., Any]) -> Task[..., Any]:
+            given = name or str(getattr(fn, "__name__", repr(fn)))
+            definition = TaskDef(check_name("a task's name", given, NAME_CHARS_MAX), fn, policies, local_names(2))
+            self.registry.add(definition)
+            return Task(self, definition)
+
+        return cast("TaskDecorator", register)
+
+    # -- enqueue --------------------------------------------------------------------------------
+
+    async def enqueue_many(self, calls: Sequence[Call[R]]) -> list[Job[R]]:
+        """Enqueue calls made by `task.call(…)`: one transaction, all or none; the jobs in order.
+
+        Raises:
+            UsageError: over 10,000 of them, or not all with the same `using`.
+            Conflict: a key belongs to a job with other arguments; none was enqueued.
+            StoreUnavailable: none was enqueued.
+        """
+        if len(calls) > CALLS_MAX:
+            raise UsageError(f"at most {CALLS_MAX:,} calls at once, not {len(calls):,}")
+        if not calls:
+            return []
+        using = calls[0].options.using
+        if any(call.options.using is not using for call in calls):
+            raise UsageError("all calls of one enqueue_many need the same using=, since it is one transaction")
+        jobs = [new_job(call, self) for call in calls]
+        landed = await self._write(jobs, using)
+        return [self._job(call, each) for call, each in zip(calls, landed, strict=True)]
+
+    async def enqueue_raw(
+        self, task: str, args: Mapping[str, Any], options: Mapping[str, Any] | None = None
+    ) -> tuple[Job[Any], bool]:
+        """Enqueue what came as JSON; the job, and whether it is new.
+
+        Raises:
+            UnknownTask: no such task is registered here.
+            InvalidArguments, NotEncodable, PayloadTooLarge, UsageError, Conflict: as `enqueue`.
+        """
+        job = await self.submit(self.raw_call(task, args, options))
+        return job, job.created
+
+    def raw_call(self, task: str, args: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Call[Any]:
+        """A call that came as JSON, checked."""
+        definition = self.registry.get(task)
+        return Call(definition, definition.encode_named(args), from_json(dict(options or {})))
+
+    async def submit(self, call: Call[R]) -> Job[R]:
+        """Enqueue one call."""
+        job = new_job(call, self)
+        landed = await self._write([job], call.options.using)
+        return self._job(call, landed[0])
+
+    def submit_sync(self, call: Call[R], instead: str) -> Job[R]:
+        """Enqueue one call, blocking; `instead` is what a coroutine writes."""
+        job, using = new_job(call, self), call.options.using
+        if using is None:
+            landed = self.wait(self._write([job], None), instead)
+        else:
+            self.wait(self.open(), instead)
+            landed = run_now(self.store.join(using).enqueue([job]))
+        return self._job(call, landed[0])
+
+    def wait(self, work: Coroutine[Any, Any, T], instead: str) -> T:
+        """Block this thread until `work` is done on the app's loop.
+
+        Raises:
+            UsageError: this thread runs an event loop; `instead` is what to write.
+        """
+        return self.services.portal.call(work, self.services.home, instead)
+
+    async def _write(self, jobs: list[NewJob], using: object | None) -> list[Enqueued]:
+        if self.services.home is None:
+            self.registry.check()
+        await self.services.open()
+        store = self.services.store
+        landed = await (store.enqueue(jobs) if using is None else store.join(using).enqueue(jobs))
+        if self.after_enqueue is not None and using is None:
+            await self.after_enqueue(landed)
+        return landed
+
+    def _job(self, call: Call[R], landed: Enqueued) -> Job[R]:
+        definition = call.definition
+        job: Job[R] = Job(
+            self, landed.id, definition.decode_result, task=definition.name, args=call.args, created=landed.created
+        )
+        return job.landed(landed.state, landed.offset)
+
+    # -- look-ups ---------------------------------------------------------------------------------
+
+    @overload
+    def job(self, job_id: uuid.UUID | str, result: type[R]) -> Job[R]: ...
+    @overload
+    def job(self, job_id: uuid.UUID | str, result: None = None) -> Job[Any]: ...
+    def job(self, job_id: uuid.UUID | str, result: Any = None) -> Job[Any]:
+        """The job of this id, whose result is a `result`; it is looked up when it is asked something.
+
+        Raises:
+            UsageError: not the id of a job.
+        """
+        try:
+            found = job_id if isinstance(job_id, uuid.UUID) else uuid.UUID(job_id)
+        except ValueError:
+            raise UsageError(f"a job's id is a UUID, not {job_id!r}") from None
+        decode = Results("job", Any if result is None else result).decode
+        return Job(self, found.bytes, decode)
+
+    async def jobs(
+        self,
+        *,
+        task: "Task[..., R] | str | None" = None,
+        queue: str | None = None,
+        state: JobState | str | None = None,
+        tag: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        after: Job[Any] | None = None,
+        limit: int | None = None,
+    ) -> list[Job[R]]:
+        """Jobs that match, newest first; the last one is the next page's `after`.
+
+        Raises:
+            UsageError: a bound or a state that there is not.
+        """
+        limit = self.settings.page_size if limit is None else limit
+        if not 0 < limit <= self.settings.page_size_max:
+            raise UsageError(f"limit is between 1 and {self.settings.page_size_max}, not {limit}")
+        where = JobFilter(
+            task=task.name if isinstance(task, Task) else task,
+            queue=queue,
+            state=_state(state),
+            tag=tag,
+            created_after=None if created_after is None else instant("created_after", created_after),
+            created_before=None if created_before is None else instant("created_before", created_before),
+        )
+        await self.open()
+        page = await self.store.find(where, after=None if after is None else after.id.bytes, limit=limit)
+        return [Job[R](self, found.id, self._decoder(found.task)).looked_up(found) for found in page.jobs]
+
+    def _decoder(self, task: str) -> Callable[[str], Any]:
+        try:
+            return self.registry.get(task).decode_result
+        except UnknownTask:
+            return Results(task, Any).decode
+
+    async def queues(self) -> list[QueueRecord]:
+        """Every queue that has or had jobs, by name."""
+        await self.open()
+        return await self.store.queues()
+
+    async def pause(self, queue: str) -> None:
+        """Hold a queue: nothing of it is claimed until `resume`; what runs goes on."""
+        await self.open()
+        await self.store.pause(queue, paused=True)
+
+    async def resume(self, queue: str) -> None:
+        """End a hold by `pause`."""
+        await self.open()
+        await self.store.pause(queue, paused=False)
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Every worker that is known, with what it runs now."""
+        await self.open()
+        return await self.store.workers()
+
+
+def _state(state: JobState | str | None) -> JobState | None:
+    if state is None:
+        return None
+    try:
+        return JobState(state)
+    except ValueError:
+        raise UsageError(f"a state is one of {', '.join(JobState)}, not {state!r}") from None
