@@ -73,6 +73,12 @@ def migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.number))
 
 
+def nothing() -> Plan:
+    """The plan of a file that is not there."""
+    known = migrations()
+    return Plan(0, known[-1].number, known)
+
+
 def plan(connection: sqlite3.Connection) -> Plan:
     """Compare a file with this version."""
     known = migrations()
@@ -141,8 +147,8 @@ def epoch(connection: sqlite3.Connection) -> str:
 
 def _statements(script: str) -> Iterator[str]:
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
+    for part in re.split(r"(?<=;)", script):
+        statement += part
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""

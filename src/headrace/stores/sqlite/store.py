@@ -79,6 +79,7 @@ class SqliteStore:
         self._ledger = Ledger()
         shared_clock = wall if wall is not None else _time.monotonic  # noqa: TID251 - of the whole machine
         self._slots = Slots(self.directory / "workers", shared_clock)
+        self._counts = chores.Counts(_time.monotonic)  # noqa: TID251 - how long counting took, not what is counted
         self._lifecycle = threading.Lock()
         self._writer: Writer | None = None
         self._readers: Readers | None = None
@@ -276,7 +277,7 @@ class SqliteStore:
 
     async def queues(self) -> list[QueueRecord]:
         """Every queue that has or had jobs, by name."""
-        return await self._read(chores.queues)
+        return await self._read(self._counts.queues)
 
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: one row, whatever waits in it."""
@@ -347,10 +348,12 @@ def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synch
 
 
 def plan_file(path: Path) -> schema.Plan:
-    """What a file has and lacks."""
+    """What a file has and lacks; a file that is not there is not made."""
     check_path(path)
+    if not path.exists():
+        return schema.nothing()
     try:
-        connection = connect(str(path), create=True)
+        connection = connect(str(path))
         try:
             return schema.plan(connection)
         finally:

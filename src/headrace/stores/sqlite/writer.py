@@ -30,8 +30,9 @@ _Answer: TypeAlias = tuple[_Future, Any, Exception | None]
 _GROUP_MAX: Final = 512
 _CHANGES_PER_CHECKPOINT: Final = 10_000  # about 1,000 pages of log
 _IDLE_S: Final = 1.0  # after the last write, before what is left of the log is checkpointed
-_PAUSE_MIN_S: Final = 0.0001
-_PAUSE_MAX_S: Final = 0.005
+_PAUSE_S: Final = 0.0002  # another process writes: its turn is short, and so is the gap after it
+_LONG_PAUSE_S: Final = 0.005  # it does not let go
+_LONG_S: Final = 0.1
 _OWN_LOCK_S: Final = 1.0
 _PROBE_S: Final = 0.2
 
@@ -187,7 +188,7 @@ class Writer:
         if inode(self._path) != self._inode:
             raise StoreUnusable(f"the database {self._path} was moved or deleted while it was open: start again")
         started = probed = None
-        pause, own = _PAUSE_MIN_S, 0
+        own = 0
         while True:
             try:
                 self._cursor.execute("BEGIN IMMEDIATE")
@@ -204,8 +205,7 @@ class Writer:
                 own = own + 1 if write_lock_holder(self._path) == os.getpid() else 0
                 if own * _PROBE_S >= _OWN_LOCK_S or now - started >= self._busy_timeout_s:
                     raise StoreUnavailable(self._locked_message(now - started, own=own > 1))
-            _sleep(pause)
-            pause = min(pause * 1.5, _PAUSE_MAX_S)
+            _sleep(_PAUSE_S if now - started < _LONG_S else _LONG_PAUSE_S)
 
     def _locked_message(self, waited_s: float, *, own: bool) -> str:
         if own:
