@@ -1,6 +1,5 @@
 """One run of the bench: where it writes, how much it does, what it found."""
 
-import itertools
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,11 +19,12 @@ class Run:
     scale: Scale
     synchronous: str = "FULL"
     keys: dict[str, Value] = field(default_factory=dict)
-    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _folders: int = 0
 
     def folder(self, name: str) -> Path:
         """A new, empty place."""
-        folder = self.root / f"{next(self._numbers):02}-{name}"
+        self._folders += 1
+        folder = self.root / f"{self._folders:02}-{name}"
         folder.mkdir()
         return folder
 

@@ -94,7 +94,9 @@ async def tree(folder: Path, kills: int) -> list[float]:
             waits.append(again_at - killed_at)
             held.release()
             await job.result(timeout=START_S)
-            trees[trees.index(victim)] = WorkerTree(store_url(folder), folder)
+            trees.remove(victim)
+            if n + 1 < kills:
+                trees.append(WorkerTree(store_url(folder), folder))
     finally:
         for each in trees:
             each.stop()

@@ -17,7 +17,7 @@ from bench.tables import Probe
 
 BACKLOG = 5_000
 MANY = 50
-SAMPLE_S = 0.1
+SAMPLE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,6 @@ class Sustained:
     rate: float
     backlog_max: int
     growth: int
-    jobs: int
 
 
 class Producer:
@@ -61,32 +60,39 @@ class Producer:
         self._stop = True
 
 
-async def _produce(folder: Path, run: Run, batch: int) -> Sustained:
+async def _produce(app: App, probe: Probe, run: Run, batch: int) -> Sustained:
     scale = run.scale
+    before = probe.ended()
+    await app.noop.enqueue(0)
+    started = await _until(probe, before + 1)
+    producer = Producer(app, probe, batch)
+    producer.added = before + 1
+    callers = [asyncio.create_task(producer.call()) for _ in range(scale.callers)]
+    samples: list[tuple[float, int, int]] = []
+    while (now := time.perf_counter()) < started + scale.sustained_warm_s + scale.sustained_s:
+        producer.look()
+        if now >= started + scale.sustained_warm_s:
+            samples.append((now, producer.ended, producer.added - producer.ended))
+        await asyncio.sleep(SAMPLE_S)
+    producer.stop()
+    await asyncio.gather(*callers)
+    await _until(probe, producer.added)
+    (first_at, first_ended, first_backlog), (last_at, last_ended, last_backlog) = samples[0], samples[-1]
+    rate = (last_ended - first_ended) / (last_at - first_at)
+    return Sustained(rate, max(backlog for _, _, backlog in samples), last_backlog - first_backlog)
+
+
+async def _both(folder: Path, run: Run) -> tuple[Sustained, Sustained]:
+    """Callers that enqueue one by one, then callers that enqueue many at a time, to the same worker."""
     app = App(store_url(folder))
     await app.hr.open()
     probe = Probe(store_path(folder))
     with WorkerTree(store_url(folder), folder):
-        await app.noop.enqueue(0)
-        started = await _until(probe, 1)
-        producer = Producer(app, probe, batch)
-        producer.added = 1
-        callers = [asyncio.create_task(producer.call()) for _ in range(scale.callers)]
-        samples: list[tuple[float, int, int]] = []
-        while (now := time.perf_counter()) < started + scale.sustained_warm_s + scale.sustained_s:
-            producer.look()
-            if now >= started + scale.sustained_warm_s:
-                samples.append((now, producer.ended, producer.added - producer.ended))
-            await asyncio.sleep(SAMPLE_S / 5)
-        producer.stop()
-        await asyncio.gather(*callers)
-        await _until(probe, producer.added)
+        singles = await _produce(app, probe, run, 1)
+        many = await _produce(app, probe, run, MANY)
     await app.hr.close()
     probe.close()
-    (first_at, first_ended, first_backlog), (last_at, last_ended, last_backlog) = samples[0], samples[-1]
-    rate = (last_ended - first_ended) / (last_at - first_at)
-    backlog_max = max(backlog for _, _, backlog in samples)
-    return Sustained(rate, backlog_max, last_backlog - first_backlog, producer.added)
+    return singles, many
 
 
 async def _until(probe: Probe, count: int) -> float:
@@ -99,8 +105,7 @@ async def _until(probe: Probe, count: int) -> float:
 
 
 def measure(run: Run) -> None:
-    singles = asyncio.run(_produce(run.folder("sustained-singles"), run, 1))
-    many = asyncio.run(_produce(run.folder("sustained-many"), run, MANY))
+    singles, many = asyncio.run(_both(run.folder("sustained"), run))
     put = run.put
     put("sqlite.sustained_per_s", many.rate, 0)
     put("sqlite.sustained_batch", MANY)
