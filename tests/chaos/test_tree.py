@@ -205,6 +205,15 @@ async def test_a_killed_supervisor_takes_its_children_along(farm: Farm) -> None:
     assert (await farm.ended(job)).state is JobState.SUCCEEDED
 
 
+async def test_a_worker_whose_interpreter_is_held_dies_with_its_supervisor_all_the_same(farm: Farm) -> None:
+    tree = await farm.tree()
+    await farm.enqueue(farm_tasks.holds, length=60)
+    await farm.wrote("holds")
+    tree.kill()
+    tree.wait()
+    await until_empty(tree.pid, 2)
+
+
 async def test_a_stopped_worker_loses_its_lease_and_writes_nothing_when_it_comes_back(farm: Farm) -> None:
     await farm.tree(FARM_LEASE="1")
     job = await farm.enqueue(farm_tasks.once_slow)

@@ -36,7 +36,7 @@ LOOK_EVERY_S: Final = 0.2
 STORE_RETRY_S: Final = 0.5
 FATAL_MAX: Final = 5
 LOST_GRACE_S: Final = 5.0
-REINFORCE_AFTER_S: Final = 0.5
+HELP_EVERY_S: Final = 0.5
 HELD_MARGIN_S: Final = 0.5
 DRAIN_LOOK_S: Final = 0.25
 MARGIN_S: Final = 2.0
@@ -88,6 +88,8 @@ class Supervisor:
         self._wards: Final[set[Ward]] = set()
         self._extras: Final[set[asyncio.Task[None]]] = set()
         self._errands: Final[set[asyncio.Task[None]]] = set()
+        self._wanted = 0  # children for suspects, while there are some
+        self._helping = False
         self._stop: Final = asyncio.Event()
         self._cancels: Final = asyncio.Event()
         self._came_up = False
@@ -229,22 +231,28 @@ class Supervisor:
     def _wake(self, reaped: Reaped) -> None:
         if not reaped.suspects or self._stop.is_set():
             return
-        suspects = [ward for ward in self._wards if ward.role == SUSPECTS]
-        for ward in suspects:
+        for ward in self._suspects():
             ward.wake()
-        more = min(reaped.suspects, self._suspects_max) - len(suspects)
-        if more > 0:
-            self._errand(self._reinforce(more))
+        self._wanted = max(self._wanted, min(reaped.suspects, self._suspects_max))
+        if not self._helping:
+            self._helping = True
+            self._errand(self._help())
 
-    async def _reinforce(self, count: int) -> None:
-        """If one child is not soon done with the suspects, others help it."""
-        await self._clock.sleep(REINFORCE_AFTER_S)
-        if self._stop.is_set() or all(ward.idle for ward in self._wards if ward.role == SUSPECTS):
-            return
-        for _ in range(count):
-            task = asyncio.get_running_loop().create_task(self._extra())
-            self._extras.add(task)
-            task.add_done_callback(self._extras.discard)
+    async def _help(self) -> None:
+        """As long as the children for suspects are not done with them, one more and one more helps."""
+        await self._clock.sleep(HELP_EVERY_S)
+        while len(suspects := self._suspects()) < self._wanted and not self._stop.is_set():
+            if suspects and all(ward.idle for ward in suspects):
+                break
+            if all(ward.ready for ward in suspects):
+                task = asyncio.get_running_loop().create_task(self._extra())
+                self._extras.add(task)
+                task.add_done_callback(self._extras.discard)
+            await self._clock.sleep(HELP_EVERY_S)
+        self._helping, self._wanted = False, 0
+
+    def _suspects(self) -> list[Ward]:
+        return [ward for ward in self._wards if ward.role == SUSPECTS]
 
     # -- leases -------------------------------------------------------------------------------------
 
