@@ -1,5 +1,6 @@
 """The facade: tasks, enqueue, look-ups; thin over the store, the registry and the services."""
 
+import asyncio
 import importlib
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -265,10 +266,10 @@ class Headrace:
         return self.services.portal.call(work, self.services.home, instead)
 
     async def _write(self, jobs: list[NewJob], using: object | None) -> list[Enqueued]:
-        if self.services.home is None:
-            self.registry.check()
-        await self.services.open()
-        store = self.services.store
+        services = self.services
+        if services.home is not asyncio.get_running_loop():  # the way of every enqueue: one comparison
+            await self.open()
+        store = services.store
         landed = await (store.enqueue(jobs) if using is None else store.join(using).enqueue(jobs))
         if self.after_enqueue is not None and using is None:
             await self.after_enqueue(landed)

@@ -25,7 +25,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call(Generic[R_co]):
     """A call that was checked and not yet enqueued; for `Headrace.enqueue_many`."""
 

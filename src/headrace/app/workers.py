@@ -48,7 +48,8 @@ def build(
     concurrency: int | None = None,
     threads: int | None = None,
     cpu_processes: int | None = None,
-    bodies: type[Bodies] = Bodies,
+    bodies: Callable[..., Bodies] = Bodies,
+    lease_s: float | None = None,
 ) -> Worker:
     """A worker on the open store. `role` is worker, suspects or embedded; an embedded one runs suspects too."""
     settings = hr.settings
@@ -94,7 +95,7 @@ def build(
             poll_s=settings.poll_s,
             kill_grace_s=settings.kill_grace_s,
         ),
-        lease_s=settings.embedded_lease_s if role == EMBEDDED else settings.lease_s,
+        lease_s=lease_s or (settings.embedded_lease_s if role == EMBEDDED else settings.lease_s),
         beat=beat,
         on_idle=on_idle,
     )

@@ -206,7 +206,6 @@ class AttemptContext:
         self._succeeded = True
 
 
-@final
 class JobContext(AttemptContext):
     """What an `async def` task is handed as its first argument."""
 
@@ -248,7 +247,6 @@ class JobContext(AttemptContext):
         return result
 
 
-@final
 class SyncJobContext(AttemptContext):
     """What a `def` task is handed as its first argument: the same words, blocking."""
 

@@ -1,1 +1,23 @@
-"""What tests of applications and of adapters use."""
+"""What tests of applications use; adapters' tests inherit from `headrace.testing.conformance`."""
+
+from headrace.testing.asserts import assert_enqueued, enqueued, refute_enqueued
+from headrace.testing.clock import ManualClock
+from headrace.testing.context import RecordedContext, RecordedSyncContext, Recorder, context, sync_context
+from headrace.testing.drain import drain
+from headrace.testing.inline import inline
+from headrace.testing.memory import memory
+
+__all__ = [
+    "ManualClock",
+    "RecordedContext",
+    "RecordedSyncContext",
+    "Recorder",
+    "assert_enqueued",
+    "context",
+    "drain",
+    "enqueued",
+    "inline",
+    "memory",
+    "refute_enqueued",
+    "sync_context",
+]
