@@ -57,7 +57,8 @@ class Counts:
         counts: dict[str, dict[JobState, int]] = {name: {} for name, _ in held}
         for name, state, jobs in counted:
             counts[name][state_of(state)] = jobs
-        oldest = {name: max(0.0, (tx.now - since) / MICRO) for name, since in ready_since}
+        # A place in line is its microsecond, made to rise: milliseconds of it are true.
+        oldest = {name: max(0.0, round((tx.now - since) / MICRO, 3)) for name, since in ready_since}
         return [QueueRecord(name, bool(paused), counts[name], oldest.get(name)) for name, paused in held]
 
     def _count(self, tx: Tx) -> tuple[list[Row], list[Row]]:

@@ -36,8 +36,9 @@ from headrace.core.model import (
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay
-from headrace.stores.sqlite import chores, feed, jobs, schema, vault, workers
-from headrace.stores.sqlite.claim import claim
+from headrace.stores.sqlite import chores, feed, schema, vault, workers
+from headrace.stores.sqlite import jobs as verbs
+from headrace.stores.sqlite.claim import claim as start
 from headrace.stores.sqlite.connection import SYNCHRONOUS, check_path, connect, fault, use_wal
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, join
@@ -161,11 +162,9 @@ class SqliteStore:
         retention_s = self._settings.key_retention_s
         return await self._write(lambda tx: enqueue(tx, jobs, retention_s))
 
-    async def exchange(
-        self, worker: WorkerId, settles: Sequence[Settle], claim_request: ClaimRequest | None, /
-    ) -> Exchanged:
+    async def exchange(self, worker: WorkerId, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
         """Settle ended attempts, then claim: one transaction."""
-        return await self._write(lambda tx: _exchange(tx, worker, settles, claim_request))
+        return await self._write(lambda tx: _exchange(tx, worker, settles, claim))
 
     async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
         """Give back what the store thinks this worker runs and the worker does not know of."""
@@ -181,14 +180,14 @@ class SqliteStore:
         retention_s = self._settings.result_retention_s
 
         def question(tx: Tx) -> list[JobRecord | None]:
-            found = [jobs.get_one(tx, job, retention_s) for job in ids]
+            found = [verbs.get_one(tx, job, retention_s) for job in ids]
             return [None if one is None else one.record for one in found]
 
         return await self._read(question)
 
     async def find(self, where: JobFilter, *, after: JobId | None = None, limit: int = 50) -> JobPage:
         """Jobs that match, newest first, live and ended."""
-        return await self._read(lambda tx: jobs.find(tx, where, after, limit, self._settings.result_retention_s))
+        return await self._read(lambda tx: verbs.find(tx, where, after, limit, self._settings.result_retention_s))
 
     async def attempts(self, job: JobId) -> list[AttemptRecord]:
         """Every attempt of one job, in order; the running one last."""
@@ -204,17 +203,17 @@ class SqliteStore:
         """Where these feeds end now; unknown ones are left out."""
         return await self._read(lambda tx: feed.offsets(tx, jobs))
 
-    async def cancel(self, ids: Sequence[JobId], /) -> list[JobState | None]:
+    async def cancel(self, jobs: Sequence[JobId]) -> list[JobState | None]:
         """Cancel waiting jobs at once; ask running ones to stop."""
-        return await self._write(lambda tx: jobs.cancel(tx, ids))
+        return await self._write(lambda tx: verbs.cancel(tx, jobs))
 
-    async def retry(self, ids: Sequence[JobId], /) -> list[JobState | None]:
+    async def retry(self, jobs: Sequence[JobId]) -> list[JobState | None]:
         """Make failed and cancelled jobs ready again."""
-        return await self._write(lambda tx: jobs.retry(tx, ids, self._settings.result_retention_s))
+        return await self._write(lambda tx: verbs.retry(tx, jobs, self._settings.result_retention_s))
 
     async def edit(self, job: JobId, args: Json) -> JobState | None:
         """Give a failed job other arguments."""
-        return await self._write(lambda tx: jobs.edit(tx, job, args))
+        return await self._write(lambda tx: verbs.edit(tx, job, args))
 
     def join(self, using: object) -> Joined:
         """Bind to a user's session or connection."""
@@ -320,7 +319,7 @@ class SqliteStore:
 
 def _exchange(tx: Tx, worker: WorkerId, settles: Sequence[Settle], request: ClaimRequest | None) -> Exchanged:
     settled = settle(tx, settles) if settles else ()
-    claimed = claim(tx, worker, request)
+    claimed = start(tx, worker, request)
     due = claimed.next_due_at
     return Exchanged(
         settled, tuple(claimed.jobs), None if due is None else max(0.0, (due - tx.now) / MICRO), claimed.more
