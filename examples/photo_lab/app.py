@@ -211,7 +211,7 @@ async def kill() -> dict[str, object]:
 
 async def pids() -> list[int]:
     """The worker processes on the lab's own store, those that run a photograph first."""
-    found = [worker for worker in await hr.workers() if worker.alive and worker.pid != os.getpid()]
+    found = [worker for worker in await hr.workers() if worker.alive and worker.pid not in (0, os.getpid())]
     return [worker.pid for worker in sorted(found, key=lambda worker: -worker.running)]
 
 

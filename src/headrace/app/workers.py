@@ -65,7 +65,11 @@ def build(
         if tasks[kind]
     }
     if role == SUSPECTS:
-        pools = {"alone": PoolSettings(frozenset(hr.registry.names()), 1)}
+        # A cpu body runs in a process of its own and cannot take the worker along, so several are fine.
+        pools = {
+            "alone": PoolSettings(tasks[Kind.ASYNC] | tasks[Kind.THREAD], 1),
+            "cpu": PoolSettings(tasks[Kind.CPU], slots[Kind.CPU]),
+        }
     rng = random.Random()  # noqa: S311 - jitter
     cpu = None
     if tasks[Kind.CPU]:
@@ -92,6 +96,7 @@ def build(
             pools=pools,
             queues=queues,
             suspects=None if role == EMBEDDED else role == SUSPECTS,
+            one_pool_at_a_time=role == SUSPECTS,
             poll_s=settings.poll_s,
             kill_grace_s=settings.kill_grace_s,
         ),

@@ -350,7 +350,7 @@ class WorkerRecord:
 
     id: WorkerId
     host: str
-    pid: int
+    pid: int  # 0 while it starts
     role: str  # worker | suspects | embedded
     version: str
     queues: tuple[str, ...] | None

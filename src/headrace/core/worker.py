@@ -94,6 +94,8 @@ class WorkerCore:
         self._rate_at = now
         self._drain_by: float | None = None
         self._drained = False
+        self._lead = 0  # with one pool at a time: which one is asked for first
+        self._fruitless = 0  # how many of them had nothing since one had
 
     # -- the three calls ------------------------------------------------------------------------
 
@@ -189,6 +191,8 @@ class WorkerCore:
         del self._running[event.id]
         run.pool.running -= 1
         run.pool.ended += 1
+        if self._settings.one_pool_at_a_time and not run.pool.running:
+            self._hungry = True  # the others may have a turn
         if event.outcome is not None and run.stopping is not StopReason.LOST:
             self._settles.append(Settle(event.id, event.fence, event.outcome))
 
@@ -204,9 +208,18 @@ class WorkerCore:
         self._halve = self._halve * 2 if self._halve and flight.settles else 0
         self._note_due(event.answer.next_due_s, now)
         if flight.claim is not None:
-            self._hungry = event.answer.more
+            self._hungry = event.answer.more or self._another_pool(bool(event.answer.claimed))
         for job in event.answer.claimed:
             self._accept(job, now, effects)
+
+    def _another_pool(self, found: bool) -> bool:
+        """Whether, with one pool at a time, another one is still to be asked."""
+        if found or self._running or not self._settings.one_pool_at_a_time:
+            self._fruitless = 0
+            return False
+        self._lead += 1
+        self._fruitless = (self._fruitless + 1) % len(self._pools)
+        return self._fruitless > 0
 
     def _accept(self, job: ClaimedJob, now: float, effects: list[Effect]) -> None:
         pool = self._pool_of.get(job.task)
@@ -346,11 +359,17 @@ class WorkerCore:
         if len(self._settles) >= self._settings.settles_max:
             return None
         self._measure(now)
-        wanted = [(pool, pool.room(self._settings.prefetch_s)) for pool in self._pools]
+        wanted = [(pool, pool.room(self._settings.prefetch_s)) for pool in self._open_pools()]
         pools = tuple(Pool(pool.settings.tasks, room) for pool, room in wanted if room > 0)
         if not pools:
             return None
         return ClaimRequest(pools, self._settings.queues, self._settings.suspects)
+
+    def _open_pools(self) -> list[_Pool]:
+        if not self._settings.one_pool_at_a_time or not self._pools:
+            return self._pools
+        busy = [pool for pool in self._pools if pool.running or pool.waiting]
+        return busy or [self._pools[self._lead % len(self._pools)]]
 
     def _measure(self, now: float) -> None:
         elapsed = now - self._rate_at

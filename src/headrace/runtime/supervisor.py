@@ -156,7 +156,7 @@ class Supervisor:
     async def _start(self, role: str, *, extra: bool = False) -> Ward | None:
         worker_id = f"w_{secrets.token_hex(8)}"
         host, at, pid = socket.gethostname(), self._clock.wall(), os.getpid()
-        record = WorkerRecord(worker_id, host, pid, role, self._version, None, {}, 0, at, supervisor_pid=pid)
+        record = WorkerRecord(worker_id, host, 0, role, self._version, None, {}, 0, at, supervisor_pid=pid)
         try:
             await self._store.register(record, self._lease_s)
         except HeadraceError as error:

@@ -319,6 +319,45 @@ class TestTrouble:
         assert only(effects, Idle)
 
 
+class TestOnePoolAtATime:
+    """Suspects: a crash must be blamed on jobs of one kind only."""
+
+    @staticmethod
+    def worker() -> WorkerCore:
+        """Two pools: one that runs alone, one that runs several."""
+        pools = {"alone": PoolSettings(frozenset({"a"}), 1), "cpu": PoolSettings(frozenset({"c"}), 2)}
+        return WorkerCore(WorkerSettings(pools=pools, suspects=True, one_pool_at_a_time=True), 0.0)
+
+    @staticmethod
+    def asked(effects: Sequence[Effect]) -> tuple[Exchange, frozenset[str]]:
+        """The exchange, and which tasks it asks for."""
+        (exchange,) = only(effects, Exchange)
+        assert exchange.claim is not None
+        (pool,) = exchange.claim.pools
+        return exchange, pool.tasks
+
+    def test_asks_for_one_pool_then_the_other_and_then_is_idle(self) -> None:
+        worker = self.worker()
+        first, tasks = self.asked(worker.handle(Woken(), 0.0))
+        assert tasks == {"a"}
+        second, tasks = self.asked(worker.handle(ExchangeAnswered(first.token, Exchanged((), ())), 0.0))
+        assert tasks == {"c"}
+        assert worker.handle(ExchangeAnswered(second.token, Exchanged((), ())), 0.0) == [Idle()]
+
+    def test_while_one_pool_runs_only_that_one_is_asked_for(self) -> None:
+        worker = self.worker()
+        first, _ = self.asked(worker.handle(Woken(), 0.0))
+        second, _ = self.asked(worker.handle(ExchangeAnswered(first.token, Exchanged((), ())), 0.0))
+        taken = Exchanged((), (job(1, task="c"),))
+        third, tasks = self.asked(worker.handle(ExchangeAnswered(second.token, taken), 0.0))
+        assert tasks == {"c"}
+        worker.handle(ExchangeAnswered(third.token, Exchanged((), ())), 0.0)
+        fourth, _ = self.asked(worker.handle(Ended(job(1).id, 1, Succeeded()), 1.0))
+        settled = Exchanged((SettleResult.SETTLED,), ())
+        _, after = self.asked(worker.handle(ExchangeAnswered(fourth.token, settled), 1.0))
+        assert after == {"a"}
+
+
 @dataclass
 class World:
     """A store of a few jobs that may lose answers, and the bodies that run."""
