@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from bench.app import App
+from bench.fleet import at_rest
 from bench.processes import WorkerTree, cpu_s, rss_mb
 from bench.run import Run, store_url
 
@@ -13,6 +14,7 @@ async def _idle(folder: Path, run: Run) -> None:
     app = App(store_url(folder))
     await app.hr.open()
     with WorkerTree(store_url(folder), folder) as tree:
+        await at_rest(app, 1, 1)
         await (await app.stamp.enqueue(time.time())).result(timeout=30)
         await asyncio.sleep(run.scale.idle_settle_s)
         roles = {worker.pid: worker.role for worker in await app.hr.workers()} | {tree.pid: "supervisor"}

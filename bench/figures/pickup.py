@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from bench.app import App
+from bench.fleet import at_rest
 from bench.processes import WorkerTree
 from bench.run import Run, median, percentile, store_url
 
@@ -15,6 +16,7 @@ async def _send(folder: Path, run: Run) -> list[float]:
     app = App(store_url(folder))
     await app.hr.open()
     with WorkerTree(store_url(folder), folder):
+        await at_rest(app, 1, 1)
         for _ in range(WARM_JOBS):
             await (await app.stamp.enqueue(time.time())).result(timeout=30)
         jobs = []

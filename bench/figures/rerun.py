@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 from bench.app import App
+from bench.fleet import at_rest
 from bench.processes import TooSlowError, WorkerTree, kill
 from bench.run import Run, median, store_url
 
 START_S = 30.0
 AGAIN_S = 60.0
-RESERVE_S = 60.0
 
 
 class Held:
@@ -45,19 +45,6 @@ class Held:
         self._release.touch()
 
 
-async def _in_reserve(app: App, workers: int, standbys: int) -> None:
-    """Until so many workers and so many in reserve are there, all alive."""
-    give_up = time.monotonic() + RESERVE_S
-    while True:
-        roles = [worker.role for worker in await app.hr.workers() if worker.alive]
-        if roles.count("worker") == workers and len(roles) == workers + standbys:
-            break
-        if time.monotonic() >= give_up:
-            raise TooSlowError(f"{workers} workers and {standbys} in reserve: there are {roles}")
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(1.0)  # a fleet at rest, as it is nearly always
-
-
 async def supervised(folder: Path, kills: int) -> list[float]:
     app = App(store_url(folder))
     await app.hr.open()
@@ -65,7 +52,7 @@ async def supervised(folder: Path, kills: int) -> list[float]:
     with WorkerTree(store_url(folder), folder):
         for n in range(kills):
             held = Held(folder, n)
-            await _in_reserve(app, 1, 1)
+            await at_rest(app, 1, 1)
             job = await app.hold.enqueue(n)
             pid, _ = await held.started(1, START_S)
             killed_at = kill(pid)
@@ -85,7 +72,7 @@ async def tree(folder: Path, kills: int) -> list[float]:
     try:
         for n in range(kills):
             held = Held(folder, n)
-            await _in_reserve(app, 2, 2)
+            await at_rest(app, 2, 2)
             job = await app.hold.enqueue(n)
             pid, _ = await held.started(1, START_S)
             victim = next(tree for tree in trees if pid in tree.pids)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.app import App
+from bench.fleet import at_rest
 from bench.processes import WorkerTree
 from bench.run import Run, store_path, store_url
 from bench.tables import Probe
@@ -88,6 +89,7 @@ async def _both(folder: Path, run: Run) -> tuple[Sustained, Sustained]:
     await app.hr.open()
     probe = Probe(store_path(folder))
     with WorkerTree(store_url(folder), folder):
+        await at_rest(app, 1, 1)
         singles = await _produce(app, probe, run, 1)
         many = await _produce(app, probe, run, MANY)
     await app.hr.close()
