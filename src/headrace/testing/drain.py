@@ -94,6 +94,7 @@ async def _busy(hr: Headrace) -> bool:
     if any(queue.counts.get(JobState.RUNNING) for queue in queues):
         return True
     open_queues = {queue.name for queue in queues if not queue.paused and queue.counts.get(JobState.READY)}
+    counted = [queue.counts for queue in queues]
     after: JobId | None = None
     while open_queues:
         page = await hr.store.find(JobFilter(state=JobState.READY), after=after, limit=PAGE)
@@ -102,4 +103,5 @@ async def _busy(hr: Headrace) -> bool:
         if page.next_after is None:
             break
         after = page.next_after
-    return False
+    # A job that was claimed or given back between the two looks was in neither.
+    return [queue.counts for queue in await hr.store.queues()] != counted
