@@ -95,13 +95,16 @@ async def _busy(hr: Headrace) -> bool:
         return True
     open_queues = {queue.name for queue in queues if not queue.paused and queue.counts.get(JobState.READY)}
     counted = [queue.counts for queue in queues]
+    waiting = sum(queue.counts.get(JobState.READY, 0) for queue in queues)
     after: JobId | None = None
     while open_queues:
         page = await hr.store.find(JobFilter(state=JobState.READY), after=after, limit=PAGE)
+        waiting -= len(page.jobs)
         if any(job.task in hr.registry and job.queue in open_queues for job in page.jobs):
             return True
         if page.next_after is None:
             break
         after = page.next_after
     # A job that was claimed or given back between the two looks was in neither.
-    return [queue.counts for queue in await hr.store.queues()] != counted
+    seen_all = not open_queues or waiting <= 0
+    return not seen_all or [queue.counts for queue in await hr.store.queues()] != counted
