@@ -227,12 +227,12 @@ async def test_a_stopped_worker_loses_its_lease_and_writes_nothing_when_it_comes
 
 async def test_a_stopped_tree_loses_its_leases_to_a_neighbour(farm: Farm) -> None:
     first = await farm.tree(FARM_LEASE="1")
-    job = await farm.enqueue(farm_tasks.waits, seconds=2.0)
-    await farm.wrote("waits")
+    job = await farm.enqueue(farm_tasks.once_slow)
+    await farm.wrote("once_slow")
     await farm.tree(FARM_LEASE="1")
     os.killpg(first.pid, signal.SIGSTOP)
     stopped_at = time.monotonic()
-    again = (await farm.wrote("waits", 2))[1]
+    again = (await farm.wrote("once_slow", 2))[1]
     assert again.at - stopped_at < 2.0
     os.killpg(first.pid, signal.SIGCONT)
     record = await farm.ended(job)
@@ -245,9 +245,12 @@ async def test_a_stopped_tree_loses_its_leases_to_a_neighbour(farm: Farm) -> Non
 
 def seven_seconds_long() -> int:
     """The text for which the regular expression of `holds` takes about 7 s here; each letter doubles it."""
-    began = time.monotonic()
-    re.match(r"(a|a)*b", "a" * 20)
-    return 20 + round(math.log2(7.0 / (time.monotonic() - began)))
+    best_s = math.inf
+    for _ in range(3):
+        began = time.process_time()
+        re.match(r"(a|a)*b", "a" * 19)
+        best_s = min(best_s, time.process_time() - began)
+    return 19 + round(math.log2(7.0 / best_s))
 
 
 async def test_seven_seconds_of_one_regular_expression_keep_their_lease(farm: Farm) -> None:
@@ -331,7 +334,7 @@ def from_terminal(pid: int) -> None:
 async def test_asked_to_end_it_drains_what_is_short_and_gives_back_what_is_long(
     farm: Farm, ask: Callable[[int], None]
 ) -> None:
-    tree = await farm.tree(FARM_GRACE="1.5")
+    tree = await farm.tree(FARM_GRACE="3")
     short = await farm.enqueue(farm_tasks.waits, seconds=1.0)
     long = [
         await farm.enqueue(farm_tasks.waits, seconds=60.0),
