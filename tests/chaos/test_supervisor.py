@@ -7,15 +7,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from headrace.core.model import ClaimRequest, NewJob, Pool
+from headrace.core.errors import StoreUnavailable
+from headrace.core.model import ClaimRequest, NewJob, Pool, Reaped
 from headrace.core.states import JobState
 from headrace.notifiers.local import LocalNotifier
 from headrace.runtime.clock import SystemClock
+from headrace.runtime.restarts import Restarts
 from headrace.runtime.supervisor import Supervisor
 from headrace.runtime.ward import Ward
 from headrace.stores.memory.store import MemoryStore
@@ -217,6 +219,44 @@ async def test_a_first_start_that_fails_ends_with_the_message(
     await house.start()
     assert await house.ended() == 1
     assert "no module named spam" in caplog.text
+
+
+async def test_children_that_cannot_come_up_any_more_end_it_after_five(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Restarts, "delay_s", lambda *_: 0.0)
+    await house.start()
+    await house.up()
+    monkeypatch.setenv("PUPPET", "stillborn")  # as if a deploy had broken the module
+    os.kill(house.ward().process.pid, signal.SIGKILL)
+    assert await house.ended() == 1
+    assert caplog.text.count("no module named spam") == 5
+
+
+async def test_a_store_that_is_away_when_a_child_dies_is_asked_until_it_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.start()
+    await house.up()
+    jobs = await house.claimed(2)
+    away = True
+    reap = house.store.reap
+
+    async def reap_when_there(dead: Sequence[str] = ()) -> Reaped:
+        if away:
+            raise StoreUnavailable("the disk is full")
+        return await reap(dead)
+
+    monkeypatch.setattr(house.store, "reap", reap_when_there)
+    other = house.ward("suspects")
+    os.kill(house.ward().process.pid, signal.SIGKILL)
+    await until(lambda: len(house.supervisor.wards) == 1)
+    renewed_at = other.renewed_at
+    await until(lambda: other.renewed_at > renewed_at)  # the others' leases live on meanwhile
+    away = False
+    await until(lambda: "wake" in house.heard("suspects"))
+    assert [record.state for record in await house.store.get(jobs) if record] == [JobState.READY] * 2
+    await house.up()
 
 
 async def test_more_children_help_with_many_suspects_and_go_again(

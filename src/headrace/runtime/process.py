@@ -111,7 +111,7 @@ def die_with_parent() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             log.warning("cannot ask the kernel to end this process with its parent: errno %d", ctypes.get_errno())
-    parent = os.environ.get(PARENT_PID)
+    parent = os.environ.pop(PARENT_PID, None)  # not for the children of this process to believe
     if parent is not None and os.getppid() != int(parent):
         os._exit(1)
 

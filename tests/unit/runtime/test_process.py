@@ -20,7 +20,13 @@ def test_an_exit_code_in_words(code: int, words: str) -> None:
     assert words in describe_exit(code)
 
 
-async def test_its_exit_code_is_heard() -> None:
+@pytest.mark.parametrize("pidfd", [True, False], ids=["by pidfd", "by a thread"])
+async def test_its_exit_code_is_heard(pidfd: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    if not pidfd:
+        monkeypatch.setattr(os, "pidfd_open", refuse)
     process = Process((sys.executable, "-c", "raise SystemExit(7)"), env={})
     assert await process.wait() == 7
     assert not process.alive
