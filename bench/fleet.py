@@ -8,11 +8,11 @@ from bench.app import App
 from bench.processes import TooSlowError
 
 READY_S = 60.0
-REST_S = (0.7, 1.3)
-"""Drawn anew each time, so that no measurement keeps step with what the fleet does periodically."""
+SPREAD = (0.7, 1.3)
+"""A rest is drawn anew each time, so that no measurement keeps step with what the fleet does periodically."""
 
 
-async def at_rest(app: App, workers: int, standbys: int) -> None:
+async def at_rest(app: App, workers: int, standbys: int, rest_s: float) -> None:
     """Until so many workers and so many in reserve are ready, and a little longer."""
     give_up = time.monotonic() + READY_S
     while True:
@@ -22,4 +22,4 @@ async def at_rest(app: App, workers: int, standbys: int) -> None:
         if time.monotonic() >= give_up:
             raise TooSlowError(f"{workers} workers and {standbys} in reserve: there are {roles}")
         await asyncio.sleep(0.05)
-    await asyncio.sleep(random.uniform(*REST_S))
+    await asyncio.sleep(rest_s * random.uniform(*SPREAD))

@@ -13,6 +13,7 @@ class Scale:
     sustained_warm_s: float
     enqueue_s: float
     callers: int
+    rest_s: float
     pickup_jobs: int
     pickup_every_s: float
     idle_s: float
@@ -31,6 +32,7 @@ FULL = Scale(
     sustained_warm_s=3.0,
     enqueue_s=5.0,
     callers=100,
+    rest_s=1.0,
     pickup_jobs=500,
     pickup_every_s=0.02,
     idle_s=20.0,
@@ -49,6 +51,7 @@ TINY = Scale(
     sustained_warm_s=0.2,
     enqueue_s=0.3,
     callers=20,
+    rest_s=0.1,
     pickup_jobs=10,
     pickup_every_s=0.02,
     idle_s=0.5,

@@ -14,7 +14,7 @@ async def _idle(folder: Path, run: Run) -> None:
     app = App(store_url(folder))
     await app.hr.open()
     with WorkerTree(store_url(folder), folder) as tree:
-        await at_rest(app, 1, 1)
+        await at_rest(app, 1, 1, run.scale.rest_s)
         await (await app.stamp.enqueue(time.time())).result(timeout=30)
         await asyncio.sleep(run.scale.idle_settle_s)
         roles = {worker.pid: worker.role for worker in await app.hr.workers()} | {tree.pid: "supervisor"}

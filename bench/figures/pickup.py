@@ -16,7 +16,7 @@ async def _send(folder: Path, run: Run) -> list[float]:
     app = App(store_url(folder))
     await app.hr.open()
     with WorkerTree(store_url(folder), folder):
-        await at_rest(app, 1, 1)
+        await at_rest(app, 1, 1, run.scale.rest_s)
         for _ in range(WARM_JOBS):
             await (await app.stamp.enqueue(time.time())).result(timeout=30)
         jobs = []

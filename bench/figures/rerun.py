@@ -12,6 +12,7 @@ from bench.app import App
 from bench.fleet import at_rest
 from bench.processes import TooSlowError, WorkerTree, kill
 from bench.run import Run, median, store_url
+from bench.scale import Scale
 
 START_S = 30.0
 AGAIN_S = 60.0
@@ -45,14 +46,14 @@ class Held:
         self._release.touch()
 
 
-async def supervised(folder: Path, kills: int) -> list[float]:
+async def supervised(folder: Path, scale: Scale) -> list[float]:
     app = App(store_url(folder))
     await app.hr.open()
     waits = []
     with WorkerTree(store_url(folder), folder):
-        for n in range(kills):
+        for n in range(scale.kills):
             held = Held(folder, n)
-            await at_rest(app, 1, 1)
+            await at_rest(app, 1, 1, scale.rest_s)
             job = await app.hold.enqueue(n)
             pid, _ = await held.started(1, START_S)
             killed_at = kill(pid)
@@ -64,15 +65,15 @@ async def supervised(folder: Path, kills: int) -> list[float]:
     return waits
 
 
-async def tree(folder: Path, kills: int) -> list[float]:
+async def tree(folder: Path, scale: Scale) -> list[float]:
     app = App(store_url(folder))
     await app.hr.open()
     waits = []
     trees = [WorkerTree(store_url(folder), folder) for _ in range(2)]
     try:
-        for n in range(kills):
+        for n in range(scale.kills):
             held = Held(folder, n)
-            await at_rest(app, 2, 2)
+            await at_rest(app, 2, 2, scale.rest_s)
             job = await app.hold.enqueue(n)
             pid, _ = await held.started(1, START_S)
             victim = next(tree for tree in trees if pid in tree.pids)
@@ -82,7 +83,7 @@ async def tree(folder: Path, kills: int) -> list[float]:
             held.release()
             await job.result(timeout=START_S)
             trees.remove(victim)
-            if n + 1 < kills:
+            if n + 1 < scale.kills:
                 trees.append(WorkerTree(store_url(folder), folder))
     finally:
         for each in trees:
@@ -94,7 +95,7 @@ async def tree(folder: Path, kills: int) -> list[float]:
 def measure(run: Run) -> None:
     put = run.put
     for name, work in (("supervised", supervised), ("tree", tree)):
-        waits = asyncio.run(work(run.folder(f"rerun-{name}"), run.scale.kills))
+        waits = asyncio.run(work(run.folder(f"rerun-{name}"), run.scale))
         put(f"sqlite.rerun_{name}_s", median(waits))
         put(f"sqlite.rerun_{name}_max_s", max(waits))
     put("sqlite.rerun_kills", run.scale.kills)

@@ -89,7 +89,7 @@ async def _both(folder: Path, run: Run) -> tuple[Sustained, Sustained]:
     await app.hr.open()
     probe = Probe(store_path(folder))
     with WorkerTree(store_url(folder), folder):
-        await at_rest(app, 1, 1)
+        await at_rest(app, 1, 1, run.scale.rest_s)
         singles = await _produce(app, probe, run, 1)
         many = await _produce(app, probe, run, MANY)
     await app.hr.close()
