@@ -38,6 +38,13 @@ def _git(*words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
+def _memory_mb() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    except (OSError, ValueError):  # not every system tells
+        return 0
+
+
 def describe(folder: Path, synchronous: str) -> dict[str, Value]:
     changed = _git("status", "--porcelain", "--untracked-files=no")
     return {
@@ -45,7 +52,7 @@ def describe(folder: Path, synchronous: str) -> dict[str, Value]:
         "commit.clean": int(changed == ""),
         "machine.cpu": _cpu(),
         "machine.cores": os.cpu_count() or 1,
-        "machine.memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        "machine.memory_mb": _memory_mb(),
         "machine.system": f"{platform.system()} {platform.release()}",
         "machine.file_system": _file_system(folder.resolve()),
         "machine.load_before": round(os.getloadavg()[0], 2),

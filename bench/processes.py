@@ -52,14 +52,24 @@ def descendants(root: int) -> list[int]:
 
 def cpu_s(pid: int) -> float:
     """CPU time that a process and its threads have used."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        fields = stat.read_text("ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    seconds = 0.0
+    for part in _ps("time", pid).split(":"):  # on macOS in hundredths: 0:01.23
+        seconds = 60 * seconds + float(part)
+    return seconds
 
 
 def rss_mb(pid: int) -> float:
     """Memory that a process holds."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return int(_ps("rss", pid)) / 1024
+
+
+def _ps(what: str, pid: int) -> str:
+    done = subprocess.run(["ps", "-o", f"{what}=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 class WorkerTree:
