@@ -153,7 +153,7 @@ async def samples() -> list[ListedPhoto]:
 async def accept(name: str, data: bytes, key: str | None = None) -> Job[Album]:
     """Keep a photograph and enqueue its development; nonsense is refused before it is a job."""
     await run_in_threadpool(photos.inspect, data)
-    file = uuid.uuid4().hex
+    file = hashlib.sha256(data).hexdigest()
     await run_in_threadpool(write, ORIGINALS / file, data)
     return await develop.options(key=key).enqueue(name=name, file=file)
 
@@ -170,7 +170,7 @@ async def begin() -> None:
     for path in await run_in_threadpool(named):
         try:
             data = await run_in_threadpool(path.read_bytes)
-            await accept(path.name, data, key=hashlib.sha256(data).hexdigest())
+            await accept(path.name, data, key=hashlib.sha256(path.name.encode() + data).hexdigest())
         except (BadPhoto, OSError) as why:
             log.warning("%s is left out: %s", path.name, why)
 
