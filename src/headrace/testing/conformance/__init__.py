@@ -12,11 +12,13 @@
 
 Every call of `make_store` opens the same place, so that durability and sharing can be tested. A
 second class with `time` giving `StoreTime()` runs the same suite on the store's own clock.
+`VaultConformance` takes the same fixtures. `store_model.StoreModelConformance` (it needs Hypothesis)
+compares random walks with the memory store; its `make_fresh_store` opens a new place at every call.
 """
 
 import pytest
 
-for _part in ("base", "enqueue", "claim", "settle", "feed", "read", "change", "workers", "chores", "threads"):
+for _part in ("base", "enqueue", "claim", "settle", "feed", "read", "change", "workers", "chores", "threads", "model"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
 pytest.register_assert_rewrite("headrace.testing.conformance.vault")
 

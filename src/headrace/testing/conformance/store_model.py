@@ -1,0 +1,315 @@
+# ruff: noqa: D102 - the names of the rules describe them
+"""Any store against the memory store: the same calls, in any order, give the same answers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from headrace.core.errors import Conflict
+from headrace.core.model import (
+    Cancelled,
+    ClaimedJob,
+    Failed,
+    Failure,
+    FeedWrite,
+    GivenBack,
+    JobFilter,
+    JobId,
+    NewJob,
+    Outcome,
+    Retried,
+    Settle,
+    Snoozed,
+    Succeeded,
+    UpdateKind,
+)
+from headrace.core.states import JobState
+from headrace.ports.store import StoreSettings
+from headrace.stores.memory import MemoryStore
+from headrace.testing.conformance.store_base import (
+    FullStore,
+    MakeStore,
+    ManualTime,
+    new_job,
+    register,
+    request,
+)
+
+SETTINGS = StoreSettings(
+    retention_s=300.0,
+    result_retention_s=200.0,
+    key_retention_s=100.0,
+    items_max=3,
+    crashes_max=2,
+    crash_backoff_s=10.0,
+)
+WORKERS = ("worker-1", "worker-2")
+LEASE_S = 500.0
+LIVE = (JobState.SCHEDULED, JobState.READY, JobState.RUNNING)
+BOOM = Failure("app.Boom", "it broke")
+OUTCOMES: list[Outcome] = [
+    Succeeded('"done"'),
+    Failed(BOOM),
+    Retried(BOOM),
+    Retried(BOOM, 20.0),
+    Snoozed(20.0, "shut"),
+    Snoozed(0.0),
+    Cancelled(),
+    GivenBack(started=True),
+    GivenBack(started=False),
+]
+Answer = TypeVar("Answer")
+places = st.integers(0, 10_000)
+workers = st.sampled_from(WORKERS)
+
+
+class StoreModelConformance:
+    """Random walks over every verb; the clock must be manual, so that both stores see one time."""
+
+    @pytest.fixture
+    def time(self) -> ManualTime:
+        """The clock of both stores."""
+        return ManualTime()
+
+    @pytest.fixture
+    def make_fresh_store(self) -> MakeStore:
+        """A function from settings to a store that is not open yet, on a new place at each call."""
+        pytest.fail("give a fixture `make_fresh_store`")
+
+    @pytest.mark.timeout(300)
+    def test_it_answers_as_the_memory_store_does(self, make_fresh_store: MakeStore, time: ManualTime) -> None:
+        class Walk(StoreWalk):
+            def __init__(self) -> None:
+                super().__init__(make_fresh_store(SETTINGS), time)
+
+        run_state_machine_as_test(
+            Walk,
+            settings=settings(
+                max_examples=25,
+                stateful_step_count=40,
+                deadline=None,
+                database=None,
+                derandomize=True,
+                suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large),
+            ),
+        )
+
+
+class StoreWalk(RuleBasedStateMachine):
+    """One walk: `both` makes a call on the store and on the memory store, and compares."""
+
+    def __init__(self, store: FullStore, time: ManualTime) -> None:
+        """Both stores open, two workers registered."""
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.time = time
+        self.store: FullStore = store
+        self.memory: FullStore = MemoryStore(SETTINGS, wall=time.wall)
+        self.jobs: list[NewJob] = []
+        self.claims: list[ClaimedJob] = []
+        self.both(lambda store: store.open())
+        for worker in WORKERS:
+            self.register_on_both(worker)
+
+    def register_on_both(self, worker: str) -> None:
+        """A live worker on both."""
+        self.both(lambda store: register(store, worker, LEASE_S))
+
+    def both(self, call: Callable[[FullStore], Awaitable[Answer]]) -> Answer | None:
+        """The answer of both, which must be equal; None for a conflict on both."""
+
+        async def ask(store: FullStore) -> Answer | tuple[type[Conflict], JobId]:
+            try:
+                return await call(store)
+            except Conflict as conflict:
+                return Conflict, conflict.job_id
+
+        expected, got = self.runner.run(ask(self.memory)), self.runner.run(ask(self.store))
+        assert got == expected
+        return None if isinstance(expected, tuple) and expected[:1] == (Conflict,) else expected  # type: ignore[return-value]
+
+    def some(self, things: Sequence[Any], picks: list[int]) -> list[Any]:
+        """Things by drawn numbers, the newest for 0."""
+        return [things[-1 - pick % len(things)] for pick in picks] if things else []
+
+    def teardown(self) -> None:
+        """Compare every feed once more, and let go."""
+        try:
+            self.look(everything=True)
+        finally:
+            self.runner.run(self.store.close())
+            self.runner.close()
+
+    # -- jobs ---------------------------------------------------------------------------------
+
+    @rule(
+        specs=st.lists(
+            st.tuples(
+                st.sampled_from(["charge", "refund"]),
+                st.sampled_from(["billing", "mail"]),
+                st.sampled_from([0.0, 0.0, 20.0]),
+                st.sampled_from([None, None, "k", "l"]),
+                st.sampled_from(["d", "d", "e"]),
+                st.sampled_from([None, 30.0]),
+            ),
+            min_size=1,
+            max_size=4,
+        )
+    )
+    def enqueue(self, specs: list[tuple[str, str, float, str | None, str, float | None]]) -> None:
+        jobs = [
+            new_job(task, queue, delay_s=delay_s, key=key, key_digest=digest if key else "", deadline_s=deadline_s)
+            for task, queue, delay_s, key, digest, deadline_s in specs
+        ]
+        self.jobs += jobs
+        self.both(lambda store: store.enqueue(jobs))
+
+    @precondition(lambda self: self.jobs)
+    @rule(picks=st.lists(places, min_size=1, max_size=3))
+    def enqueue_again(self, picks: list[int]) -> None:
+        self.both(lambda store: store.enqueue(self.some(self.jobs, picks)))
+
+    @rule(
+        worker=workers,
+        tasks=st.sampled_from([["charge"], ["charge", "refund"]]),
+        queues=st.sampled_from([None, ["billing"]]),
+        suspects=st.sampled_from([False, True, None]),
+    )
+    def claim(self, worker: str, tasks: list[str], queues: list[str] | None, suspects: bool | None) -> None:
+        wanted = request(1000, tasks, queues=queues, suspects=suspects)
+
+        async def claim(store: FullStore) -> Any:
+            answer = await store.exchange(worker, (), wanted)
+            # In which order lanes are served is a store's own choice.
+            return replace(answer, claimed=tuple(sorted(answer.claimed, key=lambda job: job.id)))
+
+        answer = self.both(claim)
+        self.claims += answer.claimed if answer is not None else ()
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        worker=workers,
+        picks=st.lists(places, min_size=1, max_size=3),
+        outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=3, max_size=3),
+    )
+    def settle(self, worker: str, picks: list[int], outcomes: list[Outcome]) -> None:
+        held = self.some(self.claims, picks)
+        settles = [Settle(job.id, job.fence, outcome) for job, outcome in zip(held, outcomes, strict=False)]
+        self.both(lambda store: store.exchange(worker, settles, None))
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        picks=st.lists(places, min_size=1, max_size=4),
+        kinds=st.lists(st.sampled_from([UpdateKind.ITEM, UpdateKind.LOG, UpdateKind.PROGRESS]), min_size=4, max_size=4),
+        keys=st.lists(st.sampled_from([None, "a", "b"]), min_size=4, max_size=4),
+    )
+    def append(self, picks: list[int], kinds: list[UpdateKind], keys: list[str | None]) -> None:
+        writes = [
+            FeedWrite(job.id, job.fence, kind, '"x"', key if kind is UpdateKind.ITEM else None)
+            for job, kind, key in zip(self.some(self.claims, picks), kinds, keys, strict=False)
+        ]
+        self.both(lambda store: store.append(writes))
+
+    @precondition(lambda self: self.jobs)
+    @rule(picks=st.lists(places, min_size=1, max_size=3))
+    def cancel(self, picks: list[int]) -> None:
+        self.both(lambda store: store.cancel([job.id for job in self.some(self.jobs, picks)]))
+
+    @precondition(lambda self: self.jobs)
+    @rule(picks=st.lists(places, min_size=1, max_size=3))
+    def retry(self, picks: list[int]) -> None:
+        self.both(lambda store: store.retry([job.id for job in self.some(self.jobs, picks)]))
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=places)
+    def edit(self, pick: int) -> None:
+        (job,) = self.some(self.jobs, [pick])
+        self.both(lambda store: store.edit(job.id, '["edited"]'))
+
+    # -- workers and chores -------------------------------------------------------------------
+
+    @rule(worker=workers)
+    def register(self, worker: str) -> None:
+        self.register_on_both(worker)
+
+    @rule(worker=workers)
+    def renew(self, worker: str) -> None:
+        async def renew(store: FullStore) -> Any:
+            answer = await store.renew(worker, LEASE_S)
+            return set(answer.cancels), answer.lost
+
+        self.both(renew)
+
+    @rule(worker=workers)
+    def unregister(self, worker: str) -> None:
+        self.both(lambda store: store.unregister(worker))
+
+    @rule(worker=workers, known=st.lists(places, max_size=3))
+    def reconcile(self, worker: str, known: list[int]) -> None:
+        held = [job.id for job in self.some(self.claims, known)]
+        self.both(lambda store: store.reconcile(worker, held))
+
+    @rule(dead=st.lists(workers, max_size=2, unique=True))
+    def reap(self, dead: list[str]) -> None:
+        async def reap(store: FullStore) -> Any:
+            reaped = await store.reap(dead)
+            return replace(reaped, workers=tuple(sorted(reaped.workers)), jobs=tuple(sorted(reaped.jobs)))
+
+        self.both(reap)
+
+    @rule(queue=st.sampled_from(["billing", "mail"]), paused=st.booleans())
+    def pause(self, queue: str, paused: bool) -> None:
+        self.both(lambda store: store.pause(queue, paused=paused))
+
+    @rule(seconds=st.sampled_from([1.0, 20.0, 110.0, 600.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.time.clock.advance(seconds)
+
+    @rule()
+    def promote(self) -> None:
+        self.both(lambda store: store.promote(1000))
+
+    @rule()
+    def prune(self) -> None:
+        async def prune(store: FullStore) -> None:
+            while await store.prune(1000):
+                pass
+
+        self.both(prune)
+
+    # -- what must be equal after every step ----------------------------------------------------
+
+    @invariant()
+    def look(self, *, everything: bool = False) -> None:
+        """Records, ends of feeds, lists, queues, workers; with `everything` feeds and attempts too."""
+        ids = [job.id for job in self.jobs]
+        self.both(lambda store: store.get(ids))
+        self.both(lambda store: store.offsets(ids))
+        self.both(lambda store: store.find(JobFilter(task="charge"), limit=3))
+        self.both(_queues)
+        self.both(_workers)
+        for job_id in ids if everything else ids[-2:]:
+            self.both(partial(_story, job_id=job_id))
+
+
+async def _queues(store: FullStore) -> Any:
+    return [
+        (queue.name, queue.paused, [queue.counts.get(state, 0) for state in LIVE], queue.oldest_ready_s)
+        for queue in await store.queues()
+    ]
+
+
+async def _workers(store: FullStore) -> Any:
+    return sorted((worker.id, worker.running) for worker in await store.workers() if worker.alive)
+
+
+async def _story(store: FullStore, job_id: JobId) -> Any:
+    page = await store.read_updates(job_id, 0, 1000)
+    return None if page is None else replace(page, epoch=""), await store.attempts(job_id)
