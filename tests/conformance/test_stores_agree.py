@@ -7,8 +7,7 @@ import pytest
 
 from headrace.stores.memory import MemoryStore
 from headrace.stores.sqlite import SqliteStore
-from headrace.testing.conformance import MakeStore, ManualTime
-from headrace.testing.conformance.store_model import StoreModelConformance
+from headrace.testing.conformance import MakeStore, ManualTime, StoreModelConformance
 
 
 class TestMemory(StoreModelConformance):

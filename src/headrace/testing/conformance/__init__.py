@@ -12,8 +12,8 @@
 
 Every call of `make_store` opens the same place, so that durability and sharing can be tested. A
 second class with `time` giving `StoreTime()` runs the same suite on the store's own clock.
-`VaultConformance` takes the same fixtures. `store_model.StoreModelConformance` (it needs Hypothesis)
-compares random walks with the memory store; its `make_fresh_store` opens a new place at every call.
+`VaultConformance` takes the same fixtures. `StoreModelConformance` compares random walks with the
+memory store; its `make_fresh_store` opens a new place at every call, on a manual clock.
 """
 
 import pytest
@@ -24,6 +24,16 @@ pytest.register_assert_rewrite("headrace.testing.conformance.vault")
 
 from headrace.testing.conformance.store import StoreConformance  # noqa: E402 - after the rewriting is asked for
 from headrace.testing.conformance.store_base import FullStore, MakeStore, ManualTime, StoreTime, TimeControl  # noqa: E402
+from headrace.testing.conformance.store_model import StoreModelConformance  # noqa: E402
 from headrace.testing.conformance.vault import VaultConformance  # noqa: E402
 
-__all__ = ["FullStore", "MakeStore", "ManualTime", "StoreConformance", "StoreTime", "TimeControl", "VaultConformance"]
+__all__ = [
+    "FullStore",
+    "MakeStore",
+    "ManualTime",
+    "StoreConformance",
+    "StoreModelConformance",
+    "StoreTime",
+    "TimeControl",
+    "VaultConformance",
+]
