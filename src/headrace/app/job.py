@@ -299,11 +299,6 @@ class Job(Generic[R_co]):
         return handler(serialization["return_schema"])
 
 
-def _answer(job: Job[Any]) -> dict[str, Any]:
-    return {
-        "id": str(job.id),
-        "state": job.state.value,
-        "position": job.position,
-        "token": None if job.headrace.services.signer is None else job.token(),
-        "links": job.links,
-    }
+def _answer(job: Job[Any]) -> JobAnswer:
+    token = None if job.headrace.services.signer is None else job.token()
+    return JobAnswer(id=job.id, state=job.state, position=job.position, token=token, links=job.links)

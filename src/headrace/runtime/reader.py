@@ -1,0 +1,396 @@
+"""Follows feeds: one reader per process for every browser, `Job.updates` and `Job.result`.
+
+Hints wake it; where none comes, one cheap look a second at where all followed feeds end finds what
+was missed. Readers of the same place share one read of the store, and reads are admitted a few at a
+time. Invariant: whoever is told of news reads what was committed before it.
+"""
+
+import asyncio
+import weakref
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+from headrace.core.cursor import Cursor
+from headrace.core.errors import HeadraceError, UnknownJob
+from headrace.core.feed import Position
+from headrace.core.model import AttemptRecord, FeedPage, JobId, JobRecord, Update, UpdateKind
+from headrace.ports.clock import Clock
+from headrace.ports.notifier import Hint, Notifier
+from headrace.ports.store import Store
+
+PAGE = 100
+LOOK_BATCH = 500  # feeds of one look at where they end
+PROGRESS_LOOKS = 200  # running jobs whose progress is read per look, in turn
+PROGRESS_EVERY = 2  # looks
+READS_MAX = 16
+ITEMS_MAX = 1_000
+ITEMS_BYTES_MAX = 512 * 1024
+PENDING_LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A job as it was at `position` or a little later; `items` are its latest ones, in order."""
+
+    position: Position
+    job: JobRecord
+    items: tuple[Update, ...]
+    items_total: int
+    attempts: tuple[AttemptRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The job is not seen yet; it may still be inside its producer's transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """Where a reader stands. `ended`: the feed has ended and the reader has seen all of it."""
+
+    recovered: bool
+    position: Position
+    snapshot: Snapshot | None
+    ended: bool = False
+
+
+class _Followed:
+    """One feed that somebody on this loop follows."""
+
+    __slots__ = ("end", "listeners", "running")
+
+    def __init__(self) -> None:
+        self.listeners: set[Callable[[], None]] = set()
+        self.end = 0  # as far as readers were told
+        self.running = True  # may have progress, which has no offset to look at
+
+    def ring(self) -> None:
+        for listener in tuple(self.listeners):
+            listener()
+
+
+class _LoopReader:
+    """The reader's half that is bound to one event loop."""
+
+    def __init__(self, store: Store, notifier: Notifier, clock: Clock, poll_s: float) -> None:
+        self._store = store
+        self._notifier = notifier
+        self._clock = clock
+        self._poll_s = poll_s
+        self._loop = asyncio.get_running_loop()
+        self._followed: dict[JobId, _Followed] = {}
+        self._flights: dict[tuple[JobId, int, int], asyncio.Task[FeedPage | None]] = {}
+        self._snapshots: dict[JobId, asyncio.Task[Snapshot | None]] = {}
+        self._gate = asyncio.Semaphore(READS_MAX)
+        self._forget: Callable[[], None] | None = None
+        self._poller: asyncio.Task[None] | None = None
+        self._turn = 0
+
+    # -- following --------------------------------------------------------------------------------
+
+    def follow(self, job: JobId, listener: Callable[[], None]) -> Callable[[], None]:
+        """Ring `listener` whenever the feed may have grown, until the returned function is called."""
+        followed = self._followed.setdefault(job, _Followed())
+        followed.listeners.add(listener)
+        if self._forget is None:
+            self._forget = self._notifier.subscribe(("job:",), self._heard)
+        if self._poller is None:
+            self._poller = self._loop.create_task(self._poll())
+
+        def release() -> None:
+            followed.listeners.discard(listener)
+            if not followed.listeners and self._followed.get(job) is followed:
+                del self._followed[job]
+            if not self._followed:
+                self.rest()
+
+        return release
+
+    def rest(self) -> None:
+        """Stop hearing and looking; `follow` begins anew."""
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
+        if self._poller is not None:
+            self._poller.cancel()
+            self._poller = None
+
+    def _heard(self, hints: frozenset[Hint]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody follows any more
+            self._loop.call_soon_threadsafe(self._news, hints)
+
+    def _news(self, hints: frozenset[Hint]) -> None:
+        if "job:*" in hints:
+            jobs = list(self._followed)
+        else:
+            named = (bytes.fromhex(hint[4:]) for hint in hints if len(hint) == len("job:") + 32)
+            jobs = [job for job in named if job in self._followed]
+        self._ring(jobs)
+
+    def _ring(self, jobs: list[JobId]) -> None:
+        stale = set(jobs)
+        for key in [key for key in self._flights if key[0] in stale]:
+            del self._flights[key]  # it may have begun before this news
+        for job in jobs:
+            followed = self._followed.get(job)
+            if followed is not None:
+                followed.ring()
+
+    async def _poll(self) -> None:
+        looks = 0
+        while True:
+            await self._clock.sleep(self._poll_s)
+            looks += 1
+            with suppress(HeadraceError):  # the store is out of reach: the next look may find it
+                await self._look(progress=looks % PROGRESS_EVERY == 0)
+
+    async def _look(self, *, progress: bool) -> None:
+        jobs = list(self._followed)
+        for start in range(0, len(jobs), LOOK_BATCH):
+            ends = await self._store.offsets(jobs[start : start + LOOK_BATCH])
+            self._ring([job for job, end in ends.items() if self._grew(job, end)])
+        running = [job for job in jobs if (followed := self._followed.get(job)) is not None and followed.running]
+        if progress and running:
+            first = self._turn % len(running)
+            turn = list(islice(running[first:] + running[:first], PROGRESS_LOOKS))
+            self._turn = first + len(turn)
+            self._ring(turn)
+
+    def _grew(self, job: JobId, end: int) -> bool:
+        followed = self._followed.get(job)
+        return followed is not None and end != followed.end
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def read(self, job: JobId, after: int, limit: int) -> FeedPage | None:
+        """The feed after an offset; None: unknown job. Callers of the same place share one read."""
+        key = (job, after, limit)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._loop.create_task(self._fetch(job, after, limit))
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        return await asyncio.shield(flight)
+
+    async def _fetch(self, job: JobId, after: int, limit: int) -> FeedPage | None:
+        async with self._gate:
+            page = await self._store.read_updates(job, after, limit)
+        followed = self._followed.get(job)
+        if followed is not None and page is not None:
+            followed.end = page.offset
+            followed.running = not page.state.terminal
+        return page
+
+    def _landed(self, key: tuple[JobId, int, int], done: asyncio.Task[FeedPage | None]) -> None:
+        if self._flights.get(key) is done:
+            del self._flights[key]
+        if not done.cancelled():
+            done.exception()  # its waiters see it; without one, nobody needs to
+
+    async def snapshot(self, job: JobId) -> Snapshot | None:
+        """The job with its latest items; None: unknown. Callers at the same time share one."""
+        flight = self._snapshots.get(job)
+        if flight is None:
+            flight = self._loop.create_task(self._take_snapshot(job))
+            self._snapshots[job] = flight
+            flight.add_done_callback(lambda _: self._snapshots.pop(job, None))
+        return await asyncio.shield(flight)
+
+    async def _take_snapshot(self, job: JobId) -> Snapshot | None:
+        """The position is read first: what is read later may overlap it, and never leaves a gap."""
+        page = await self.read(job, 0, PAGE)
+        if page is None:
+            return None
+        end, ended = page.offset, page.state.terminal
+        items: deque[Update] = deque()
+        total = held = offset = 0
+        while page is not None and page.updates and offset < end:
+            for update in page.updates:
+                offset = update.offset
+                if update.kind is UpdateKind.ITEM and offset <= end:
+                    items.append(update)
+                    total, held = total + 1, held + len(update.data)
+            while len(items) > ITEMS_MAX or (held > ITEMS_BYTES_MAX and len(items) > 1):
+                held -= len(items.popleft().data)
+            if offset < end:
+                page = await self.read(job, offset, PAGE)
+        record = (await self._store.get([job]))[0]
+        if record is None or page is None:
+            return None
+        attempts = tuple(await self._store.attempts(job))
+        # Of an ended job the end itself is left to come as an update: a reader always sees it.
+        position = Position(page.epoch, max(0, end - 1) if ended else end)
+        return Snapshot(position, record, tuple(items), total, attempts)
+
+
+class FeedReader:
+    """Shared by all that follow feeds; usable from any event loop."""
+
+    def __init__(self, store: Store, notifier: Notifier, clock: Clock, *, poll_s: float = 1.0) -> None:
+        """Reads nothing until somebody follows."""
+        self._store = store
+        self._notifier = notifier
+        self._clock = clock
+        self._poll_s = poll_s
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopReader] = weakref.WeakKeyDictionary()
+
+    @property
+    def _here(self) -> _LoopReader:
+        loop = asyncio.get_running_loop()
+        here = self._loops.get(loop)
+        if here is None:
+            here = self._loops[loop] = _LoopReader(self._store, self._notifier, self._clock, self._poll_s)
+        return here
+
+    def follow(self, job: JobId, listener: Callable[[], None]) -> Callable[[], None]:
+        """Ring `listener` on this loop when the feed may have grown; returns what ends that."""
+        return self._here.follow(job, listener)
+
+    async def read(self, job: JobId, after: int, limit: int = PAGE) -> FeedPage | None:
+        """The feed after an offset; None: unknown job."""
+        return await self._here.read(job, after, limit)
+
+    async def snapshot(self, job: JobId) -> Snapshot | None:
+        """The job as it is now; None: unknown job."""
+        return await self._here.snapshot(job)
+
+    async def locate(
+        self,
+        job: JobId,
+        position: Position | None,
+        *,
+        pending_s: float = 0.0,
+        on_pending: Callable[[], None] | None = None,
+    ) -> Subscribed:
+        """Where a reader that comes with `position` stands.
+
+        A job that is not seen yet is waited for up to `pending_s`; `on_pending` is told once.
+
+        Raises:
+            UnknownJob: it is not there, and did not come in time.
+        """
+        deadline = self._clock.now() + pending_s
+        while True:
+            found = await self._try_locate(job, position)
+            if found is not None:
+                return found
+            left = deadline - self._clock.now()
+            if left <= 0:
+                raise UnknownJob(f"no job {job.hex()} is in the store")
+            if on_pending is not None:
+                on_pending()
+                on_pending = None
+            await self._clock.sleep(min(left, PENDING_LOOK_S))
+
+    async def _try_locate(self, job: JobId, position: Position | None) -> Subscribed | None:
+        if position is not None:
+            page = await self.read(job, position.offset, PAGE)
+            if page is None:
+                return None
+            if position.resumes(page.epoch, page.offset):
+                ended = page.state.terminal and position.offset == page.offset
+                return Subscribed(recovered=True, position=position, snapshot=None, ended=ended)
+        snapshot = await self.snapshot(job)
+        if snapshot is None:
+            return None
+        return Subscribed(recovered=False, position=snapshot.position, snapshot=snapshot)
+
+    def follower(self, job: JobId) -> "Follower":
+        """One reader's way through one feed."""
+        return Follower(self, self._clock, job)
+
+    async def updates(
+        self, job: JobId, after: Position | None = None, *, pending_s: float = 0.0
+    ) -> AsyncGenerator[Subscribed | Update, None]:
+        """First where the reader stands, then every update, in order, up to the end.
+
+        A second `Subscribed` means that the place was lost; its snapshot stands for all before.
+
+        Raises:
+            UnknownJob: there is no such job.
+            StoreUnavailable: come back with the last position.
+        """
+        follower = self.follower(job)
+        try:
+            where = await follower.open(after, pending_s=pending_s)
+            yield where
+            while not follower.ended:
+                for told in await follower.next():
+                    yield told
+        finally:
+            follower.close()
+
+
+class Follower:
+    """One reader of one feed. Safe to cancel: a cancelled call loses nothing."""
+
+    def __init__(self, reader: FeedReader, clock: Clock, job: JobId) -> None:
+        """`open` comes first."""
+        self._reader = reader
+        self._clock = clock
+        self._job = job
+        self._cursor: Cursor | None = None
+        self._news = asyncio.Event()
+        self._release: Callable[[], None] | None = None
+        self.ended = False
+
+    @property
+    def position(self) -> Position:
+        """After the last update that `next` returned."""
+        assert self._cursor is not None, "open() comes first"  # noqa: S101 - a caller's bug, not input
+        return self._cursor.position
+
+    async def open(
+        self, after: Position | None, *, pending_s: float = 0.0, on_pending: Callable[[], None] | None = None
+    ) -> Subscribed:
+        """Find the place; the same errors as `FeedReader.locate`."""
+        if self._release is None:
+            self._release = self._reader.follow(self._job, self._news.set)
+        where = await self._reader.locate(self._job, after, pending_s=pending_s, on_pending=on_pending)
+        self._cursor = Cursor(where.position)
+        self.ended = where.ended
+        self._news.set()
+        return where
+
+    async def next(self) -> list[Subscribed | Update]:
+        """What is new, in order and at least one entry; waits until there is something."""
+        while True:
+            await self._news.wait()
+            cursor = self._cursor
+            assert cursor is not None, "open() comes first"  # noqa: S101 - a caller's bug, not input
+            self._news.clear()
+            try:
+                page = await self._reader.read(self._job, cursor.position.offset)
+            except BaseException:
+                self._news.set()
+                raise
+            if page is None:
+                raise UnknownJob(f"job {self._job.hex()} is past its retention")
+            taken = cursor.take(page)
+            if taken.lost:
+                self._news.set()
+                return [await self.open(None)]
+            if taken.more:
+                self._news.set()
+            for update in taken.updates:
+                cursor.advance(update)
+                self.ended = self.ended or update.kind is UpdateKind.END
+            if taken.updates:
+                return list(taken.updates)
+
+    async def next_within(self, timeout_s: float) -> list[Subscribed | Update]:
+        """As `next`, or nothing after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self.next()
+        except TimeoutError:
+            return []
+
+    def close(self) -> None:
+        """Stop following."""
+        if self._release is not None:
+            self._release()
+            self._release = None

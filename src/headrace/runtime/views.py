@@ -1,0 +1,247 @@
+"""How jobs, attempts, queues and workers are shown, in HTTP answers, snapshots and `--json` alike.
+
+Pure: records in, JSON-ready values out. Invariant: instants are RFC 3339 texts in UTC.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from headrace.core.feed import Position
+from headrace.core.ids import as_uuid
+from headrace.core.model import AttemptRecord, Failure, JobId, JobRecord, Json, QueueRecord, Update, WorkerRecord
+from headrace.core.states import JobState
+from headrace.core.wire import dump, instant
+from headrace.runtime.reader import Snapshot
+
+AHEAD_MAX = 100
+"""How far a job's place in line is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the store knows around a waiting job. `ahead` is None where nobody counted."""
+
+    now_at: float
+    queues: Sequence[QueueRecord] = ()
+    workers: Sequence[WorkerRecord] = ()
+    ahead: int | None = None
+
+
+def links(job: JobId, base: str) -> dict[str, str]:
+    """Where the job is found under `base`, the prefix as the client sees it."""
+    here = f"{base}/api/jobs/{as_uuid(job)}"
+    return {
+        "self": here,
+        "updates": f"{here}/updates",
+        "attempts": f"{here}/attempts",
+        "cancel": f"{here}/cancel",
+        "retry": f"{here}/retry",
+        "token": f"{here}/token",
+    }
+
+
+def job_view(
+    record: JobRecord,
+    epoch: str,
+    base: str,
+    *,
+    traceback: bool = False,
+    around: Surroundings | None = None,
+) -> dict[str, object]:
+    """Everything about one job; `holds` and `why` only where somebody looked around."""
+    view: dict[str, object] = {
+        "id": str(as_uuid(record.id)),
+        "task": record.task,
+        "queue": record.queue,
+        "state": record.state.value,
+        "attempt": record.attempt,
+        "failures": record.failures,
+        "max_attempts": record.max_attempts,
+        "priority": record.priority,
+        "key": record.key,
+        "tags": list(record.tags),
+        "args": _loaded(record.args),
+        "created_at": instant(record.created_at),
+        "due_at": _instant(record.run_at),
+        "started_at": _instant(record.started_at),
+        "finished_at": _instant(record.finished_at),
+        "deadline_at": _instant(record.deadline_at),
+        "worker": record.worker,
+        "cancelling": record.cancelling,
+        "suspect": record.suspect,
+        "progress": _loaded(record.progress),
+        "result": None if record.result_expired else _loaded(record.result),
+        "result_expired": record.result_expired,
+        "error": failure_view(record.failure, traceback=traceback),
+        "position": str(Position(epoch, record.offset)),
+        "links": links(record.id, base),
+    }
+    if around is not None:
+        holds, why = explain(record, around)
+        view |= {"holds": holds, "why": why}
+    return view
+
+
+def failure_view(failure: Failure | None, *, traceback: bool) -> dict[str, object] | None:
+    """An error as shown; the traceback only to those who may see inside."""
+    if failure is None:
+        return None
+    view: dict[str, object] = {"type": failure.type, "message": failure.message, "cause": failure.cause.value}
+    if failure.fingerprint:
+        view["fingerprint"] = failure.fingerprint
+    if traceback and failure.traceback:
+        view["traceback"] = failure.traceback
+    return view
+
+
+def attempt_view(record: AttemptRecord, *, traceback: bool = False) -> dict[str, object]:
+    """One attempt."""
+    return {
+        "attempt": record.attempt,
+        "worker": record.worker,
+        "started_at": instant(record.started_at),
+        "ended_at": _instant(record.ended_at),
+        "outcome": record.outcome.value,
+        "error": failure_view(record.failure, traceback=traceback),
+    }
+
+
+def worker_view(record: WorkerRecord) -> dict[str, object]:
+    """One worker."""
+    return {
+        "id": record.id,
+        "host": record.host,
+        "pid": record.pid,
+        "role": record.role,
+        "version": record.version,
+        "queues": None if record.queues is None else list(record.queues),
+        "tasks": sorted(record.tasks),
+        "concurrency": record.concurrency,
+        "running": record.running,
+        "started_at": instant(record.started_at),
+        "alive": record.alive,
+        "draining": record.draining,
+    }
+
+
+def queue_view(record: QueueRecord) -> dict[str, object]:
+    """One queue."""
+    return {
+        "name": record.name,
+        "paused": record.paused,
+        "counts": counts_view(record.counts),
+        "oldest_ready_s": None if record.oldest_ready_s is None else round(record.oldest_ready_s, 3),
+    }
+
+
+def counts_view(counts: Mapping[JobState, int]) -> dict[str, int]:
+    """How many jobs are in each state."""
+    return {state.value: counts.get(state, 0) for state in JobState}
+
+
+def snapshot_view(snapshot: Snapshot, base: str, *, traceback: bool = False) -> Json:
+    """The snapshot of a `subscribed` frame, as JSON text."""
+    epoch = snapshot.position.epoch
+    return dump(
+        {
+            "job": job_view(snapshot.job, epoch, base, traceback=traceback),
+            "items": [item_view(item, epoch) for item in snapshot.items],
+            "items_total": snapshot.items_total,
+            "attempts": [attempt_view(attempt, traceback=traceback) for attempt in snapshot.attempts],
+        }
+    )
+
+
+def item_view(update: Update, epoch: str) -> dict[str, object]:
+    """One emitted item."""
+    return {
+        "position": str(Position(epoch, update.offset)),
+        "attempt": update.attempt,
+        "at": instant(update.at),
+        **json.loads(update.data),
+    }
+
+
+# --- why isn't this running? -----------------------------------------------------------------
+
+
+def explain(record: JobRecord, around: Surroundings) -> tuple[list[dict[str, str]], str]:
+    """The holds that keep a waiting job from running, and one sentence for people."""
+    match record.state:
+        case JobState.READY:
+            return _explain_ready(record, around)
+        case JobState.SCHEDULED:
+            return _holds(record, around), _explain_scheduled(record, around)
+        case JobState.RUNNING:
+            asked = "; it was asked to stop" if record.cancelling else ""
+            return [], f"it is running: attempt {record.attempt} on worker {record.worker}{asked}"
+        case JobState.FAILED if record.failure is not None:
+            return [], f"it failed ({record.failure.cause.value}): {record.failure.type}: {record.failure.message}"
+        case _:
+            return [], f"it has ended: {record.state.value}"
+
+
+def _explain_scheduled(record: JobRecord, around: Surroundings) -> str:
+    again = f"; {record.failures} of {record.max_attempts} attempts have failed" if record.failures else ""
+    if record.run_at is None:
+        return f"it is scheduled{again}"
+    wait = _span(record.run_at - around.now_at)
+    return f"it is scheduled until {instant(record.run_at)}, {wait}{again}"
+
+
+def _explain_ready(record: JobRecord, around: Surroundings) -> tuple[list[dict[str, str]], str]:
+    holds = _holds(record, around)
+    if holds:
+        return holds, "it is held: " + "; ".join(hold["reason"] for hold in holds)
+    able = [worker for worker in around.workers if _takes(worker, record)]
+    busy = all(worker.running >= worker.concurrency for worker in able)
+    if around.ahead:
+        more = " or more" if around.ahead >= AHEAD_MAX else ""
+        line = f"{around.ahead}{more} {'job is' if around.ahead == 1 else 'jobs are'} ahead of it"
+    else:
+        line = "it is first in line"
+    crowd = f"{len(able)} {'worker knows' if len(able) == 1 else 'workers know'} its task"
+    state = ", all of them busy" if busy else ""
+    return [], f"it is ready: {line}; {crowd}{state}"
+
+
+def _holds(record: JobRecord, around: Surroundings) -> list[dict[str, str]]:
+    holds: list[dict[str, str]] = []
+    if any(queue.paused and queue.name == record.queue for queue in around.queues):
+        holds.append({"kind": "queue-paused", "reason": f"the queue {record.queue!r} is paused"})
+    alive = [worker for worker in around.workers if _works(worker)]
+    if not alive:
+        holds.append({"kind": "no-worker", "reason": "no worker is running"})
+    elif not any(record.task in worker.tasks for worker in alive):
+        holds.append({"kind": "unknown-task", "reason": f"no running worker knows the task {record.task!r}"})
+    elif not any(_takes(worker, record) for worker in alive):
+        reason = f"no running worker that knows its task takes from the queue {record.queue!r}"
+        holds.append({"kind": "queue-untaken", "reason": reason})
+    return holds
+
+
+def _works(worker: WorkerRecord) -> bool:
+    return worker.alive and not worker.draining and worker.role != "standby"
+
+
+def _takes(worker: WorkerRecord, record: JobRecord) -> bool:
+    takes_queue = worker.queues is None or record.queue in worker.queues
+    return _works(worker) and record.task in worker.tasks and takes_queue
+
+
+def _span(seconds: float) -> str:
+    if seconds <= 0:
+        return "due now"
+    for size, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"in {seconds / size:.0f} {name}"
+    return f"in {seconds:.0f} seconds"
+
+
+def _instant(at: float | None) -> str | None:
+    return None if at is None else instant(at)
+
+
+def _loaded(text: Json | None) -> object:
+    return None if text is None else json.loads(text)

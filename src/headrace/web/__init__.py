@@ -1,0 +1,1 @@
+"""HTTP and the live feed: parse, call the app, drive a core."""

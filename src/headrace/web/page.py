@@ -1,0 +1,167 @@
+"""`GET /`: queues, jobs and workers on one plain page that only reads."""
+
+import base64
+import hashlib
+import html
+from collections.abc import Sequence
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import HTMLResponse
+
+from headrace.app import Headrace
+from headrace.core.ids import as_uuid
+from headrace.core.model import JobFilter, JobRecord, QueueRecord, WorkerRecord
+from headrace.core.states import JobState
+from headrace.web.auth import Guard
+from headrace.web.problems import Refused
+
+JOBS_SHOWN: Final = 50
+REFRESH_S: Final = 3
+MESSAGE_CHARS: Final = 160
+
+STYLE: Final = """
+:root{color-scheme:light dark;--line:light-dark(#e4e2dd,#35373b);--dim:light-dark(#6b6f76,#9a9fa8)}
+body{font:15px/1.5 system-ui,sans-serif;max-width:68rem;margin:2rem auto;padding:0 1.25rem}
+h1{font-size:1.4rem;margin:0}h2{font-size:1rem;margin:2.2rem 0 .4rem}
+p{color:var(--dim);margin:.2rem 0}.wide{overflow-x:auto}
+table{border-collapse:collapse;width:100%}
+th{font-weight:500;text-align:left;color:var(--dim)}
+th,td{padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+code{font:.85em ui-monospace,monospace}.dim{color:var(--dim)}
+.failed{color:light-dark(#b42318,#ff8a7a)}.succeeded{color:light-dark(#1b7a43,#6fd394)}
+.running{color:light-dark(#0b6e83,#62c6da)}
+input,button{font:inherit;padding:.45rem .7rem}
+"""
+
+SCRIPT: Final = """
+document.querySelector("form")?.addEventListener("submit",async event=>{
+event.preventDefault();
+const answer=await fetch("api/session",{method:"POST",headers:{"Content-Type":"application/json"},
+body:JSON.stringify({key:new FormData(event.target).get("key")})});
+if(answer.ok)location.reload();
+else document.querySelector("output").textContent=(await answer.json()).detail});
+"""
+
+
+def _hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def page_router(hr: Headrace, guard: Guard) -> APIRouter:
+    """`GET /` under the prefix."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/", response_class=HTMLResponse)
+    async def page(request: Request) -> Response:
+        """What is there, for people."""
+        await hr.open()
+        try:
+            await guard.allowed(request, "read")
+        except Refused as refused:
+            return HTMLResponse(_log_in(refused.problem.detail), refused.problem.status, HEADERS)
+        queues, workers = await hr.store.queues(), await hr.store.workers()
+        jobs = (await hr.store.find(JobFilter(), limit=JOBS_SHOWN)).jobs
+        return HTMLResponse(_overview(queues, workers, jobs, hr.clock.wall()), 200, HEADERS)
+
+    return router
+
+
+def _frame(body: str, *, refresh: bool) -> str:
+    again = f'<meta http-equiv="refresh" content="{REFRESH_S}">' if refresh else ""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Headrace</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1">{again}'
+        f"<style>{STYLE}</style></head><body><h1>Headrace</h1>{body}</body></html>"
+    )
+
+
+def _log_in(why: str) -> str:
+    return _frame(
+        f"<p>{html.escape(why)}.</p><form><p><label>API key <input name=key type=password autocomplete=off "
+        "required></label> <button>Log in</button></p><p><output></output></p></form>"
+        "<p>Make a key with <code>headrace keys create NAME</code>.</p>"
+        f"<script>{SCRIPT}</script>",
+        refresh=False,
+    )
+
+
+def _overview(
+    queues: Sequence[QueueRecord], workers: Sequence[WorkerRecord], jobs: Sequence[JobRecord], now_at: float
+) -> str:
+    states = [state.value for state in JobState]
+    queue_rows = [
+        [
+            html.escape(queue.name) + (" <span class=dim>paused</span>" if queue.paused else ""),
+            *(f"{queue.counts.get(state, 0):,}" for state in JobState),
+            "" if queue.oldest_ready_s is None else _age(queue.oldest_ready_s),
+        ]
+        for queue in queues
+    ]
+    shown = [worker for worker in workers if worker.pid]
+    worker_rows = [
+        [
+            f"<code>{html.escape(worker.id)}</code>",
+            html.escape(worker.role) + ("" if worker.alive else " <span class=failed>silent</span>"),
+            f"{html.escape(worker.host)} <span class=dim>pid {worker.pid}</span>",
+            html.escape(worker.version),
+            f"{worker.running} of {worker.concurrency}",
+            _age(now_at - worker.started_at),
+        ]
+        for worker in shown
+    ]
+    job_rows = [_job_row(job, now_at) for job in jobs]
+    return _frame(
+        _section("Queues", ["queue", *states, "oldest ready"], queue_rows, "No job yet.", numbers=True)
+        + _section(
+            "Workers",
+            ["worker", "role", "where", "version", "running", "up"],
+            worker_rows,
+            "No worker is running: start one with <code>headrace worker APP</code>.",
+        )
+        + _section("Latest jobs", ["job", "task", "state", "attempt", "created", ""], job_rows, "None."),
+        refresh=True,
+    )
+
+
+def _job_row(job: JobRecord, now_at: float) -> list[str]:
+    about = ""
+    if job.failure is not None and job.state in (JobState.FAILED, JobState.SCHEDULED):
+        about = html.escape(f"{job.failure.type}: {job.failure.message}"[:MESSAGE_CHARS])
+    return [
+        f"<code>{as_uuid(job.id)}</code>",
+        html.escape(job.task),
+        f'<span class="{job.state.value}">{job.state.value}</span>',
+        f"{job.attempt} <span class=dim>of {job.max_attempts}</span>",
+        f"{_age(now_at - job.created_at)} ago",
+        about,
+    ]
+
+
+def _section(title: str, heads: list[str], rows: list[list[str]], empty: str, *, numbers: bool = False) -> str:
+    if not rows:
+        return f"<h2>{title}</h2><p>{empty}</p>"
+    kind = ["n" if numbers and at else "" for at in range(len(heads))]
+    head = "".join(f'<th class="{css}" scope=col>{name}</th>' for name, css in zip(heads, kind, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f'<td class="{css}">{cell}</td>' for cell, css in zip(row, kind, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f"<h2>{title}</h2><div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

@@ -1,0 +1,125 @@
+"""Refusals as RFC 9457 answers, inside our prefix only: the host app's handlers stay untouched."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive
+
+from headrace.core.errors import HeadraceError
+from headrace.core.problems import KINDS, Problem, problem_of
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+_BY_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 401: "unauthorized", 403: "forbidden"}
+
+
+class Refused(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(self, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: object) -> None:
+        """`code` is one of `core.problems.KINDS`."""
+        super().__init__(detail)
+        self.problem = Problem(code, detail, extra=extra)
+        self.headers = headers
+
+
+def answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    """The problem as an HTTP answer."""
+    given = {"Cache-Control": "no-store", **(headers or {})}
+    if problem.status == 401:  # noqa: PLR2004 - RFC 9110: it names the scheme
+        given.setdefault("WWW-Authenticate", 'Bearer realm="headrace"')
+    if problem.status in (429, 503):
+        given.setdefault("Retry-After", str(RETRY_AFTER_S))
+    return JSONResponse(problem.members(), problem.status, given, media_type=MEDIA_TYPE)
+
+
+class ProblemRoute(APIRoute):
+    """A route whose every refusal is a problem, and whose body is bounded while it is read."""
+
+    body_bytes_max = 1 << 24
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, with its errors told our way."""
+        handle = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            try:
+                return await handle(_bounded(request, self.body_bytes_max))
+            except Refused as refused:
+                return answer(refused.problem, refused.headers)
+            except HeadraceError as error:
+                return answer(problem_of(error))
+            except RequestValidationError as error:
+                return answer(_misfit(error))
+            except HTTPException as error:
+                code = _BY_STATUS.get(error.status_code, "bad-request")
+                return answer(Problem(code, str(error.detail)), dict(error.headers or {}))
+            except (ResponseValidationError, ClientDisconnect):
+                raise
+
+        return told
+
+
+def _bounded(request: Request, most: int) -> Request:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > most:
+        raise _too_large(most)
+    seen = 0
+    receive: Receive = request.receive
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > most:
+            raise _too_large(most)
+        return message
+
+    return Request(request.scope, counted)
+
+
+def _too_large(most: int) -> Refused:
+    return Refused("body-too-large", f"a request's body may have {most:,} bytes")
+
+
+def _misfit(error: RequestValidationError) -> Problem:
+    errors = tuple((".".join(str(part) for part in each["loc"]) or "body", str(each["msg"])) for each in error.errors())
+    if any(each["type"] == "json_invalid" for each in error.errors()):
+        return Problem("bad-request", "the body is not JSON", errors)
+    return Problem("invalid-request", "; ".join(f"{field}: {why}" for field, why in errors)[:1_000], errors)
+
+
+_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "RFC 9457. `type` is stable; clients switch on it.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "reason"],
+                "properties": {"field": {"type": "string"}, "reason": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route for these statuses; 503 is always among them."""
+    said: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({*statuses, 503}):
+        titles = [kind.title for kind in KINDS.values() if kind.status == status]
+        said[status] = {"description": " · ".join(titles), "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
+    return said

@@ -1,0 +1,259 @@
+"""The shapes of requests and answers, as OpenAPI publishes them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headrace.app.job import JobAnswer
+from headrace.core.states import JobState
+
+Scope = Literal["read", "enqueue", "operate"]
+
+
+class Strict(BaseModel):
+    """A request's body: what it does not know, it refuses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewJobBody(Strict):
+    """One job to enqueue."""
+
+    task: Annotated[str, Field(min_length=1, max_length=200, description="The name of a public task.")]
+    args: dict[str, Any] = Field(default_factory=dict[str, Any], description="Arguments by name.")
+    options: dict[str, Any] = Field(
+        default_factory=dict[str, Any],
+        description="delay, run_at, queue, priority, key, tags, timeout, deadline; durations in seconds.",
+    )
+
+
+class BatchBody(Strict):
+    """Jobs to enqueue in one transaction, all or none."""
+
+    jobs: Annotated[list[NewJobBody], Field(min_length=1, max_length=1_000)]
+
+
+class EditBody(Strict):
+    """Other arguments for a failed job."""
+
+    args: dict[str, Any]
+
+
+class RetryBody(Strict):
+    """Which failed or cancelled jobs to run again, at a capped rate."""
+
+    task: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+    state: Literal["failed", "cancelled"] = "failed"
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    per_second: Annotated[int, Field(ge=1, le=1_000, description="How many become ready per second.")] = 100
+
+
+class SessionBody(Strict):
+    """An API key to exchange for a session cookie; without it, the app's own `auth=` is asked."""
+
+    key: Annotated[str, Field(max_length=500)] | None = None
+
+
+class Links(BaseModel):
+    """Where a job is found."""
+
+    self: str
+    updates: str
+    attempts: str
+    cancel: str
+    retry: str
+    token: str
+
+
+class ErrorView(BaseModel):
+    """Why an attempt failed; the traceback only for credentials that see every job."""
+
+    type: str
+    message: str
+    cause: str
+    fingerprint: str | None = None
+    traceback: str | None = None
+
+
+class Hold(BaseModel):
+    """What keeps a ready job from running."""
+
+    kind: str
+    reason: str
+
+
+class JobView(BaseModel):
+    """Everything about one job."""
+
+    id: UUID
+    task: str
+    queue: str
+    state: JobState
+    attempt: int
+    failures: int
+    max_attempts: int
+    priority: int
+    key: str | None
+    tags: list[str]
+    args: Any
+    created_at: str
+    due_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    deadline_at: str | None
+    worker: str | None
+    cancelling: bool
+    suspect: bool
+    progress: Any
+    result: Any
+    result_expired: bool
+    error: ErrorView | None
+    position: str
+    links: Links
+    holds: list[Hold] = Field(default_factory=list[Hold])
+    why: str | None = None
+
+
+class JobPageView(BaseModel):
+    """One page of jobs, newest first; `next_page_token` is empty on the last one."""
+
+    jobs: list[JobView]
+    next_page_token: str
+
+
+class BatchAnswer(BaseModel):
+    """The enqueued jobs, in order."""
+
+    jobs: list[JobAnswer]
+
+
+class AttemptView(BaseModel):
+    """One start of a job's body."""
+
+    attempt: int
+    worker: str | None
+    started_at: str
+    ended_at: str | None
+    outcome: str
+    error: ErrorView | None
+
+
+class AttemptsView(BaseModel):
+    """Every attempt, in order."""
+
+    attempts: list[AttemptView]
+
+
+class StateAnswer(BaseModel):
+    """A job's state after the request."""
+
+    id: UUID
+    state: JobState
+
+
+class RetriedAnswer(BaseModel):
+    """The jobs that were made ready again."""
+
+    retried: int
+    more: bool = Field(description="Whether more jobs matched than the limit let through.")
+
+
+class TokenAnswer(BaseModel):
+    """A new token for one job."""
+
+    token: str
+    expires_in_s: float
+
+
+class TaskView(BaseModel):
+    """One task and the JSON schema of its arguments."""
+
+    name: str
+    queue: str
+    kind: str
+    public: bool
+    timeout_s: float
+    max_attempts: int
+    args_schema: dict[str, Any]
+
+
+class TasksView(BaseModel):
+    """The tasks that this process knows."""
+
+    tasks: list[TaskView]
+
+
+class QueueView(BaseModel):
+    """One queue; counts by state."""
+
+    name: str
+    paused: bool
+    counts: dict[str, int]
+    oldest_ready_s: float | None
+
+
+class QueuesView(BaseModel):
+    """Every queue that has or had jobs."""
+
+    queues: list[QueueView]
+
+
+class PausedAnswer(BaseModel):
+    """Whether the queue is held now."""
+
+    name: str
+    paused: bool
+
+
+class WorkerView(BaseModel):
+    """One process that runs attempts."""
+
+    id: str
+    host: str
+    pid: int
+    role: str
+    version: str
+    queues: list[str] | None
+    tasks: list[str]
+    concurrency: int
+    running: int
+    started_at: str
+    alive: bool
+    draining: bool
+
+
+class WorkersView(BaseModel):
+    """Every worker that is known."""
+
+    workers: list[WorkerView]
+
+
+class StatsView(BaseModel):
+    """The whole store in a few numbers."""
+
+    counts: dict[str, int]
+    oldest_ready_s: float | None
+    queues_paused: int
+    workers_alive: int
+    running: int
+
+
+class SessionAnswer(BaseModel):
+    """What the new session may do."""
+
+    scopes: list[Scope]
+    expires_in_s: float
+
+
+class HealthView(BaseModel):
+    """Alive, or ready to serve; the rest only for a credential with the scope read."""
+
+    status: Literal["live", "ready"]
+    store: str | None = None
+    version: str | None = None

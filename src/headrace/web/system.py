@@ -1,0 +1,203 @@
+"""What there is beside jobs: tasks, queues, workers, figures, sessions, health."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.responses import JSONResponse
+
+from headrace.app import Headrace
+from headrace.core.errors import HeadraceError
+from headrace.core.states import JobState
+from headrace.runtime.views import counts_view, queue_view, worker_view
+from headrace.web.auth import COOKIE, Guard, own_user
+from headrace.web.problems import ProblemRoute, Refused, refusals
+from headrace.web.schemas import (
+    HealthView,
+    PausedAnswer,
+    QueuesView,
+    SessionAnswer,
+    SessionBody,
+    StatsView,
+    TasksView,
+    WorkersView,
+)
+
+QUEUE_CHARS_MAX = 200
+
+
+class SystemApi:
+    """What the system routes do."""
+
+    def __init__(self, hr: Headrace, guard: Guard) -> None:
+        """Nothing is opened before the first request."""
+        self._hr = hr
+        self._guard = guard
+
+    async def _allowed(self, request: Request, scope: str) -> None:
+        await self._hr.open()
+        await self._guard.allowed(request, scope)
+
+    async def tasks(self, request: Request) -> dict[str, object]:
+        """Every task that is registered here."""
+        await self._allowed(request, "read")
+        return {
+            "tasks": [
+                {
+                    "name": task.name,
+                    "queue": task.queue,
+                    "kind": task.kind.value,
+                    "public": task.public,
+                    "timeout_s": task.timeout_s,
+                    "max_attempts": task.retry.max_attempts,
+                    "args_schema": task.argument_schema(),
+                }
+                for task in self._hr.registry
+            ]
+        }
+
+    async def queues(self, request: Request) -> dict[str, object]:
+        """Every queue."""
+        await self._allowed(request, "read")
+        return {"queues": [queue_view(queue) for queue in await self._hr.store.queues()]}
+
+    async def pause(self, request: Request, queue: str, *, paused: bool) -> dict[str, object]:
+        """Hold or release a queue."""
+        await self._allowed(request, "operate")
+        await self._hr.store.pause(queue, paused=paused)
+        return {"name": queue, "paused": paused}
+
+    async def workers(self, request: Request) -> dict[str, object]:
+        """Every worker."""
+        await self._allowed(request, "read")
+        return {"workers": [worker_view(worker) for worker in await self._hr.store.workers()]}
+
+    async def stats(self, request: Request) -> dict[str, object]:
+        """The store in a few numbers."""
+        await self._allowed(request, "read")
+        queues, workers = await self._hr.store.queues(), await self._hr.store.workers()
+        ages = [queue.oldest_ready_s for queue in queues if queue.oldest_ready_s is not None]
+        totals = {state: sum(queue.counts.get(state, 0) for queue in queues) for state in JobState}
+        return {
+            "counts": counts_view(totals),
+            "oldest_ready_s": round(max(ages), 3) if ages else None,
+            "queues_paused": sum(queue.paused for queue in queues),
+            "workers_alive": sum(worker.alive for worker in workers),
+            "running": sum(worker.running for worker in workers),
+        }
+
+    # -- sessions ---------------------------------------------------------------------------------
+
+    async def log_in(self, request: Request, key: str | None) -> Response:
+        """Exchange an API key, or the app's own user, for a cookie that scripts cannot read."""
+        await self._hr.open()
+        self._guard.check_origin(request)
+        if key is not None:
+            credential = await self._guard.bearer(key)
+            if credential.jobs is not None:
+                raise Refused("unauthorized", "a session takes an API key, not a job token")
+            scopes, name = credential.scopes, credential.id
+        else:
+            scopes, name = await own_user(self._hr, request), "own"
+        if not scopes:
+            raise Refused("unauthorized", 'send an API key as {"key": "hr_…"}')
+        ttl_s = self._hr.settings.session_ttl_s
+        said = JSONResponse({"scopes": sorted(scopes), "expires_in_s": ttl_s}, headers={"Cache-Control": "no-store"})
+        said.set_cookie(
+            COOKIE,
+            self._guard.signer.for_session(scopes, name, ttl_s),
+            max_age=int(ttl_s),
+            path=self._path(request),
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return said
+
+    async def log_out(self, request: Request) -> Response:
+        """Forget the cookie."""
+        self._guard.check_origin(request)
+        said = Response(status_code=204)
+        said.delete_cookie(COOKIE, path=self._path(request), httponly=True, samesite="strict")
+        return said
+
+    def _path(self, request: Request) -> str:
+        return f"{request.scope.get('root_path', '').rstrip('/')}{self._hr.prefix}" or "/"
+
+    # -- health -----------------------------------------------------------------------------------
+
+    async def ready(self, request: Request) -> dict[str, object]:
+        """Whether the store answers."""
+        try:
+            await self._hr.open()
+            await self._hr.store.offsets([])
+        except HeadraceError as error:
+            raise Refused("not-ready", "the store does not answer") from error
+        try:
+            await self._guard.allowed(request, "read")
+        except Refused:
+            return {"status": "ready"}
+        return {"status": "ready", "store": self._hr.settings.store.partition(":")[0], "version": version("headrace")}
+
+
+def system_router(api: SystemApi, route: type[ProblemRoute]) -> APIRouter:
+    """Tasks, queues, workers, stats, sessions, health."""
+    router = APIRouter(tags=["system"], route_class=route)
+    queue_name = Path(min_length=1, max_length=QUEUE_CHARS_MAX)
+
+    @router.get("/api/tasks", response_model=TasksView, responses=refusals(400, 401, 403))
+    async def tasks(request: Request) -> dict[str, object]:
+        """The tasks that this process knows, with the schemas of their arguments."""
+        return await api.tasks(request)
+
+    @router.get("/api/queues", response_model=QueuesView, responses=refusals(400, 401, 403))
+    async def queues(request: Request) -> dict[str, object]:
+        """Every queue that has or had jobs, with counts by state."""
+        return await api.queues(request)
+
+    @router.post("/api/queues/{queue}/pause", response_model=PausedAnswer, responses=refusals(400, 401, 403, 413, 422))
+    async def pause(request: Request, queue: str = queue_name) -> dict[str, object]:
+        """Hold a queue: what runs goes on, nothing else is started."""
+        return await api.pause(request, queue, paused=True)
+
+    @router.post("/api/queues/{queue}/resume", response_model=PausedAnswer, responses=refusals(400, 401, 403, 413, 422))
+    async def resume(request: Request, queue: str = queue_name) -> dict[str, object]:
+        """End a hold."""
+        return await api.pause(request, queue, paused=False)
+
+    @router.get("/api/workers", response_model=WorkersView, responses=refusals(400, 401, 403))
+    async def workers(request: Request) -> dict[str, object]:
+        """Every worker that is known."""
+        return await api.workers(request)
+
+    @router.get("/api/stats", response_model=StatsView, responses=refusals(400, 401, 403))
+    async def stats(request: Request) -> dict[str, object]:
+        """The whole store in a few numbers."""
+        return await api.stats(request)
+
+    _sessions(router, api)
+    return router
+
+
+def _sessions(router: APIRouter, api: SystemApi) -> None:
+    gone: dict[int | str, dict[str, Any]] = {204: {"description": "The cookie is deleted."}, **refusals(403)}
+
+    @router.post("/api/session", response_model=SessionAnswer, responses=refusals(400, 401, 403, 413, 422))
+    async def log_in(request: Request, body: SessionBody) -> Response:
+        """Exchange an API key, or the app's own user, for a session cookie (browsers)."""
+        return await api.log_in(request, body.key)
+
+    @router.delete("/api/session", status_code=204, response_class=Response, responses=gone)
+    async def log_out(request: Request) -> Response:
+        """End the session."""
+        return await api.log_out(request)
+
+    @router.get("/health/live", response_model=HealthView, response_model_exclude_none=True)
+    async def live() -> dict[str, object]:
+        """The process answers."""
+        return {"status": "live"}
+
+    @router.get("/health/ready", response_model=HealthView, response_model_exclude_none=True, responses=refusals(503))
+    async def ready(request: Request) -> dict[str, object]:
+        """The store answers too; details only for a credential."""
+        return await api.ready(request)
