@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from headrace.runtime.bodies import Bodies
 from headrace.runtime.cpu import CpuPool
 from headrace.runtime.keeper import LeaseKeeper
 from headrace.runtime.registry import Kind
+from headrace.runtime.watchdog import Watchdog
 from headrace.runtime.worker import Worker
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ WORKERS_MAX = 64
 
 def worker_id() -> WorkerId:
     """A name for a worker that nothing else has or had."""
-    return f"w_{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
+    return f"w_{secrets.token_hex(8)}"
 
 
 def build(
@@ -58,40 +59,16 @@ def build(
         Kind.THREAD: threads or settings.threads,
         Kind.CPU: cpu_processes or settings.cpu_processes,
     }
-    tasks = {kind: frozenset(task.name for task in hr.registry if task.kind is kind) for kind in Kind}
-    pools = {
-        kind.value: PoolSettings(tasks[kind], slots[kind], 0 if kind is Kind.CPU else slots[kind] * PREFETCH_FACTOR)
-        for kind in Kind
-        if tasks[kind]
-    }
-    if role == SUSPECTS:
-        # A cpu body runs in a process of its own and cannot take the worker along, so several are fine.
-        pools = {
-            "alone": PoolSettings(tasks[Kind.ASYNC] | tasks[Kind.THREAD], 1),
-            "cpu": PoolSettings(tasks[Kind.CPU], slots[Kind.CPU]),
-        }
+    pools = _pools(hr, slots, alone=role == SUSPECTS)
     rng = random.Random()  # noqa: S311 - jitter
-    cpu = None
-    if tasks[Kind.CPU]:
-        cpu = CpuPool(slots[Kind.CPU], {task.module for task in hr.registry if task.kind is Kind.CPU}, rng)
-    record = WorkerRecord(
-        id=name,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        role=role,
-        version=version("headrace"),
-        queues=None if queues is None else tuple(sorted(queues)),
-        tasks={task.name: task.signature for task in hr.registry},
-        concurrency=sum(pool.slots for pool in pools.values()),
-        started_at=hr.clock.wall(),
-        supervisor_pid=supervisor_pid,
-    )
+    cpu_modules = {task.module for task in hr.registry if task.kind is Kind.CPU}
+    cpu = CpuPool(slots[Kind.CPU], cpu_modules, rng) if cpu_modules else None
     return Worker(
         hr.store,
         hr.notifier if notifier is None else notifier,
         hr.clock,
         bodies(hr.registry, hr.clock, rng, threads=slots[Kind.THREAD], cpu=cpu, overrides=hr.overrides),
-        record=record,
+        record=_record(hr, name, role, queues, pools, supervisor_pid),
         settings=WorkerSettings(
             pools=pools,
             queues=queues,
@@ -106,28 +83,76 @@ def build(
     )
 
 
+def _pools(hr: "Headrace", slots: Mapping[Kind, int], *, alone: bool) -> dict[str, PoolSettings]:
+    tasks = {kind: frozenset(task.name for task in hr.registry if task.kind is kind) for kind in Kind}
+    if alone:
+        # A cpu body runs in a process of its own and cannot take the worker along, so several are fine.
+        return {
+            "alone": PoolSettings(tasks[Kind.ASYNC] | tasks[Kind.THREAD], 1),
+            Kind.CPU.value: PoolSettings(tasks[Kind.CPU], slots[Kind.CPU]),
+        }
+    return {
+        kind.value: PoolSettings(tasks[kind], slots[kind], 0 if kind is Kind.CPU else slots[kind] * PREFETCH_FACTOR)
+        for kind in Kind
+        if tasks[kind]
+    }
+
+
+def _record(  # noqa: PLR0917 - private, called once
+    hr: "Headrace",
+    name: WorkerId,
+    role: str,
+    queues: frozenset[str] | None,
+    pools: Mapping[str, PoolSettings],
+    supervisor_pid: int | None,
+) -> WorkerRecord:
+    return WorkerRecord(
+        id=name,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        role=role,
+        version=version("headrace"),
+        queues=None if queues is None else tuple(sorted(queues)),
+        tasks={task.name: task.signature for task in hr.registry},
+        concurrency=sum(pool.slots for pool in pools.values() if pool.tasks),
+        started_at=hr.clock.wall(),
+        supervisor_pid=supervisor_pid,
+    )
+
+
 @asynccontextmanager
 async def embedded(hr: "Headrace", count: int) -> AsyncGenerator[None]:
     """Run workers on this loop; at the end they are drained for the grace of the settings."""
     if not 0 <= count <= WORKERS_MAX:
         raise UsageError(f"workers is between 0 and {WORKERS_MAX}, not {count}")
     await hr.open()
-    workers = [build(hr, worker_id(), EMBEDDED) for _ in range(count)]
-    if not workers:
+    if not count:
         yield
         return
-    lease_s = hr.settings.embedded_lease_s
-    for worker in workers:
-        await hr.store.register(worker.record, lease_s)  # before the keeper looks for them
-    keeper = LeaseKeeper(hr.store, hr.clock, workers, lease_s=lease_s, rng=random.Random())  # noqa: S311 - jitter
+    keeper = LeaseKeeper(hr.store, hr.clock, lease_s=hr.settings.embedded_lease_s, rng=random.Random())  # noqa: S311 - jitter
     loop = asyncio.get_running_loop()
-    running = [loop.create_task(worker.run()) for worker in workers]
     keeper.start()
+    running = [loop.create_task(_stay(hr, keeper)) for _ in range(count)]
     try:
         yield
     finally:
-        for worker, task in zip(workers, running, strict=True):
-            if not task.done():
-                await worker.drain(hr.settings.grace_s)
+        await keeper.drain(hr.settings.grace_s)
         await asyncio.gather(*running, return_exceptions=True)
         await keeper.stop()
+
+
+async def _stay(hr: "Headrace", keeper: LeaseKeeper) -> None:
+    """Run a worker, and a new one in the place of one that lost its lease."""
+    while not keeper.draining:
+        beat = Beat.create()
+        worker = build(hr, worker_id(), EMBEDDED, beat=beat)
+        tasks = [(task.name, task.fn) for task in hr.registry]
+        watchdog = Watchdog(beat, hr.clock, tasks, hr.settings.blocked_loop_s)
+        await hr.store.register(worker.record, hr.settings.embedded_lease_s)  # before the keeper looks for it
+        watchdog.start()
+        try:
+            with keeper.keeping(worker):
+                await worker.run()
+        finally:
+            watchdog.stop()
+            beat.close()

@@ -160,6 +160,11 @@ class WorkerCore:
         """When the process may be killed for a body that ignores its end; 0: nothing runs."""
         return min((run.kill_at for run in self._running.values()), default=0.0)
 
+    @property
+    def first_to_kill(self) -> JobId | None:
+        """The job that `kill_at` is about."""
+        return min(self._running, key=lambda job: self._running[job].kill_at, default=None)
+
     # -- events -----------------------------------------------------------------------------------
 
     def _take(self, event: Event, now: float, effects: list[Effect]) -> None:

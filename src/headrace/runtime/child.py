@@ -158,7 +158,6 @@ class Seat:
             case "lost":
                 log.error("worker %s lost its lease; its attempts are stopped", self.worker_id)
                 worker.abandon()
-                await worker.drain(0.0)
             case _:
                 log.warning("a supervisor of another version says %r", message["op"])
 

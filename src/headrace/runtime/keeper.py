@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 
 from headrace.ports.clock import Clock
 from headrace.ports.store import Store
@@ -25,20 +25,19 @@ LOOK_EVERY_S = 0.15
 class LeaseKeeper:
     """Renews the leases of embedded workers, brings them cancels, and frees the jobs of the dead."""
 
-    def __init__(
-        self, store: Store, clock: Clock, workers: Sequence[Worker], *, lease_s: float, rng: random.Random
-    ) -> None:
-        """`workers` run on the loop that calls `start`."""
+    def __init__(self, store: Store, clock: Clock, *, lease_s: float, rng: random.Random) -> None:
+        """Keeps nobody yet."""
         self._store = store
         self._clock = clock
-        self._workers = workers
         self._lease_s = lease_s
         self._rng = rng
+        self._workers: tuple[Worker, ...] = ()
         self._thread: threading.Thread | None = None
         self._stop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self.draining = False
 
     def start(self) -> None:
-        """Begin; the workers are registered by then."""
+        """Begin; on the loop that runs the workers."""
         self._home = asyncio.get_running_loop()
         begun = threading.Event()
         self._thread = threading.Thread(
@@ -46,6 +45,21 @@ class LeaseKeeper:
         )
         self._thread.start()
         begun.wait()
+
+    @contextlib.contextmanager
+    def keeping(self, worker: Worker) -> Iterator[None]:
+        """Keep the lease of a registered worker."""
+        self._workers = (*self._workers, worker)
+        try:
+            yield
+        finally:
+            self._workers = tuple(each for each in self._workers if each is not worker)
+
+    async def drain(self, grace_s: float) -> None:
+        """Have every worker end; none is made in its place."""
+        self.draining = True
+        for worker in self._workers:
+            await worker.drain(grace_s)
 
     async def stop(self) -> None:
         """End the thread. Idempotent."""
@@ -81,10 +95,16 @@ class LeaseKeeper:
         for worker in self._workers:
             renewed = await self._store.renew(worker.record.id, self._lease_s)
             if renewed.lost:
-                logger.error("worker %s lost its lease; its attempts are stopped", worker.record.id)
-                self._home.call_soon_threadsafe(worker.abandon)
+                self._home.call_soon_threadsafe(self._replace, worker)
             elif renewed.cancels:
                 self._home.call_soon_threadsafe(worker.cancel, renewed.cancels)
+
+    def _replace(self, worker: Worker) -> None:
+        """Its lease is lost: its attempts stop and write nothing, and it ends."""
+        if worker in self._workers and not self.draining:
+            logger.error("worker %s lost its lease; its attempts are stopped", worker.record.id)
+            self._workers = tuple(each for each in self._workers if each is not worker)
+            worker.abandon()
 
     async def _look(self) -> None:
         await reap_once(self._store)

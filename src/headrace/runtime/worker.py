@@ -5,6 +5,7 @@ that end together are settled together.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
@@ -79,6 +80,8 @@ class Worker:
         self._inbox: list[Event] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: dict[JobId, Attempt] = {}
+        self._telling: asyncio.Task[None] | None = None  # the store, that it drains
+        self._lost = False
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -105,7 +108,10 @@ class Worker:
             await self._feeds.close()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=CLEAN_UP_S)
-            await self._store.unregister(self.record.id)
+            if self._telling is not None:
+                await asyncio.wait([self._telling])
+            if not self._lost:
+                await self._store.unregister(self.record.id)
         finally:
             forget()
             for timer in (self._timer, self._beat_timer):
@@ -118,19 +124,27 @@ class Worker:
 
     async def drain(self, grace_s: float) -> None:
         """Stop claiming; give back what still runs after `grace_s`. Returns at once; `run` ends."""
+        self._end_within(grace_s)
+        self.record = replace(self.record, draining=True)
+        if self._telling is None and not self._lost and not self._done.done():
+            self._telling = self._loop.create_task(self._store.register(self.record, self._lease_s))
+            with contextlib.suppress(HeadraceError):  # only for show
+                await asyncio.shield(self._telling)
+
+    def _end_within(self, grace_s: float) -> None:
         self.post(DrainAsked(grace_s))
         self._loop.call_later(grace_s + self._settings.kill_grace_s, self._leave_behind)
-        self.record = replace(self.record, draining=True)
-        await self._store.register(self.record, self._lease_s)
 
     def cancel(self, leases: Iterable[Lease]) -> None:
         """Someone asked to cancel these attempts; call it on the worker's loop."""
         self.post(CancelAsked(tuple(leases)))
 
     def abandon(self) -> None:
-        """The worker's lease was lost: stop every body, write nothing more of them. `drain` it then."""
+        """The worker's lease was lost: every body stops, nothing more of them is written, and `run` ends."""
+        self._lost = True
         for attempt in list(self._attempts.values()):
             self.post(LeaseGone(attempt.lease))
+        self._end_within(0.0)
 
     @property
     def running(self) -> int:
@@ -211,7 +225,11 @@ class Worker:
         beat = self._beat
         if beat is None:
             return
-        beat.kill_at = self._core.kill_at
+        kill_at = self._core.kill_at
+        if kill_at and kill_at != beat.kill_at:
+            first = self._core.first_to_kill
+            beat.what = str(self._attempts.get(first, "")) if first is not None else ""
+        beat.kill_at = kill_at
         if self._core.running:
             beat.beat_at = self._clock.now()
             self._beat_timer = self._loop.call_later(BEAT_EVERY_S, self._tick)
