@@ -1,40 +1,47 @@
-"""Durable background jobs for FastAPI that you can watch live."""
+"""Durable background jobs for FastAPI that you can watch live.
 
+The names are loaded when they are first asked for, so that a command line that needs few of them
+starts at once.
+"""
+
+import importlib
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from headrace.app import Call, Headrace, Job, Task, Update
-from headrace.core.errors import (
-    Conflict,
-    DuplicateTask,
-    Full,
-    HeadraceError,
-    IllegalTransition,
-    InvalidArguments,
-    InvalidConfig,
-    JobCancelled,
-    JobError,
-    JobFailed,
-    JobTimedOut,
-    LeaseLost,
-    NotEncodable,
-    PayloadTooLarge,
-    PositionLost,
-    Rejected,
-    ResultExpired,
-    SchemaMismatch,
-    StoreError,
-    StoreUnavailable,
-    StoreUnusable,
-    UnknownJob,
-    UnknownTask,
-    UsageError,
-)
-from headrace.core.model import UpdateKind
-from headrace.core.retry import Retry
-from headrace.core.states import JobState
-from headrace.runtime.context import JobContext, SyncJobContext
-from headrace.runtime.depends import Injected
-from headrace.settings import Settings
+if TYPE_CHECKING:
+    from headrace.app import Call, Headrace, Job, Task, Update
+    from headrace.core.errors import (
+        Conflict,
+        DuplicateTask,
+        Full,
+        HeadraceError,
+        IllegalTransition,
+        InvalidArguments,
+        InvalidConfig,
+        JobCancelled,
+        JobError,
+        JobFailed,
+        JobTimedOut,
+        LeaseLost,
+        NotEncodable,
+        PayloadTooLarge,
+        PositionLost,
+        Rejected,
+        ResultExpired,
+        SchemaMismatch,
+        StoreError,
+        StoreUnavailable,
+        StoreUnusable,
+        UnknownJob,
+        UnknownTask,
+        UsageError,
+    )
+    from headrace.core.model import UpdateKind
+    from headrace.core.retry import Retry
+    from headrace.core.states import JobState
+    from headrace.runtime.context import JobContext, SyncJobContext
+    from headrace.runtime.depends import Injected
+    from headrace.settings import Settings
 
 __version__ = version("headrace")
 
@@ -77,3 +84,55 @@ __all__ = [
     "UsageError",
     "__version__",
 ]
+
+_HOMES = {
+    "headrace.app": ("Call", "Headrace", "Job", "Task", "Update"),
+    "headrace.core.errors": (
+        "Conflict",
+        "DuplicateTask",
+        "Full",
+        "HeadraceError",
+        "IllegalTransition",
+        "InvalidArguments",
+        "InvalidConfig",
+        "JobCancelled",
+        "JobError",
+        "JobFailed",
+        "JobTimedOut",
+        "LeaseLost",
+        "NotEncodable",
+        "PayloadTooLarge",
+        "PositionLost",
+        "Rejected",
+        "ResultExpired",
+        "SchemaMismatch",
+        "StoreError",
+        "StoreUnavailable",
+        "StoreUnusable",
+        "UnknownJob",
+        "UnknownTask",
+        "UsageError",
+    ),
+    "headrace.core.model": ("UpdateKind",),
+    "headrace.core.retry": ("Retry",),
+    "headrace.core.states": ("JobState",),
+    "headrace.runtime.context": ("JobContext", "SyncJobContext"),
+    "headrace.runtime.depends": ("Injected",),
+    "headrace.settings": ("Settings",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

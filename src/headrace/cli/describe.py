@@ -65,4 +65,5 @@ def _main(target: str, app_dir: str) -> None:
 if __name__ == "__main__":
     from headrace.cli import guarded
 
-    sys.exit(guarded(lambda: _main(*sys.argv[1:])))
+    code = guarded(lambda: _main(*sys.argv[1:]))
+    sys.exit(code if isinstance(code, int) else 0)

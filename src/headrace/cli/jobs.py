@@ -111,7 +111,7 @@ async def show(where: Where, *, job: "JobId", as_json: bool) -> None:
 @json_option
 @store_options
 @waits
-async def retry(where: Where, *, jobs: "tuple[JobId, ...]", which: Which, rate: float, **rest: Any) -> None:
+async def retry(where: Where, /, *, jobs: "tuple[JobId, ...]", which: Which, rate: float, **rest: Any) -> None:
     """Make failed or cancelled jobs ready again: those named, or all that match."""
     _check_named(jobs, which)
     states = (which.state,) if which.state else (JobState.FAILED,)
@@ -127,7 +127,7 @@ async def retry(where: Where, *, jobs: "tuple[JobId, ...]", which: Which, rate: 
 @json_option
 @store_options
 @waits
-async def cancel(where: Where, *, jobs: "tuple[JobId, ...]", which: Which, **rest: Any) -> None:
+async def cancel(where: Where, /, *, jobs: "tuple[JobId, ...]", which: Which, **rest: Any) -> None:
     """Cancel jobs, those named or all that match; running ones are asked to stop."""
     _check_named(jobs, which)
     states = (which.state,) if which.state else (JobState.SCHEDULED, JobState.READY, JobState.RUNNING)

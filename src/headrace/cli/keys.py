@@ -62,6 +62,8 @@ async def list_(where: Where, *, as_json: bool) -> None:
 @waits
 async def create(where: Where, *, name: str, scopes: tuple[str, ...], as_json: bool) -> None:
     """Make a key called NAME and show it, once."""
+    from headrace.app.keys import make_key
+
     async with opened(where) as hr:
         key, text = await make_key(hr, name, tuple(scope for scope in SCOPES if scope in scopes or not scopes))
     if as_json:

@@ -56,9 +56,11 @@ def store_options(command: Callable[Concatenate[Where, P], R]) -> Callable[P, R]
         "--app-dir", default=".", show_default=True, metavar="DIR", help="Where the module of APP is found."
     )(made)
     made = click.option("--app", metavar="APP", help="Take the store of this app.")(made)
-    return click.option(
+    made = click.option(
         "--store", metavar="URL", help="The store; default $HEADRACE_STORE, else sqlite:///headrace.db."
     )(made)
+    finished: Callable[P, R] = made
+    return finished
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """`headrace tail`: follow one job live, a bar where a person looks, a line per update in a pipe."""
 
 import json
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, assert_never
 
 import click
 
@@ -171,6 +171,8 @@ def wording(update: Update) -> str:
             text = f"{data.get('state')}{_because(data)}"
             if data.get("result") is not None:
                 text += f" {output.as_json(data['result'], indent=None)}"
+        case _:
+            assert_never(update.kind)
     line = " ".join(text.split())
     return line if len(line) <= ITEM_WIDTH or not output.is_terminal() else f"{line[: ITEM_WIDTH - 1]}…"
 

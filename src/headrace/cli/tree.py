@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from headrace.runtime.clock import SystemClock
 from headrace.runtime.process import Process
@@ -62,9 +62,8 @@ class Tree:
         """Wait for the wish to stop (None), or for the first child that ends by itself."""
         stopped = asyncio.get_running_loop().create_task(self.stop.wait())
         try:
-            await asyncio.wait(
-                {stopped, *(child.ended for child in self._children)}, return_when=asyncio.FIRST_COMPLETED
-            )
+            ends: set[asyncio.Future[Any]] = {stopped, *(child.ended for child in self._children)}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
         if self.stop.is_set():

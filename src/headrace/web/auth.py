@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from headrace.app import Headrace
+from headrace.app.keys import PREFIX, digest_of
 from headrace.app.tokens import SCOPES, BadToken, Claims, Signer
 from headrace.core.errors import InvalidConfig, UsageError
 from headrace.core.model import JobId
@@ -25,7 +26,6 @@ from headrace.ports.vault import ApiKey
 from headrace.web.problems import Refused
 
 COOKIE: Final = "headrace_session"
-KEY_PREFIX: Final = "hr_"
 KEYS_FRESH_S: Final = 2.0
 TOKEN_CHARS_MAX: Final = 8 * 1024
 FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
@@ -82,7 +82,7 @@ class Guard:
 
     async def bearer(self, token: str) -> Credential:
         """What an API key or a job token allows."""
-        if token.startswith(KEY_PREFIX):
+        if token.startswith(PREFIX):
             return await self._of_key(token)
         return self._of_claims(self._verified(token), "job")
 
@@ -143,9 +143,9 @@ class Guard:
         return Credential("open", SCOPES)
 
     async def _of_key(self, token: str) -> Credential:
-        key_id, _, secret = token.removeprefix(KEY_PREFIX).partition("_")
+        key_id, _, secret = token.removeprefix(PREFIX).partition("_")
         key = (await self._known_keys()).get(key_id)
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = digest_of(token)
         expected = b"" if key is None else key.digest
         if not hmac.compare_digest(digest, expected) or key is None or not secret or key.revoked_at is not None:
             raise Refused("unauthorized", "this API key is not known, or was revoked")
