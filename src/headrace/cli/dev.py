@@ -75,7 +75,8 @@ async def _until_changed(tree: "Tree", changed: asyncio.Event) -> None:
 async def _watch(watched: list[Path], changed: asyncio.Event, stop: asyncio.Event) -> None:
     from watchfiles import PythonFilter, awatch
 
-    async for changes in awatch(*watched, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, stop_event=stop):
+    filtered, pause = PythonFilter(), DEBOUNCE_MS
+    async for changes in awatch(*watched, watch_filter=filtered, debounce=pause, stop_event=stop):  # pyright: ignore[reportUnknownVariableType] - its type names trio's, which is not installed
         names = sorted({Path(path).name for _, path in changes})
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         output.note(f"headrace: {names[0]}{more} changed; starting anew")

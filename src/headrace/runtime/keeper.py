@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 
 from headrace.ports.clock import Clock
 from headrace.ports.store import Store
@@ -47,7 +47,7 @@ class LeaseKeeper:
         begun.wait()
 
     @contextlib.contextmanager
-    def keeping(self, worker: Worker) -> Iterator[None]:
+    def keeping(self, worker: Worker) -> Generator[None]:
         """Keep the lease of a registered worker."""
         self._workers = (*self._workers, worker)
         try:
