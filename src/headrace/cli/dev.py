@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -75,8 +75,8 @@ async def _until_changed(tree: "Tree", changed: asyncio.Event) -> None:
 async def _watch(watched: list[Path], changed: asyncio.Event, stop: asyncio.Event) -> None:
     from watchfiles import PythonFilter, awatch
 
-    filtered, pause = PythonFilter(), DEBOUNCE_MS
-    async for changes in awatch(*watched, watch_filter=filtered, debounce=pause, stop_event=stop):  # pyright: ignore[reportUnknownVariableType] - its type names trio's, which is not installed
+    changed_files: Any = awatch(*watched, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, stop_event=stop)
+    async for changes in changed_files:
         names = sorted({Path(path).name for _, path in changes})
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         output.note(f"headrace: {names[0]}{more} changed; starting anew")

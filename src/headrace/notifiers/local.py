@@ -162,7 +162,8 @@ class LocalNotifier:
     def _open_reader(self, kind: str, directory: Path, loop: asyncio.AbstractEventLoop) -> None:
         name = f"{kind}-{os.getpid()}-{secrets.token_hex(4)}.fifo"
         made = directory / f".{name}"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
         os.mkfifo(made, 0o600)
         # Read-write, so that it never comes to an end when the last writer goes. It gets its name
         # after it has a reader, so that no writer takes it for an orphan.

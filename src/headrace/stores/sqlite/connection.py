@@ -1,5 +1,6 @@
 """Connections as this store wants them, and the checks before the first one."""
 
+import contextlib
 import os
 import sqlite3
 import sys
@@ -45,6 +46,15 @@ def connect(path: str, *, synchronous: str = "FULL", create: bool = False, reade
         connection.close()
         raise
     return connection
+
+
+def make_private(path: Path) -> None:
+    """Make a new database file that only its owner reads: arguments and results are in it.
+
+    Nobody else can have it open yet, so that closing it drops no lock of SQLite's.
+    """
+    with contextlib.suppress(OSError):  # it is there, or SQLite will say what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def check_path(path: Path) -> None:

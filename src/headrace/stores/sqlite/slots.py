@@ -77,7 +77,8 @@ class Slots:
 
     def open(self) -> None:
         """Make the directory."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.parent.mkdir(mode=0o700, exist_ok=True)
+        self._directory.mkdir(mode=0o700, exist_ok=True)
 
     def path(self, worker: WorkerId) -> Path:
         """Where a worker's slot is."""

@@ -39,7 +39,7 @@ from headrace.ports.vault import ApiKey, Replay
 from headrace.stores.sqlite import chores, feed, schema, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
-from headrace.stores.sqlite.connection import SYNCHRONOUS, check_path, connect, fault, use_wal
+from headrace.stores.sqlite.connection import SYNCHRONOUS, check_path, connect, fault, make_private, use_wal
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, join
 from headrace.stores.sqlite.readers import Readers
@@ -330,6 +330,7 @@ def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synch
     """Check the file, migrate it if nothing of ours is in it; its epoch."""
     check_path(path)
     try:
+        make_private(path)
         connection = connect(str(path), synchronous=synchronous, create=True)
         try:
             schema.locked(connection, lambda: None, busy_timeout_s)  # can it be written?

@@ -241,3 +241,14 @@ async def test_the_applications_own_tables_stay(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM job").fetchone() == (0,)
     connection.close()
+
+
+async def test_a_new_database_and_what_stands_beside_it_are_its_owner_s_alone(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "new.db")
+    await store.open()
+    try:
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        await store.close()
+    assert modes.pop("new.db-headrace") == 0o700
+    assert set(modes.values()) == {0o600}
