@@ -73,9 +73,10 @@ async def _until_changed(tree: "Tree", changed: asyncio.Event) -> None:
 
 
 async def _watch(watched: list[Path], changed: asyncio.Event, stop: asyncio.Event) -> None:
-    from watchfiles import PythonFilter, awatch
+    import watchfiles
 
-    changed_files: Any = awatch(*watched, watch_filter=PythonFilter(), debounce=DEBOUNCE_MS, stop_event=stop)
+    watch: Any = vars(watchfiles)["awatch"]  # its type names trio's, which is not installed
+    changed_files = watch(*watched, watch_filter=watchfiles.PythonFilter(), debounce=DEBOUNCE_MS, stop_event=stop)
     async for changes in changed_files:
         names = sorted({Path(path).name for _, path in changes})
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

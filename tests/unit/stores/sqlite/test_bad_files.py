@@ -247,7 +247,7 @@ async def test_a_new_database_and_what_stands_beside_it_are_its_owner_s_alone(tm
     store = SqliteStore(tmp_path / "new.db")
     await store.open()
     try:
-        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}  # noqa: ASYNC240 - a test
     finally:
         await store.close()
     assert modes.pop("new.db-headrace") == 0o700
