@@ -16,6 +16,7 @@ from headrace.core.errors import Conflict
 from headrace.core.model import (
     Cancelled,
     ClaimedJob,
+    ClaimRequest,
     Failed,
     Failure,
     FeedWrite,
@@ -66,12 +67,20 @@ OUTCOMES: list[Outcome] = [
     GivenBack(started=False),
 ]
 Answer = TypeVar("Answer")
-places = st.integers(0, 10_000)
+places = st.one_of(st.integers(0, 3), st.integers(0, 3), st.integers(0, 10_000))  # mostly the newest
 workers = st.sampled_from(WORKERS)
+requests = st.builds(
+    partial(request, 1000),
+    st.sampled_from([["charge"], ["charge", "refund"], ["charge", "refund"]]),
+    queues=st.sampled_from([None, None, ["billing"]]),
+    suspects=st.sampled_from([False, True, None]),
+)
 
 
 class StoreModelConformance:
     """Random walks over every verb; the clock must be manual, so that both stores see one time."""
+
+    walks = 25  # how many; more for a long run
 
     @pytest.fixture
     def time(self) -> ManualTime:
@@ -92,7 +101,7 @@ class StoreModelConformance:
         run_state_machine_as_test(
             Walk,
             settings=settings(
-                max_examples=25,
+                max_examples=self.walks,
                 stateful_step_count=40,
                 deadline=None,
                 database=None,
@@ -114,6 +123,7 @@ class StoreWalk(RuleBasedStateMachine):
         self.memory: FullStore = MemoryStore(SETTINGS, wall=time.wall)
         self.jobs: list[NewJob] = []
         self.claims: list[ClaimedJob] = []
+        self.paused: set[str] = set()
         self.both(lambda store: store.open())
         for worker in WORKERS:
             self.register_on_both(worker)
@@ -178,31 +188,21 @@ class StoreWalk(RuleBasedStateMachine):
 
     @rule(
         worker=workers,
-        tasks=st.sampled_from([["charge"], ["charge", "refund"]]),
-        queues=st.sampled_from([None, ["billing"]]),
-        suspects=st.sampled_from([False, True, None]),
+        picks=st.lists(places, max_size=3),
+        outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=3, max_size=3),
+        wanted=st.none() | requests,
     )
-    def claim(self, worker: str, tasks: list[str], queues: list[str] | None, suspects: bool | None) -> None:
-        wanted = request(1000, tasks, queues=queues, suspects=suspects)
+    def exchange(self, worker: str, picks: list[int], outcomes: list[Outcome], wanted: ClaimRequest | None) -> None:
+        held = self.some(self.claims, picks)
+        settles = [Settle(job.id, job.fence, outcome) for job, outcome in zip(held, outcomes, strict=False)]
 
-        async def claim(store: FullStore) -> Any:
-            answer = await store.exchange(worker, (), wanted)
+        async def exchange(store: FullStore) -> Any:
+            answer = await store.exchange(worker, settles, wanted)
             # In which order lanes are served is a store's own choice.
             return replace(answer, claimed=tuple(sorted(answer.claimed, key=lambda job: job.id)))
 
-        answer = self.both(claim)
+        answer = self.both(exchange)
         self.claims += answer.claimed if answer is not None else ()
-
-    @precondition(lambda self: self.claims)
-    @rule(
-        worker=workers,
-        picks=st.lists(places, min_size=1, max_size=3),
-        outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=3, max_size=3),
-    )
-    def settle(self, worker: str, picks: list[int], outcomes: list[Outcome]) -> None:
-        held = self.some(self.claims, picks)
-        settles = [Settle(job.id, job.fence, outcome) for job, outcome in zip(held, outcomes, strict=False)]
-        self.both(lambda store: store.exchange(worker, settles, None))
 
     @precondition(lambda self: self.claims)
     @rule(
@@ -218,26 +218,17 @@ class StoreWalk(RuleBasedStateMachine):
         self.both(lambda store: store.append(writes))
 
     @precondition(lambda self: self.jobs)
-    @rule(picks=st.lists(places, min_size=1, max_size=3))
-    def cancel(self, picks: list[int]) -> None:
-        self.both(lambda store: store.cancel([job.id for job in self.some(self.jobs, picks)]))
-
-    @precondition(lambda self: self.jobs)
-    @rule(picks=st.lists(places, min_size=1, max_size=3))
-    def retry(self, picks: list[int]) -> None:
-        self.both(lambda store: store.retry([job.id for job in self.some(self.jobs, picks)]))
-
-    @precondition(lambda self: self.jobs)
-    @rule(pick=places)
-    def edit(self, pick: int) -> None:
-        (job,) = self.some(self.jobs, [pick])
-        self.both(lambda store: store.edit(job.id, '["edited"]'))
+    @rule(picks=st.lists(places, min_size=1, max_size=3), verb=st.sampled_from(["cancel", "retry", "edit"]))
+    def change(self, picks: list[int], verb: str) -> None:
+        ids = [job.id for job in self.some(self.jobs, picks)]
+        if verb == "cancel":
+            self.both(lambda store: store.cancel(ids))
+        elif verb == "retry":
+            self.both(lambda store: store.retry(ids))
+        else:
+            self.both(lambda store: store.edit(ids[0], '["edited"]'))
 
     # -- workers and chores -------------------------------------------------------------------
-
-    @rule(worker=workers)
-    def register(self, worker: str) -> None:
-        self.register_on_both(worker)
 
     @rule(worker=workers)
     def renew(self, worker: str) -> None:
@@ -247,42 +238,41 @@ class StoreWalk(RuleBasedStateMachine):
 
         self.both(renew)
 
-    @rule(worker=workers)
-    def unregister(self, worker: str) -> None:
-        self.both(lambda store: store.unregister(worker))
+    @rule(worker=workers, known=st.none() | st.lists(places, max_size=3))
+    def leave_or_reconcile(self, worker: str, known: list[int] | None) -> None:
+        if known is None:
+            self.both(lambda store: store.unregister(worker))
+            self.register_on_both(worker)
+        else:
+            held = [job.id for job in self.some(self.claims, known)]
+            self.both(lambda store: store.reconcile(worker, held))
 
-    @rule(worker=workers, known=st.lists(places, max_size=3))
-    def reconcile(self, worker: str, known: list[int]) -> None:
-        held = [job.id for job in self.some(self.claims, known)]
-        self.both(lambda store: store.reconcile(worker, held))
-
-    @rule(dead=st.lists(workers, max_size=2, unique=True))
-    def reap(self, dead: list[str]) -> None:
+    @rule(dead=st.lists(workers, max_size=2, unique=True), back=st.sampled_from([True, True, False]))
+    def reap(self, dead: list[str], back: bool) -> None:
         async def reap(store: FullStore) -> Any:
             reaped = await store.reap(dead)
             return replace(reaped, workers=tuple(sorted(reaped.workers)), jobs=tuple(sorted(reaped.jobs)))
 
         self.both(reap)
+        if back:
+            for worker in WORKERS:
+                self.register_on_both(worker)
 
-    @rule(queue=st.sampled_from(["billing", "mail"]), paused=st.booleans())
-    def pause(self, queue: str, paused: bool) -> None:
-        self.both(lambda store: store.pause(queue, paused=paused))
+    @rule(queue=st.sampled_from(["billing", "mail"]))
+    def pause_or_resume(self, queue: str) -> None:
+        self.paused ^= {queue}
+        self.both(lambda store: store.pause(queue, paused=queue in self.paused))
 
-    @rule(seconds=st.sampled_from([1.0, 20.0, 110.0, 600.0]))
-    def let_time_pass(self, seconds: float) -> None:
-        self.time.clock.advance(seconds)
-
-    @rule()
-    def promote(self) -> None:
-        self.both(lambda store: store.promote(1000))
-
-    @rule()
-    def prune(self) -> None:
+    @rule(seconds=st.sampled_from([1.0, 20.0, 20.0, 110.0, 250.0, 600.0]), pruning=st.booleans())
+    def let_time_pass(self, seconds: float, pruning: bool) -> None:
         async def prune(store: FullStore) -> None:
             while await store.prune(1000):
                 pass
 
-        self.both(prune)
+        self.time.clock.advance(seconds)
+        self.both(lambda store: store.promote(1000))
+        if pruning:
+            self.both(prune)
 
     # -- what must be equal after every step ----------------------------------------------------
 
