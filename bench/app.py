@@ -7,7 +7,6 @@ import time
 from bench.meter import Meter, shared_folder
 from headrace import Headrace, Task
 
-_folder = shared_folder()
 _meter: Meter | None = None
 
 
@@ -15,7 +14,7 @@ async def noop(n: int) -> None:  # noqa: ARG001 - an argument to carry
     """Nothing but the meter."""
     global _meter  # noqa: PLW0603 - one per process, made by its first job
     if _meter is None:
-        _meter = Meter(_folder / "meter")
+        _meter = Meter(shared_folder() / "meter")
     _meter.hit()
 
 
@@ -27,9 +26,10 @@ async def stamp(sent_at: float) -> float:
 async def hold(n: int) -> None:
     """Say who runs it and since when, and go on until told to end."""
     started_at = time.time()
-    with (_folder / f"started-{n}").open("a", encoding="ascii") as file:
+    folder = shared_folder()
+    with (folder / f"started-{n}").open("a", encoding="ascii") as file:
         file.write(f"{os.getpid()} {started_at!r}\n")
-    release = _folder / f"release-{n}"
+    release = folder / f"release-{n}"
     while not release.exists():  # noqa: ASYNC110 - the file is made by another process
         await asyncio.sleep(0.02)
 

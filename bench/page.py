@@ -1,4 +1,4 @@
-"""`python -m bench.page FIGURES.json`: puts the figures of one run into docs/reference/benchmarks.md."""
+"""`python -m bench.page FIGURES.json…`: puts figures into docs/reference/benchmarks.md; later files win."""
 
 import json
 import sys
@@ -66,13 +66,16 @@ def tables(keys: Mapping[str, Value]) -> str:
         f" {keys['machine.system']}, {keys['machine.file_system']}; Python {keys['python.version']},"
         f" SQLite {keys['sqlite.version']}, `synchronous={keys['sqlite.synchronous']}`;"
         f" Headrace {keys['headrace.version']}, Huey {keys['huey.version']}."
+        f" The machine's load average was {keys['machine.load_before']} when it began."
     )
     lines += ["", machine]
     return "\n".join(lines)
 
 
 def main() -> int:
-    keys = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    keys: dict[str, Value] = {}
+    for path in sys.argv[1:]:
+        keys |= json.loads(Path(path).read_text("utf-8"))
     text = PAGE.read_text("utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)

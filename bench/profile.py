@@ -8,6 +8,7 @@ writer's stack. Profilers cost time themselves: read shares there, not rates.
 import argparse
 import asyncio
 import cProfile
+import os
 import pstats
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from types import FrameType
 
 from bench.app import App
 from bench.figures.drain import fill
-from bench.meter import Meter
+from bench.meter import FOLDER_VARIABLE, Meter
 from bench.run import store_path, store_url
 from bench.tables import Probe
 
@@ -92,7 +93,8 @@ async def _drain(folder: Path, count: int, profiler: cProfile.Profile | None) ->
 
 
 def drain(root: Path, count: int) -> None:
-    meter = Meter(Path("meter"))
+    os.environ[FOLDER_VARIABLE] = str(root)
+    meter = Meter(root / "meter")
     for profiled in (False, True):
         folder = root / f"profiled-{profiled}"
         folder.mkdir()

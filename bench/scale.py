@@ -18,6 +18,7 @@ class Scale:
     pickup_every_s: float
     idle_s: float
     idle_settle_s: float
+    growth_pairs: int
     growth_rows: int
     growth_jobs: int
     growth_claims: int
@@ -37,6 +38,7 @@ FULL = Scale(
     pickup_every_s=0.02,
     idle_s=20.0,
     idle_settle_s=3.0,
+    growth_pairs=5,
     growth_rows=1_000_000,
     growth_jobs=30_000,
     growth_claims=100,
@@ -56,6 +58,7 @@ TINY = Scale(
     pickup_every_s=0.02,
     idle_s=0.5,
     idle_settle_s=0.2,
+    growth_pairs=1,
     growth_rows=500,
     growth_jobs=200,
     growth_claims=5,
