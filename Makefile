@@ -64,8 +64,8 @@ fix: $(full) ## format, and mend what ruff can mend by itself
 pytest := $(bin)/pytest $(if $(REPORT),--junitxml=$(REPORT))
 
 .PHONY: unit
-unit: $(full) ## the fast tests: unit, conformance, architecture (ARGS="-k name")
-	@$(pytest) $(wildcard tests/unit tests/conformance tests/architecture) $(ARGS)
+unit: $(full) ## the fast tests: unit, conformance, architecture, typing (ARGS="-k name")
+	@$(pytest) $(wildcard tests/unit tests/conformance tests/architecture tests/typing) $(ARGS)
 
 .PHONY: integration
 integration: $(full) ## the command line, the HTTP side and the live feed, on real processes and sockets

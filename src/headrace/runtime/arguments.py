@@ -12,10 +12,11 @@ from typing import Any, Final, NotRequired
 import typing_extensions
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic_core import SchemaSerializer
 
 from headrace.core.errors import InvalidArguments, InvalidConfig, NotEncodable
 from headrace.core.model import Json
-from headrace.runtime.encode import ARGUMENTS_CONFIG, RESULT_CONFIG, encode, encode_by
+from headrace.runtime.encode import ARGUMENTS_CONFIG, PLAIN_JSON, RESULT_CONFIG, encode, encode_by
 
 ARGS_BYTES_MAX = 1 << 20
 RESULT_BYTES_MAX = 1 << 20
@@ -52,7 +53,8 @@ class Arguments:
         self._positional = tuple(each.name for each in parameters if each.positional)
         self._adapter = _adapter_of(task, parameters)
         self._validator = self._adapter.validator
-        self._dump = self._adapter.serializer.to_json
+        # A TypedDict's own config says nothing of bytes and floats inside it; the root's does.
+        self._dump = SchemaSerializer(self._adapter.core_schema, PLAIN_JSON).to_json
         self._signature = ""
 
     def encode(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Json:

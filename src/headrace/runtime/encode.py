@@ -16,9 +16,8 @@ ARGUMENTS_CONFIG = ConfigDict(
 )
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_ANYTHING = SchemaSerializer(
-    core_schema.any_schema(), core_schema.CoreConfig(ser_json_inf_nan="constants", ser_json_bytes="base64")
-)
+PLAIN_JSON = core_schema.CoreConfig(ser_json_inf_nan="constants", ser_json_bytes="base64")
+_ANYTHING = SchemaSerializer(core_schema.any_schema(), PLAIN_JSON)
 
 
 def encode(value: object, what: str, bytes_max: int) -> Json:

@@ -199,14 +199,14 @@ class TaskDef:
 
 
 def _kind(name: str, fn: Callable[..., Any], *, cpu: bool) -> Kind:
+    if not inspect.isfunction(fn):
+        raise InvalidConfig(f"task {name}: a task is a function, not {fn!r}")
     if inspect.isasyncgenfunction(fn) or inspect.isgeneratorfunction(fn):
         raise InvalidConfig(f"task {name}: a generator cannot be a task; emit items with ctx.emit(…)")
     if inspect.iscoroutinefunction(fn):
         if cpu:
             raise InvalidConfig(f"task {name}: cpu=True is for def functions, since its child has no event loop")
         return Kind.ASYNC
-    if not inspect.isfunction(fn):
-        raise InvalidConfig(f"task {name}: a task is a function, not {fn!r}")
     return Kind.CPU if cpu else Kind.THREAD
 
 
