@@ -59,27 +59,37 @@ def tables(keys: Mapping[str, Value]) -> str:
         sign, bound = TARGETS[name]
         promise = f"{'≥' if sign == '>=' else '≤'} {form.format(bound)}"
         lines.append(f"| **{form.format(keys[name])}** | {promise} | {what} |")
-    lines += ["", "In the same run:", "", "| measured | what |", "|---|---|"]
+    lines += ["", "Beside them:", "", "| measured | what |", "|---|---|"]
     lines += [f"| {form.format(keys[name])} | {what} |" for name, form, what in BESIDE]
     machine = (
         f"{keys['machine.cpu']}, {keys['machine.cores']} cores, {keys['machine.memory_mb']:,} MB,"
         f" {keys['machine.system']}, {keys['machine.file_system']}; Python {keys['python.version']},"
         f" SQLite {keys['sqlite.version']}, `synchronous={keys['sqlite.synchronous']}`;"
         f" Headrace {keys['headrace.version']}, Huey {keys['huey.version']}."
-        f" The machine's load average was {keys['machine.load_before']} when it began."
     )
     lines += ["", machine]
     return "\n".join(lines)
 
 
+def changed(keys: Mapping[str, Value], found: Mapping[str, Value]) -> set[str]:
+    """The figures of the page that a later run replaces."""
+    return {f"`{name}`" for name, _, _ in (*PROMISED, *BESIDE) if name in found and name in keys}
+
+
 def main() -> int:
     keys: dict[str, Value] = {}
+    origins: list[str] = []
     for path in sys.argv[1:]:
-        keys |= json.loads(Path(path).read_text("utf-8"))
+        found: dict[str, Value] = json.loads(Path(path).read_text("utf-8"))
+        again = "" if not origins else f"; again, {', '.join(sorted(changed(keys, found)))}:"
+        origins.append(
+            f"{again} commit {str(found['commit'])[:7]}, load average {found['machine.load_before']} before it"
+        )
+        keys |= found
     text = PAGE.read_text("utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{tables(keys)}\n\n{END}{tail}", "utf-8")
+    PAGE.write_text(f"{head}{BEGIN}\n\n{tables(keys)} Run at{''.join(origins)}.\n\n{END}{tail}", "utf-8")
     return 0
 
 
