@@ -168,7 +168,8 @@ async def _change(
         output.write_json({"jobs": changed, "dry_run": dry_run})
         return
     for entry in changed:
-        output.line(f"{entry['id']}  {entry['task']}  {entry['before']} -> {entry['after']}")
+        became = "" if dry_run else f" -> {entry['after']}"
+        output.line(f"{entry['id']}  {entry['task']}  {entry['before']}{became}")
     refused = [entry for entry in changed if not entry["changed"]]
     if not changed:
         output.note("headrace: no job matches")

@@ -143,7 +143,7 @@ def _judge(target: str, found: object) -> Loaded:
     made = type(found).__name__
     if callable(found) and not isinstance(found, type) and made == "function":
         raise Fail(f"{target} is a function", "APP is what it returns: keep that in a module attribute")
-    raise Fail(f"{target} is a {made}", "APP must be a FastAPI app or a Headrace")
+    raise Fail(f"{target} is of type {made}", "APP must be a FastAPI app or a Headrace")
 
 
 def _kind(value: object) -> str:

@@ -98,7 +98,7 @@ async def workers_command(where: Where, *, as_json: bool) -> None:
         (
             worker.id,
             worker.host,
-            worker.pid,
+            worker.pid or None,
             worker.role,
             state_of(worker),
             f"{worker.running}/{worker.concurrency}" if worker.concurrency else worker.running,
@@ -128,9 +128,11 @@ def worker_json(worker: "WorkerRecord") -> dict[str, object]:
 
 
 def state_of(worker: "WorkerRecord") -> str:
-    """Alive, draining or dead."""
+    """Alive, starting, draining or dead."""
     if not worker.alive:
         return "dead"
+    if not worker.pid:
+        return "starting"
     return "draining" if worker.draining else "alive"
 
 

@@ -109,7 +109,7 @@ class Lines:
 
     def tell(self, update: Update) -> None:
         """When, which attempt, what."""
-        output.line(f"{output.rfc3339(update.at)}  attempt {update.attempt}  {wording(update)}")
+        output.line(f"{output.rfc3339(update.at)}  {wording(update)}")
 
 
 class Bar:
@@ -150,7 +150,7 @@ class Bar:
             return
         state = str(data.get("state", ""))
         style = output.COLOURS.get(state, "")
-        told = f"  {output.rfc3339(update.at)}  attempt {update.attempt}  {wording(update)}"
+        told = f"  {output.rfc3339(update.at)}  {wording(update)}"
         self._progress.console.print(told, style=style if update.kind is not UpdateKind.ITEM else "")
 
 
@@ -173,7 +173,8 @@ def wording(update: Update) -> str:
                 text += f" {output.as_json(data['result'], indent=None)}"
         case _:
             assert_never(update.kind)
-    line = " ".join(text.split())
+    attempt = f"attempt {update.attempt}  " if update.attempt else ""
+    line = attempt + " ".join(text.split())
     return line if len(line) <= ITEM_WIDTH or not output.is_terminal() else f"{line[: ITEM_WIDTH - 1]}…"
 
 
