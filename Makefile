@@ -76,8 +76,8 @@ chaos: $(full) ## kill, stop and hold up real processes
 	@$(pytest) tests/chaos $(ARGS)
 
 .PHONY: docs
-docs: $(full) ## run every code block of the README and the docs
-	@$(pytest) README.md docs $(ARGS)
+docs: $(full) ## run every code block of the README and the docs, and the examples' tests
+	@$(pytest) README.md docs examples/testing $(ARGS)
 
 .PHONY: e2e
 e2e: $(full) ## build the wheel, install it apart, test it from outside and in a browser

@@ -27,7 +27,8 @@ async def reap_once(store: Store, dead: tuple[WorkerId, ...] = ()) -> Reaped:
     """Reap, and say in the log what was freed."""
     reaped = await store.reap(dead)
     if reaped.workers:
-        logger.warning(
+        logger.log(
+            logging.WARNING if reaped.jobs else logging.DEBUG,
             "freed %d jobs of dead workers %s (%d are suspects, %d quarantined)",
             len(reaped.jobs),
             ", ".join(reaped.workers),
