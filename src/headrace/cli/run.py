@@ -48,6 +48,7 @@ def serve_command(
     _begin(tied=tied)
     app, settings, prefix = _served(target, app_dir)
     _check_exposure(settings, host)
+    run(_check_store(settings))
     listening = socket.socket(fileno=fd) if fd is not None else listen(host, port)
     if not tied:
         output.note(f"headrace: serving {target} on {address(listening)}; the jobs are under {prefix}/")
@@ -81,6 +82,17 @@ def _check_exposure(settings: "Settings", host: str) -> None:
             f"auth is off, so this may not listen on {host}",
             "unset HEADRACE_AUTH, or listen on 127.0.0.1",
         )
+
+
+async def _check_store(settings: "Settings") -> None:
+    """Have a store that cannot be used told in one line, before a server would tell it in a traceback."""
+    from headrace.app import Headrace
+
+    hr = Headrace(settings=settings)
+    try:
+        await hr.open()
+    finally:
+        await hr.close()
 
 
 def _server(app: Any, *, access_log: bool, local: bool) -> "uvicorn.Server":
@@ -145,7 +157,11 @@ def worker_command(
     options += [f"--queues={','.join(queues)}"] if queues else []
     argv = [sys.executable, "-m", "headrace.cli.child", f"--app-dir={app_dir}", *options, target]
     grace_s = settings.grace_s if grace is None else grace
-    return run(_supervised(settings, argv, processes, grace_s, lambda: _announce(described, target, processes)))
+    return run(
+        _supervised(
+            settings, argv, processes, grace_s, lambda: None if tied else _announce(described, target, processes)
+        )
+    )
 
 
 def _settings(described: "Described", target: str) -> "Settings":
