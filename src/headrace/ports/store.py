@@ -283,7 +283,7 @@ class Store(Protocol):
     async def prune(self, limit: int) -> int:
         """Delete what is past its retention, at most `limit` rows; how many (0: nothing is left).
 
-        Ended jobs with their feeds, attempts and keys; results; keys; idempotency records. Live jobs
-        are never pruned. A result past its retention is read as `result_expired`.
+        Ended jobs with their feeds, attempts and keys; results; idempotency records. An expired key
+        may stay as long as its job, and stops nobody. Live jobs are never pruned. A result past its retention is read as `result_expired`.
         """
         ...

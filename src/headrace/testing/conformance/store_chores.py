@@ -130,13 +130,13 @@ class ChoresSuite(StoreSuite):
             job = new_job(key="k", key_digest="e")
             assert (await store.enqueue([job]))[0].id == job.id
 
-    async def test_expired_keys_go_and_their_jobs_stay(self, make_store: MakeStore, time: TimeControl) -> None:
+    async def test_expired_keys_stop_nobody_and_their_jobs_stay(self, make_store: MakeStore, time: TimeControl) -> None:
         async with opened(make_store, StoreSettings(key_retention_s=time.tick)) as store:
             await register(store)
             ended = await enqueue_claimed(store, key="k", key_digest="d")
             await settle(store, ended, Succeeded("1"))
             await time.pass_time(2 * time.tick)
-            assert await prune_all(store) == 1
+            await prune_all(store)
             assert (await record_of(store, ended.id)).result == "1"
             assert (await store.enqueue([new_job(key="k", key_digest="e")]))[0].created
 
