@@ -284,6 +284,7 @@ class Store(Protocol):
         """Delete what is past its retention, at most `limit` rows; how many (0: nothing is left).
 
         Ended jobs with their feeds, attempts and keys; results; idempotency records. An expired key
-        may stay as long as its job, and stops nobody. Live jobs are never pruned. A result past its retention is read as `result_expired`.
+        may stay as long as its job, and stops nobody. Live jobs are never pruned. A result past its
+        retention is read as `result_expired`.
         """
         ...
