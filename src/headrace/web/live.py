@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ class Live:
         return self._stopping or len(self._connections) >= self.hr.settings.connections_max
 
     @contextlib.contextmanager
-    def counted(self, connection: Ending) -> Iterator[None]:
+    def counted(self, connection: Ending) -> Generator[None]:
         """Count a connection for as long as it lives."""
         self._connections.add(connection)
         if self._stopping:
@@ -50,7 +50,7 @@ class Live:
             connection.shut_down()
 
     @contextlib.contextmanager
-    def ended_by_signals(self, call_soon: Callable[[Callable[[], None]], object]) -> Iterator[None]:
+    def ended_by_signals(self, call_soon: Callable[[Callable[[], None]], object]) -> Generator[None]:
         """End them when SIGTERM or SIGINT comes, before the server waits for them.
 
         A server waits for its open connections before it ends the lifespan, and a feed would keep it

@@ -33,7 +33,7 @@ class Money(BaseModel):
 async def charge(invoice: int, note: str = "", *, urgent: bool = False) -> int: ...
 
 
-async def rich(at: datetime, wait: timedelta, who: UUID, colour: Colour, money: Money, data: bytes) -> Money: ...
+async def rich(at: datetime, wait: timedelta, who: UUID, colour: Colour, money: Money, data: bytes) -> Money: ...  # noqa: PLR0917 - a test of many
 
 
 async def loose(ctx: JobContext, value: Any) -> Any: ...
@@ -173,12 +173,15 @@ def test_the_signature_changes_with_the_parameters_only() -> None:
     assert TaskDef("charge", wider, Policies()).signature != CHARGE.signature
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
-        | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
+        | TEXTS,
         lambda inner: st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), inner, max_size=4),
+        | st.dictionaries(TEXTS, inner, max_size=4),
         max_leaves=10,
     )
 )  # fmt: skip

@@ -44,7 +44,7 @@ class Service:
         self.said = f"{resource} {ctx.attempt} {size}"
 
 
-class Callable_:
+class ByCall:
     def __call__(self) -> str:
         return "called"
 
@@ -81,7 +81,7 @@ async def test_every_form_of_dependency() -> None:
         Annotated[str, Depends(resources)],
         Annotated[str, Depends(threaded)],
         Annotated[Service, Depends()],
-        Annotated[str, Depends(Callable_())],
+        Annotated[str, Depends(ByCall())],
     )
     assert found[:3] == [1, "resource", "threaded resource"]
     assert found[3].said == "resource 2 3"

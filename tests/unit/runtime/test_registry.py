@@ -59,6 +59,8 @@ async def double_starred(**names: str) -> None: ...
 async def positional_only(n: int, /) -> None: ...
 async def generator() -> Any:
     yield 1
+
+
 async def injected_nothing(*, session: int = Injected) -> None: ...
 async def no_default(*, session: Annotated[int, Depends(int)]) -> None: ...
 async def not_keyword_only(session: Annotated[int, Depends(int)] = Injected) -> None: ...
@@ -95,7 +97,7 @@ def test_a_cpu_task_has_no_dependencies() -> None:
         define(resize, cpu=True)
 
 
-async def forward(later: "Later") -> "Later": ...
+async def forward(later: "Later") -> "Later": ...  # noqa: F821 - a test defines it
 
 
 async def missing(thing: "Missing") -> None: ...
@@ -113,7 +115,7 @@ def test_an_annotation_may_be_defined_further_down() -> None:
 
 def test_one_that_never_comes_is_told_at_start_up() -> None:
     task = define(missing)
-    with pytest.raises(InvalidConfig, match="task missing: an annotation cannot be resolved.*Missing"):
+    with pytest.raises(InvalidConfig, match=r"task missing: an annotation cannot be resolved.*Missing"):
         task.check()
 
 
