@@ -55,6 +55,6 @@ class Cursor:
 
     def _is_news(self, progress: Update) -> bool:
         last = self._progress
-        return last is None or (
-            progress.data != last.data and (progress.attempt, progress.at) >= (last.attempt, last.at)
-        )
+        if last is None or progress.attempt != last.attempt:
+            return last is None or progress.attempt > last.attempt
+        return progress.data != last.data and progress.at >= last.at

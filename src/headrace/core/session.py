@@ -14,6 +14,7 @@ from headrace.core import wire
 from headrace.core.cursor import Cursor
 from headrace.core.feed import Position
 from headrace.core.model import JobId, UpdateKind
+from headrace.core.outbox import Outbox, Ticket
 from headrace.core.problems import Problem
 from headrace.core.session_events import (
     CONNECTION,
@@ -45,15 +46,6 @@ REASON_CHARS_MAX = 100
 
 
 @dataclass(slots=True, eq=False)
-class _Queued:
-    """A frame that waits; `text` None: a newer progress took its place."""
-
-    ref: int
-    text: str | None
-    size: int
-
-
-@dataclass(slots=True, eq=False)
 class _Subscription:
     """One followed feed. `grant` None: the connection's own speaks for it."""
 
@@ -64,9 +56,10 @@ class _Subscription:
     grant: Grant | None = None
     cursor: Cursor | None = None
     busy: bool = False  # an answer is awaited: Granted, Opened or PageRead
+    unopened: bool = False  # to be opened as soon as there is room
     dirty: bool = False
     retry_at: float | None = None
-    progress: _Queued | None = None
+    progress: Ticket | None = None  # its progress that may still wait
 
 
 class SessionCore:
@@ -81,10 +74,7 @@ class SessionCore:
         self._subs: dict[int, _Subscription] = {}
         self._refs: dict[str, int] = {}
         self._last_ref = CONNECTION
-        self._queue: deque[_Queued] = deque()
-        self._queued_bytes = 0
-        self._writing_since: float | None = None
-        self._last_sent_at = now
+        self._out = Outbox(now)
         self._began_at = now
         self._ends_at = now + (limits.age_s if age_s is None else age_s)
         self._allowance = float(limits.frames_burst)
@@ -108,10 +98,10 @@ class SessionCore:
         due = [self._ends_at]
         if not self._asked:
             due.append(self._began_at + self._limits.connect_s)
-        if self._writing_since is not None:
-            due.append(self._writing_since + self._limits.write_s)
+        if self._out.writing_since is not None:
+            due.append(self._out.writing_since + self._limits.write_s)
         elif self._grant is not None:
-            due.append(self._last_sent_at + self._limits.heartbeat_s)
+            due.append(self._out.sent_at + self._limits.heartbeat_s)
         if self._grant is not None and self._grant.expires_at is not None:
             due.append(self._grant.expires_at)
         for sub in self._subs.values():
@@ -130,13 +120,13 @@ class SessionCore:
     @property
     def queued_bytes(self) -> int:
         """What waits for the reader."""
-        return self._queued_bytes
+        return self._out.waiting_bytes
 
     # -- time -------------------------------------------------------------------------------------
 
     def _time(self, now: float) -> None:
-        limits = self._limits
-        if self._writing_since is not None and now >= self._writing_since + limits.write_s:
+        limits, out = self._limits, self._out
+        if out.writing_since is not None and now >= out.writing_since + limits.write_s:
             return self._close(CloseCode.SLOW)
         if not self._asked and now >= self._began_at + limits.connect_s:
             return self._close(CloseCode.SILENT)
@@ -150,8 +140,7 @@ class SessionCore:
             elif sub.retry_at is not None and now >= sub.retry_at:
                 sub.retry_at = None
                 self._begin(sub)
-        idle = self._grant is not None and self._writing_since is None and not self._queue
-        if idle and now >= self._last_sent_at + limits.heartbeat_s:
+        if self._grant is not None and out.idle and now >= out.sent_at + limits.heartbeat_s:
             self._say(CONNECTION, wire.HEARTBEAT)
         return None
 
@@ -164,12 +153,11 @@ class SessionCore:
             case Granted():
                 self._granted(event, now)
             case Written():
-                self._writing_since = None
-                self._last_sent_at = now
+                self._out.written(now)
             case ShutdownAsked():
                 self._close(CloseCode.SHUTDOWN)
             case Opened() | Awaited() | Missed() | PageRead() | ReadFailed() | News():
-                if isinstance(event, PageRead | ReadFailed):
+                if not isinstance(event, News):
                     self._reading.discard(event.ref)
                 sub = self._subs.get(event.ref)
                 if sub is not None:
@@ -293,8 +281,7 @@ class SessionCore:
         if sub.cursor is not None:
             sub.dirty = True
         elif not sub.busy:
-            sub.busy = True
-            self._effects.append(Open(sub.ref, sub.job, sub.position))
+            sub.unopened = True
 
     def _opened(self, sub: _Subscription, event: Opened) -> None:
         sub.busy = False
@@ -315,23 +302,19 @@ class SessionCore:
             sub.cursor = sub.position = None
             return self._begin(sub)
         for update in taken.updates:
-            if self._queued_bytes >= self._limits.queued_bytes_max:
+            if self._out.waiting_bytes >= self._limits.queued_bytes_max:
                 sub.dirty = True  # the rest is read again when there is room
                 return None
             text = wire.update(sub.id, update, sub.cursor.advance(update))
             if update.kind is UpdateKind.PROGRESS:
-                self._supersede(sub)
-                sub.progress = self._push(sub.ref, text)
+                if sub.progress is not None:
+                    self._out.take_back(sub.progress)
+                sub.progress = self._out.push(sub.ref, text)
             else:
                 self._say(sub.ref, text)
             if update.kind is UpdateKind.END:
                 return self._drop(sub.ref, keep_frames=True)
         return None
-
-    def _supersede(self, sub: _Subscription) -> None:
-        if sub.progress is not None and sub.progress.text is not None:
-            self._queued_bytes -= sub.progress.size
-            sub.progress.text = None
 
     def _refuse(self, sub: _Subscription, problem: Problem) -> None:
         self._say(CONNECTION, wire.error(problem, sub.id))
@@ -344,27 +327,17 @@ class SessionCore:
         del self._refs[sub.id]
         self._effects.append(Release(ref))
         if not keep_frames:
-            gone = [queued for queued in self._queue if queued.ref == ref and queued.text is not None]
-            self._queued_bytes -= sum(queued.size for queued in gone)
-            for queued in gone:
-                queued.text = None
+            self._out.forget(ref)
 
     # -- out --------------------------------------------------------------------------------------
 
-    def _push(self, ref: int, text: str) -> _Queued:
-        queued = _Queued(ref, text, wire.frame_bytes(text))
-        self._queue.append(queued)
-        self._queued_bytes += queued.size
-        return queued
-
     def _say(self, ref: int, text: str) -> None:
-        self._push(ref, text)
+        self._out.push(ref, text)
 
     def _close(self, code: CloseCode, detail: str = "") -> None:
         advice = wire.CLOSE_CODES[code]
         self.closed = True
-        self._queue.clear()
-        self._queued_bytes = 0
+        self._out.clear()
         self._effects = [Close(code, f"{advice.name}: {detail or advice.means}"[:REASON_CHARS_MAX])]
 
     def _taken(self, now: float) -> list[SessionEffect]:
@@ -375,25 +348,31 @@ class SessionCore:
         return effects
 
     def _write(self, now: float) -> None:
-        while self._writing_since is None and self._queue:
-            queued = self._queue.popleft()
-            if queued.text is not None:
-                self._queued_bytes -= queued.size
-                self._writing_since = now
-                self._effects.append(Write(queued.text))
-                queued.text = None
+        text = self._out.next_frame(now)
+        if text is not None:
+            self._effects.append(Write(text))
 
     def _read(self) -> None:
-        if self._queued_bytes >= self._limits.queued_bytes_max // 2:
+        """Ask for what is wanted and has room: snapshots and pages are what fills a connection."""
+        if self._out.waiting_bytes >= self._limits.queued_bytes_max // 2:
             return
         for sub in list(self._subs.values()):
             if len(self._reading) >= READS_MAX:
                 return
-            if sub.dirty and not sub.busy and sub.cursor is not None and sub.retry_at is None:
-                sub.dirty, sub.busy = False, True
-                self._reading.add(sub.ref)
-                self._subs[sub.ref] = self._subs.pop(sub.ref)  # the others come first next time
-                self._effects.append(Read(sub.ref, sub.job, sub.cursor.position.offset, self._limits.page))
+            if sub.busy or sub.retry_at is not None:
+                continue
+            if sub.cursor is None and sub.unopened:
+                sub.unopened = False
+                self._ask(sub, Open(sub.ref, sub.job, sub.position))
+            elif sub.cursor is not None and sub.dirty:
+                sub.dirty = False
+                self._ask(sub, Read(sub.ref, sub.job, sub.cursor.position.offset, self._limits.page))
+
+    def _ask(self, sub: _Subscription, effect: Open | Read) -> None:
+        sub.busy = True
+        self._reading.add(sub.ref)
+        self._subs[sub.ref] = self._subs.pop(sub.ref)  # the others come first next time
+        self._effects.append(effect)
 
 
 def _expired(grant: Grant, now: float) -> bool:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from headrace.core.feed import Position
 from headrace.core.model import FeedPage, JobId, Json
-from headrace.core.wire import FRAME_BYTES_MAX, CloseCode
+from headrace.core.wire import CloseCode
 
 CONNECTION = 0  # the `ref` of the connection itself; subscriptions count from 1
 
@@ -21,7 +21,6 @@ class SessionLimits:
     retry_s: float = 1.0  # after a read that the store refused
     topics_max: int = 128
     queued_bytes_max: int = 1 << 20  # one frame may be larger; it then waits alone
-    frame_bytes_max: int = FRAME_BYTES_MAX
     frames_burst: int = 300
     frames_per_s: float = 20.0
     page: int = 100  # updates of one read

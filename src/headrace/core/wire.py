@@ -93,12 +93,14 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Follow a job's feed, from `position` if given; `token` stands for this subscription alone."""
+    """Follow a job's feed; `token` stands for this subscription alone.
+
+    `position` None asks for a snapshot: none was given, or one that is none of ours.
+    """
 
     id: str
     job: JobId
     position: Position | None
-    lost: bool  # a position was given that is none of ours: answer with a snapshot
     token: str | None
 
 
@@ -146,9 +148,8 @@ def parse_frame(text: str | bytes) -> ClientFrame:
             return Unsubscribe(_needed(frame, "id", ID_CHARS_MAX))
         case "refresh":
             return Refresh(_needed(frame, "token", TOKEN_CHARS_MAX), _text(frame, "id", ID_CHARS_MAX))
-        case other:
-            known = "connect, subscribe, unsubscribe, refresh"
-            raise BadFrame(f"type must be one of {known}, not {str(other)[:40]!r}")
+        case _:
+            raise BadFrame("type must be one of connect, subscribe, unsubscribe, refresh")
 
 
 def _subscribe(frame: dict[str, object]) -> Subscribe:
@@ -161,7 +162,6 @@ def _subscribe(frame: dict[str, object]) -> Subscribe:
         _needed(frame, "id", ID_CHARS_MAX),
         uuid.UUID(match[1]).bytes,
         _position(given),
-        given is not None and _position(given) is None,
         _text(frame, "token", TOKEN_CHARS_MAX),
     )
 
@@ -179,8 +179,8 @@ def _text(frame: dict[str, object], name: str, chars_max: int) -> str | None:
     value = frame.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= chars_max:
-        raise BadFrame(f"{name} must be a text of 1 to {chars_max} characters")
+    if not isinstance(value, str) or not 0 < len(value) <= chars_max or not value.isprintable():
+        raise BadFrame(f"{name} must be a text of 1 to {chars_max} printable characters")
     return value
 
 

@@ -69,7 +69,7 @@ class LiveConnection:
     """One connection; `run` lives as long as it does and holds nothing of the store between reads."""
 
     def __init__(self, wire: Wire, feed: FeedReader, clock: Clock, host: Host, limits: SessionLimits) -> None:
-        """Nothing is sent or received before `run`."""
+        """On its event loop; nothing is sent or received before `run`."""
         self._wire = wire
         self._feed = feed
         self._clock = clock
@@ -79,12 +79,12 @@ class LiveConnection:
         self._releases: dict[int, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._frames: asyncio.Queue[str] = asyncio.Queue(1)
-
-    async def run(self) -> None:
-        """Serve until either side closes."""
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[Close | None] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
         try:
             self._spawn(self._receive())
             self._spawn(self._write())
@@ -136,7 +136,9 @@ class LiveConnection:
                 self._frames.put_nowait(text)
             case Read():
                 self._spawn(self._read(effect))
-            case Open():
+            case Open(ref, job):
+                if ref not in self._releases:  # at once: a Release may come before the task begins
+                    self._releases[ref] = self._feed.follow(job, lambda: self._post(News(ref)))
                 self._spawn(self._open(effect))
             case Authenticate():
                 self._spawn(self._authenticate(effect))
@@ -194,8 +196,6 @@ class LiveConnection:
 
     async def _open(self, effect: Open) -> None:
         ref = effect.ref
-        if ref not in self._releases:
-            self._releases[ref] = self._feed.follow(effect.job, lambda: self._post(News(ref)))
         try:
             where = await self._feed.locate(
                 effect.job,

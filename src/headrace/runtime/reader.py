@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
-from headrace.core.cursor import Cursor
 from headrace.core.errors import HeadraceError, UnknownJob
 from headrace.core.feed import Position
 from headrace.core.model import AttemptRecord, FeedPage, JobId, JobRecord, Update, UpdateKind
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Hint, Notifier
 from headrace.ports.store import Store
+from headrace.runtime.follower import Follower
 
 PAGE = 100
 LOOK_BATCH = 500  # feeds of one look at where they end
@@ -43,11 +43,6 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """The job is not seen yet; it may still be inside its producer's transaction."""
-
-
-@dataclass(frozen=True, slots=True)
 class Subscribed:
     """Where a reader stands. `ended`: the feed has ended and the reader has seen all of it."""
 
@@ -60,11 +55,12 @@ class Subscribed:
 class _Followed:
     """One feed that somebody on this loop follows."""
 
-    __slots__ = ("end", "listeners", "running")
+    __slots__ = ("listeners", "looked", "running")
 
     def __init__(self) -> None:
         self.listeners: set[Callable[[], None]] = set()
-        self.end = 0  # as far as readers were told
+        # The end that the last look found. What one reader has read since says nothing of the others.
+        self.looked = -1
         self.running = True  # may have progress, which has no offset to look at
 
     def ring(self) -> None:
@@ -80,7 +76,7 @@ class _LoopReader:
         self._notifier = notifier
         self._clock = clock
         self._poll_s = poll_s
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None  # while somebody follows
         self._followed: dict[JobId, _Followed] = {}
         self._flights: dict[tuple[JobId, int, int], asyncio.Task[FeedPage | None]] = {}
         self._snapshots: dict[JobId, asyncio.Task[Snapshot | None]] = {}
@@ -95,6 +91,7 @@ class _LoopReader:
         """Ring `listener` whenever the feed may have grown, until the returned function is called."""
         followed = self._followed.setdefault(job, _Followed())
         followed.listeners.add(listener)
+        self._loop = asyncio.get_running_loop()
         if self._forget is None:
             self._forget = self._notifier.subscribe(("job:",), self._heard)
         if self._poller is None:
@@ -117,10 +114,13 @@ class _LoopReader:
         if self._poller is not None:
             self._poller.cancel()
             self._poller = None
+        self._loop = None
 
     def _heard(self, hints: frozenset[Hint]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody follows any more
-            self._loop.call_soon_threadsafe(self._news, hints)
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody follows any more
+                loop.call_soon_threadsafe(self._news, hints)
 
     def _news(self, hints: frozenset[Hint]) -> None:
         if "job:*" in hints:
@@ -161,7 +161,10 @@ class _LoopReader:
 
     def _grew(self, job: JobId, end: int) -> bool:
         followed = self._followed.get(job)
-        return followed is not None and end != followed.end
+        if followed is None or end == followed.looked:
+            return False
+        followed.looked = end
+        return True
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -170,7 +173,7 @@ class _LoopReader:
         key = (job, after, limit)
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._loop.create_task(self._fetch(job, after, limit))
+            flight = asyncio.get_running_loop().create_task(self._fetch(job, after, limit))
             self._flights[key] = flight
             flight.add_done_callback(lambda done: self._landed(key, done))
         return await asyncio.shield(flight)
@@ -180,7 +183,6 @@ class _LoopReader:
             page = await self._store.read_updates(job, after, limit)
         followed = self._followed.get(job)
         if followed is not None and page is not None:
-            followed.end = page.offset
             followed.running = not page.state.terminal
         return page
 
@@ -194,10 +196,15 @@ class _LoopReader:
         """The job with its latest items; None: unknown. Callers at the same time share one."""
         flight = self._snapshots.get(job)
         if flight is None:
-            flight = self._loop.create_task(self._take_snapshot(job))
+            flight = asyncio.get_running_loop().create_task(self._take_snapshot(job))
             self._snapshots[job] = flight
-            flight.add_done_callback(lambda _: self._snapshots.pop(job, None))
+            flight.add_done_callback(lambda done: self._taken(job, done))
         return await asyncio.shield(flight)
+
+    def _taken(self, job: JobId, done: asyncio.Task[Snapshot | None]) -> None:
+        self._snapshots.pop(job, None)
+        if not done.cancelled():
+            done.exception()  # as above
 
     async def _take_snapshot(self, job: JobId) -> Snapshot | None:
         """The position is read first: what is read later may overlap it, and never leaves a gap."""
@@ -298,7 +305,7 @@ class FeedReader:
             return None
         return Subscribed(recovered=False, position=snapshot.position, snapshot=snapshot)
 
-    def follower(self, job: JobId) -> "Follower":
+    def follower(self, job: JobId) -> Follower:
         """One reader's way through one feed."""
         return Follower(self, self._clock, job)
 
@@ -322,75 +329,3 @@ class FeedReader:
                     yield told
         finally:
             follower.close()
-
-
-class Follower:
-    """One reader of one feed. Safe to cancel: a cancelled call loses nothing."""
-
-    def __init__(self, reader: FeedReader, clock: Clock, job: JobId) -> None:
-        """`open` comes first."""
-        self._reader = reader
-        self._clock = clock
-        self._job = job
-        self._cursor: Cursor | None = None
-        self._news = asyncio.Event()
-        self._release: Callable[[], None] | None = None
-        self.ended = False
-
-    @property
-    def position(self) -> Position:
-        """After the last update that `next` returned."""
-        assert self._cursor is not None, "open() comes first"  # noqa: S101 - a caller's bug, not input
-        return self._cursor.position
-
-    async def open(
-        self, after: Position | None, *, pending_s: float = 0.0, on_pending: Callable[[], None] | None = None
-    ) -> Subscribed:
-        """Find the place; the same errors as `FeedReader.locate`."""
-        if self._release is None:
-            self._release = self._reader.follow(self._job, self._news.set)
-        where = await self._reader.locate(self._job, after, pending_s=pending_s, on_pending=on_pending)
-        self._cursor = Cursor(where.position)
-        self.ended = where.ended
-        self._news.set()
-        return where
-
-    async def next(self) -> list[Subscribed | Update]:
-        """What is new, in order and at least one entry; waits until there is something."""
-        while True:
-            await self._news.wait()
-            cursor = self._cursor
-            assert cursor is not None, "open() comes first"  # noqa: S101 - a caller's bug, not input
-            self._news.clear()
-            try:
-                page = await self._reader.read(self._job, cursor.position.offset)
-            except BaseException:
-                self._news.set()
-                raise
-            if page is None:
-                raise UnknownJob(f"job {self._job.hex()} is past its retention")
-            taken = cursor.take(page)
-            if taken.lost:
-                self._news.set()
-                return [await self.open(None)]
-            if taken.more:
-                self._news.set()
-            for update in taken.updates:
-                cursor.advance(update)
-                self.ended = self.ended or update.kind is UpdateKind.END
-            if taken.updates:
-                return list(taken.updates)
-
-    async def next_within(self, timeout_s: float) -> list[Subscribed | Update]:
-        """As `next`, or nothing after `timeout_s`."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self.next()
-        except TimeoutError:
-            return []
-
-    def close(self) -> None:
-        """Stop following."""
-        if self._release is not None:
-            self._release()
-            self._release = None

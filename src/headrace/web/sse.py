@@ -20,7 +20,8 @@ from headrace.core.errors import HeadraceError, PositionLost, UnknownJob
 from headrace.core.feed import Position
 from headrace.core.model import JobId, Update
 from headrace.core.problems import problem_of
-from headrace.runtime.reader import Follower, Subscribed
+from headrace.runtime.follower import Follower
+from headrace.runtime.reader import Subscribed
 from headrace.runtime.views import snapshot_view
 from headrace.web.auth import Credential
 from headrace.web.jobs import JobsApi
