@@ -2,8 +2,10 @@
 
 import io
 import re
+import shutil
 import struct
 import time
+import uuid
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -20,13 +22,20 @@ ORIENTATION, ARTIST, GPS = 0x0112, 0x013B, 0x8825
 
 
 @pytest.fixture
-def snapped(photographs: list[Path], tmp_path: Path) -> Path:
+def photos(photographs: list[Path], tmp_path: Path) -> list[Path]:
+    """Real photographs under names that no other test drops."""
+    return [Path(shutil.copy(photo, tmp_path / f"{uuid.uuid4().hex[:6]}-{photo.name}")) for photo in photographs]
+
+
+@pytest.fixture
+def rocket(photos: list[Path]) -> Path:
     """A photograph as a telephone held sideways takes it: EXIF with orientation, name and place."""
+    path = next(photo for photo in photos if photo.name.endswith("rocket.jpg"))
     exif = Image.Exif()
     exif[ORIENTATION], exif[ARTIST] = 6, "A. Visitor"
     exif.get_ifd(GPS)[1] = "N"
-    path = tmp_path / "rocket.jpg"
-    with Image.open(next(each for each in photographs if each.name == path.name)) as photo:
+    with Image.open(path) as photo:
+        photo.load()
         photo.save(path, exif=exif, quality=90)
     return path
 
@@ -47,9 +56,9 @@ def made_keys(lab: Lab, job: str, position: str) -> Counter[str]:
     return Counter(data["data"]["key"] for event, data in lab.feed(job, position) if event == "item")
 
 
-def test_a_photo_becomes_five_renditions_while_its_worker_is_killed(page: Page, lab: Lab, snapped: Path) -> None:
-    drop(page, snapped)
-    photo = card(page, snapped.name)
+def test_a_photo_becomes_five_renditions_while_its_worker_is_killed(page: Page, lab: Lab, rocket: Path) -> None:
+    drop(page, rocket)
+    photo = card(page, rocket.name)
     seen: set[int] = set()
 
     def count_to(goal: int) -> bool:
@@ -69,18 +78,18 @@ def test_a_photo_becomes_five_renditions_while_its_worker_is_killed(page: Page, 
     expect(photo.locator(".swatch")).to_have_count(5)
     expect(page.locator("#measure")).to_contain_text("killed → running again")
 
-    job = lab.job(snapped.name)
-    assert job["result"] == {"name": snapped.name, "renditions": 5}
+    job = lab.job(rocket.name)
+    assert job["result"] == {"name": rocket.name, "renditions": 5}
     assert [attempt["outcome"] for attempt in lab.attempts(job["id"])] == ["crashed", "succeeded"]
     assert made_keys(lab, job["id"], job["position"]) == Counter(["original", *RENDITIONS])
 
 
-def test_what_comes_out_is_upright_and_tells_nothing(page: Page, lab: Lab, snapped: Path) -> None:
-    drop(page, snapped)
-    photo = card(page, snapped.name)
+def test_what_comes_out_is_upright_and_tells_nothing(page: Page, lab: Lab, rocket: Path) -> None:
+    drop(page, rocket)
+    photo = card(page, rocket.name)
     expect(photo.locator(".slot.made")).to_have_count(5)
     links = [link.get_attribute("href") or "" for link in photo.locator(".slot-picture").all()]
-    with Image.open(snapped) as original:
+    with Image.open(rocket) as original:
         width, height = original.size
     for name, link in zip(RENDITIONS, links, strict=True):
         data = lab.http.get(link).raise_for_status().content
@@ -92,8 +101,8 @@ def test_what_comes_out_is_upright_and_tells_nothing(page: Page, lab: Lab, snapp
                 assert picture.size == (height, width), "it was on its side"
 
 
-def test_a_reload_in_the_middle_goes_on_and_a_second_tab_follows(page: Page, lab: Lab, photographs: list[Path]) -> None:
-    coffee = next(each for each in photographs if each.name == "coffee.png")
+def test_a_reload_in_the_middle_goes_on_and_a_second_tab_follows(page: Page, lab: Lab, photos: list[Path]) -> None:
+    coffee = next(photo for photo in photos if photo.name.endswith("coffee.png"))
     drop(page, coffee)
     photo = card(page, coffee.name)
     until(lambda: made(photo) >= 1, "the first rendition")
@@ -117,8 +126,8 @@ def test_a_reload_in_the_middle_goes_on_and_a_second_tab_follows(page: Page, lab
     assert made_keys(lab, job["id"], job["position"]) == Counter(["original", *RENDITIONS])
 
 
-def test_cancel_and_retry(page: Page, lab: Lab, photographs: list[Path]) -> None:
-    cat = next(each for each in photographs if each.name == "chelsea.png")
+def test_cancel_and_retry(page: Page, lab: Lab, photos: list[Path]) -> None:
+    cat = next(photo for photo in photos if photo.name.endswith("chelsea.png"))
     drop(page, cat)
     photo = card(page, cat.name)
     until(lambda: made(photo) >= 1, "the first rendition")
@@ -133,18 +142,22 @@ def test_cancel_and_retry(page: Page, lab: Lab, photographs: list[Path]) -> None
     assert made_keys(lab, job["id"], job["position"]) == Counter(["original", *RENDITIONS])
 
 
-def test_many_photos_outlive_their_worker(page: Page, lab: Lab, photographs: list[Path]) -> None:
-    drop(page, *photographs)
-    cards = [card(page, photo.name) for photo in photographs]
+def test_many_photos_outlive_their_worker(page: Page, lab: Lab, photos: list[Path]) -> None:
+    drop(page, *photos)
+    cards = [card(page, photo.name) for photo in photos]
     until(lambda: sum(map(made, cards)) >= 3, "three renditions")
     page.get_by_role("button", name="Kill the worker").click()
     expect(page.locator("#measure")).to_contain_text("killed → running again")
     for each in cards:
         expect(each.locator(".slot.made")).to_have_count(5, timeout=40_000)
         expect(each.locator(".badge")).to_have_text("succeeded")
-    for photo in photographs:
+    outcomes: Counter[str] = Counter()
+    for photo in photos:
         job = lab.job(photo.name)
         assert made_keys(lab, job["id"], job["position"]) == Counter(["original", *RENDITIONS])
+        outcomes.update(attempt["outcome"] for attempt in lab.attempts(job["id"]))
+    assert outcomes["succeeded"] == len(photos)
+    assert outcomes.keys() == {"succeeded", "crashed"}
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -159,18 +172,18 @@ def png_of(width: int, height: int) -> bytes:
     )
 
 
-def test_nonsense_is_refused_with_a_sentence(page: Page, lab: Lab, photographs: list[Path], tmp_path: Path) -> None:
-    rocket = next(each for each in photographs if each.name == "rocket.jpg").read_bytes()
+def test_nonsense_is_refused_with_a_sentence(page: Page, lab: Lab, rocket: Path) -> None:
+    whole = rocket.read_bytes()
     nonsense = {
         "notes.jpg": (b"Dear diary,\n", "This is a text file, not a photograph"),
-        "half.jpg": (rocket[: len(rocket) // 2], "is damaged or cut short"),
+        "half.jpg": (whole[: len(whole) // 2], "is damaged or cut short"),
         "nothing.png": (b"", "The file is empty"),
         "bomb.png": (png_of(20_000, 20_000), "20,000 by 20,000"),
     }
     for name, (data, _) in nonsense.items():
-        (tmp_path / name).write_bytes(data)
+        (rocket.parent / name).write_bytes(data)
     jobs = len(lab.jobs())
-    drop(page, *(tmp_path / name for name in nonsense))
+    drop(page, *(rocket.parent / name for name in nonsense))
     for name, (_, words) in nonsense.items():
         photo = card(page, name)
         expect(photo.locator(".badge")).to_have_text("refused")
@@ -180,10 +193,10 @@ def test_nonsense_is_refused_with_a_sentence(page: Page, lab: Lab, photographs: 
     expect(card(page, "notes.jpg")).to_have_count(0)
 
 
-def test_seeds_and_a_folder_are_developed_and_ctrl_c_leaves_nobody(photographs: list[Path], tmp_path: Path) -> None:
+def test_seeds_and_a_folder_are_developed_and_ctrl_c_leaves_nobody(rocket: Path, tmp_path: Path) -> None:
     folder = tmp_path / "holidays"
     folder.mkdir()
-    (folder / "rocket.jpg").write_bytes(next(each for each in photographs if each.name == "rocket.jpg").read_bytes())
+    shutil.copy(rocket, folder)
     (folder / "notes.txt").write_text("not a photo")
     (folder / "broken.jpg").write_text("not a photo either")
     args = ("demo", "--no-browser", "--port=0", "--seed-photos", "--photos", str(folder))
@@ -204,8 +217,7 @@ def test_seeds_and_a_folder_are_developed_and_ctrl_c_leaves_nobody(photographs: 
         assert "Traceback" not in demo.err
 
 
-def test_a_second_start_goes_on_where_the_first_one_ended(photographs: list[Path], tmp_path: Path) -> None:
-    rocket = next(each for each in photographs if each.name == "rocket.jpg")
+def test_a_second_start_goes_on_where_the_first_one_ended(rocket: Path, tmp_path: Path) -> None:
     start = ("demo", "--no-browser", "--port=0")
     with Program(*start, cwd=tmp_path) as demo:
         url = demo.said(r"^The photo lab is on (http://\S+)$")[1]
