@@ -18,6 +18,8 @@ _CLAIM: Final = query("claim")
 _EMITTED: Final = query("emitted")
 _FEED_INSERT: Final = query("feed_insert")
 
+NUMBERS_MAX: Final = 100_000
+
 _Lane = tuple[int, int]  # suspect, lane number
 
 
@@ -108,6 +110,8 @@ def _start(tx: Tx, lane: tuple[str, str, bool], rows: Sequence[Row], jobs: list[
     queue, task, suspect = lane
     now = tx.now
     numbers = tx.ledger.numbers
+    if len(numbers) > NUMBERS_MAX:
+        numbers.clear()  # left by jobs that others ended; a job without its number is found by its id
     none = frozenset[str]()
     for n, job, fence, args, attempt, failures, crashes, snoozes, attempts_max, timeout_s, deadline_at, tags, \
             signature, offset, traceparent in rows:  # fmt: skip

@@ -51,13 +51,13 @@ class Live:
 
 def settle(tx: Tx, settles: Sequence[Settle]) -> tuple[SettleResult, ...]:
     """Settle a batch; an answer per settle, in order."""
-    numbers = tx.ledger.numbers
+    numbers = [tx.ledger.numbers.pop(entry.id, None) for entry in settles]
     rows: list[Row] = []
     if len(settles) > _FEW:
         rows = [
-            (numbers[entry.id], entry.id, entry.fence, entry.outcome.result)
-            for entry in settles
-            if isinstance(entry.outcome, Succeeded) and entry.id in numbers
+            (number, entry.id, entry.fence, entry.outcome.result)
+            for entry, number in zip(settles, numbers, strict=True)
+            if number is not None and isinstance(entry.outcome, Succeeded)
         ]
     if not rows:
         return tuple([settle_one(tx, entry) for entry in settles])
