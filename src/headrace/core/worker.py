@@ -6,9 +6,8 @@ started at most once per fence; its slot is taken until its body has really ende
 """
 
 import heapq
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from headrace.core.model import (
     Cancelled,
@@ -20,7 +19,6 @@ from headrace.core.model import (
     GivenBack,
     JobId,
     Lease,
-    Pool,
     Settle,
 )
 from headrace.core.worker_events import (
@@ -36,7 +34,6 @@ from headrace.core.worker_events import (
     ExchangeFailed,
     Idle,
     LeaseGone,
-    PoolSettings,
     Promote,
     Promoted,
     Start,
@@ -45,28 +42,15 @@ from headrace.core.worker_events import (
     Woken,
     WorkerSettings,
 )
+from headrace.core.worker_pools import Appetite, SlotPool
 
 
 @dataclass(slots=True)
 class _Running:
     job: ClaimedJob
-    pool: "_Pool"
+    pool: SlotPool
     kill_at: float
     stopping: StopReason | None = None
-
-
-@dataclass(slots=True)
-class _Pool:
-    name: str
-    settings: PoolSettings
-    running: int = 0
-    waiting: deque[ClaimedJob] = field(default_factory=deque[ClaimedJob])
-    ended: int = 0  # since the rate was last looked at
-    rate: float = 0.0  # bodies ended per second, smoothed
-
-    def room(self, prefetch_s: float) -> int:
-        prefetch = min(self.settings.prefetch_max, int(self.rate * prefetch_s))
-        return self.settings.slots + prefetch - self.running - len(self.waiting)
 
 
 class WorkerCore:
@@ -75,7 +59,8 @@ class WorkerCore:
     def __init__(self, settings: WorkerSettings, now: float) -> None:
         """Hungry from the start."""
         self._settings = settings
-        self._pools = [_Pool(name, pool) for name, pool in settings.pools.items() if pool.tasks]
+        self._appetite = Appetite(settings, now)
+        self._pools = self._appetite.pools
         self._pool_of = {task: pool for pool in self._pools for task in pool.settings.tasks}
         self._running: dict[JobId, _Running] = {}
         self._settles: list[Settle] = []
@@ -86,16 +71,14 @@ class WorkerCore:
         self._not_before = 0.0
         self._backoff_s = settings.backoff_s
         self._halve = 0  # >0: send at most so many settles, looking for the one that is refused
-        self._hungry = True
+        self._alone = False  # the claim may be what was refused: settle without one
         self._poll_at = now + settings.poll_s
         self._due_at: float | None = None
-        self._promoting = False
+        self._promoted_by: float | None = None  # after this, a promote counts as unanswered
         self._reconcile_at = now + settings.reconcile_s
-        self._rate_at = now
+        self._doubt = False  # the store may have started jobs for us that we do not know of
         self._drain_by: float | None = None
         self._drained = False
-        self._lead = 0  # with one pool at a time: which one is asked for first
-        self._fruitless = 0  # how many of them had nothing since one had
 
     # -- the three calls ------------------------------------------------------------------------
 
@@ -114,11 +97,11 @@ class WorkerCore:
     def next_deadline(self) -> float:
         """When `handle_timeout` should be called, if no event comes before."""
         at = self._poll_at
-        if self._due_at is not None and not self._promoting:
+        if self._due_at is not None and self._promoted_by is None:
             at = min(at, self._due_at)
         if self._flight is not None:
             at = min(at, self._answer_by)
-        elif self._not_before and (self._settles or self._hungry):
+        elif self._not_before and (self._settles or self._doubt or self._appetite.hungry):
             at = min(at, self._not_before)
         while self._stops and not self._stop_is_live(self._stops[0]):
             heapq.heappop(self._stops)
@@ -141,10 +124,10 @@ class WorkerCore:
                 self._stop(job_id, StopReason.DRAIN, effects)
         if now >= self._poll_at:
             self._poll_at = now + self._settings.poll_s
-            self._hungry = self._hungry or self._drain_by is None
-            self._promote(effects)
+            self._appetite.wake()
+            self._promote(now, effects)
         elif self._due_at is not None and now >= self._due_at:
-            self._promote(effects)
+            self._promote(now, effects)
         self._turn(now, effects)
         return effects
 
@@ -176,11 +159,9 @@ class WorkerCore:
             case ExchangeFailed():
                 self._failed(event.token, now, effects, transient=event.transient)
             case Woken():
-                self._hungry = True
+                self._appetite.wake(suspects=event.suspects)
             case Promoted():
-                self._promoting = False
-                self._note_due(event.next_due_s, now)
-                self._hungry = self._hungry or event.count > 0
+                self._promoted(event, now)
             case CancelAsked():
                 for lease in event.leases:
                     self._cancel(lease, effects)
@@ -194,10 +175,7 @@ class WorkerCore:
         if run is None or run.job.fence != event.fence:
             return
         del self._running[event.id]
-        run.pool.running -= 1
-        run.pool.ended += 1
-        if self._settings.one_pool_at_a_time and not run.pool.running:
-            self._hungry = True  # the others may have a turn
+        self._appetite.ended(run.pool, run.job)
         if event.outcome is not None and run.stopping is not StopReason.LOST:
             self._settles.append(Settle(event.id, event.fence, event.outcome))
 
@@ -205,26 +183,18 @@ class WorkerCore:
         flight = self._flight
         if flight is None or flight.token != event.token:
             if event.answer.claimed:  # an answer given up on: its claims are nobody's
-                self._reconcile_at = now
+                self._doubt = True
             return
         self._flight = None
         self._backoff_s = self._settings.backoff_s
         self._not_before = 0.0
-        self._halve = self._halve * 2 if self._halve and flight.settles else 0
+        self._alone = False
+        self._halve = self._halve * 2 if self._settles else 0
         self._note_due(event.answer.next_due_s, now)
         if flight.claim is not None:
-            self._hungry = event.answer.more or self._another_pool(bool(event.answer.claimed))
+            self._appetite.answered(more=event.answer.more)
         for job in event.answer.claimed:
             self._accept(job, now, effects)
-
-    def _another_pool(self, found: bool) -> bool:
-        """Whether, with one pool at a time, another one is still to be asked."""
-        if found or self._running or not self._settings.one_pool_at_a_time:
-            self._fruitless = 0
-            return False
-        self._lead += 1
-        self._fruitless = (self._fruitless + 1) % len(self._pools)
-        return self._fruitless > 0
 
     def _accept(self, job: ClaimedJob, now: float, effects: list[Effect]) -> None:
         pool = self._pool_of.get(job.task)
@@ -237,6 +207,7 @@ class WorkerCore:
                 self._settles.append(Settle(job.id, job.fence, Failed(late)))
                 return
             job.deadline_in_s += now  # from here on, an instant of the worker's clock
+        self._appetite.hold(job)
         if pool.running < pool.settings.slots:
             self._start(job, pool, now, effects)
         else:
@@ -248,7 +219,9 @@ class WorkerCore:
             return
         self._flight = None
         settles = list(flight.settles)
-        if not transient and settles:
+        if not transient and settles and flight.claim is not None:
+            self._alone = True
+        elif not transient and settles:
             if len(settles) == 1:
                 effects.append(Drop(settles.pop()))
                 self._halve = 0
@@ -258,8 +231,9 @@ class WorkerCore:
             self._not_before = now + self._backoff_s
             self._backoff_s = min(self._backoff_s * 2, self._settings.backoff_max_s)
         self._settles[:0] = settles
-        self._hungry = True
-        self._reconcile_at = now
+        if flight.claim is not None or flight.reconcile is not None:
+            self._doubt = True
+        self._appetite.wake()
 
     def _cancel(self, lease: Lease, effects: list[Effect]) -> None:
         run = self._running.get(lease.id)
@@ -271,6 +245,7 @@ class WorkerCore:
             for job in pool.waiting:
                 if job.id == lease.id and job.fence == lease.fence:
                     pool.waiting.remove(job)
+                    self._appetite.let_go(job)
                     self._settles.append(Settle(job.id, job.fence, Cancelled("cancelled before it started")))
                     return
 
@@ -286,15 +261,21 @@ class WorkerCore:
             self._settles += [Settle(job.id, job.fence, GivenBack(started=False)) for job in pool.waiting]
             pool.waiting.clear()
 
+    def _promoted(self, event: Promoted, now: float) -> None:
+        self._promoted_by = None
+        self._note_due(event.next_due_s, now)
+        if event.count:
+            self._appetite.wake()
+
     # -- time -------------------------------------------------------------------------------------
 
     def _note_due(self, next_due_s: float | None, now: float) -> None:
         self._due_at = None if next_due_s is None else now + max(next_due_s, 0.0)
 
-    def _promote(self, effects: list[Effect]) -> None:
+    def _promote(self, now: float, effects: list[Effect]) -> None:
         self._due_at = None
-        if self._drain_by is None and not self._promoting:
-            self._promoting = True
+        if self._drain_by is None and (self._promoted_by is None or now >= self._promoted_by):
+            self._promoted_by = now + self._settings.answer_s
             effects.append(Promote())
 
     def _stop_is_live(self, entry: tuple[float, int, JobId, StopReason]) -> bool:
@@ -313,7 +294,7 @@ class WorkerCore:
 
     # -- each turn --------------------------------------------------------------------------------
 
-    def _start(self, job: ClaimedJob, pool: _Pool, now: float, effects: list[Effect]) -> None:
+    def _start(self, job: ClaimedJob, pool: SlotPool, now: float, effects: list[Effect]) -> None:
         stop_at, reason = now + job.timeout_s, StopReason.TIMEOUT
         if job.deadline_in_s is not None and job.deadline_in_s < stop_at:
             stop_at, reason = job.deadline_in_s, StopReason.DEADLINE
@@ -337,18 +318,20 @@ class WorkerCore:
             if not self._drained:
                 self._drained = True
                 effects.append(Drained())
-        elif self._settings.suspects and not self._hungry:
+        elif self._settings.suspects and not self._appetite.hungry:
             effects.append(Idle())
 
     def _send(self, now: float, effects: list[Effect]) -> None:
-        claim = self._claim(now) if self._hungry and self._drain_by is None else None
-        if claim is None and not self._settles:
+        claim = self._claim(now)
+        doubt = self._doubt and self._drain_by is None
+        if claim is None and not self._settles and not doubt:
             return
         limit = self._halve or len(self._settles)
         self._token += 1
         flight = Exchange(self._token, tuple(self._settles[:limit]), claim)
         del self._settles[:limit]
-        if claim is not None and now >= self._reconcile_at:
+        if doubt or (claim is not None and now >= self._reconcile_at):
+            self._doubt = False
             self._reconcile_at = now + self._settings.reconcile_s
             flight.reconcile = self._known(flight.settles)
         self._flight = flight
@@ -361,29 +344,8 @@ class WorkerCore:
         return (*self._running, *waiting, *settling)
 
     def _claim(self, now: float) -> ClaimRequest | None:
-        if len(self._settles) >= self._settings.settles_max:
+        if self._drain_by is not None or len(self._settles) >= self._settings.settles_max:
             return None
-        self._measure(now)
-        wanted = [(pool, pool.room(self._settings.prefetch_s)) for pool in self._open_pools()]
-        pools = tuple(Pool(pool.settings.tasks, room) for pool, room in wanted if room > 0)
-        if not pools:
+        if self._settles and (self._alone or self._halve):
             return None
-        return ClaimRequest(pools, self._settings.queues, self._settings.suspects)
-
-    def _open_pools(self) -> list[_Pool]:
-        if not self._settings.one_pool_at_a_time or not self._pools:
-            return self._pools
-        busy = [pool for pool in self._pools if pool.running or pool.waiting]
-        return busy or [self._pools[self._lead % len(self._pools)]]
-
-    def _measure(self, now: float) -> None:
-        elapsed = now - self._rate_at
-        if elapsed < _RATE_WINDOW_S:
-            return
-        for pool in self._pools:
-            pool.rate += (pool.ended / elapsed - pool.rate) * 0.5
-            pool.ended = 0
-        self._rate_at = now
-
-
-_RATE_WINDOW_S = 0.01
+        return self._appetite.request(now)

@@ -50,7 +50,9 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """Something may be claimable."""
+    """Something may be claimable; with `suspects`, a suspect too (one is looked for with every poll anyway)."""
+
+    suspects: bool = True
 
 
 @dataclass(slots=True)

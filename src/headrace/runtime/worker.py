@@ -99,7 +99,7 @@ class Worker:
         self._core = WorkerCore(self._settings, self._clock.now())
         self._feeds = FeedWriter(self._store, lambda lease: self.post(LeaseGone(lease)))
         await self._store.register(self.record, self._lease_s)
-        forget = self._notifier.subscribe(("queue:",), lambda _: self.post(Woken()))
+        forget = self._notifier.subscribe(("queue:",), lambda _: self.post(Woken(suspects=False)))
         self._bodies.open()
         self._spawn(self._bodies.warm())
         self.post(Woken())
@@ -290,8 +290,8 @@ class Worker:
     async def _promote(self) -> None:
         try:
             count, next_due_s = await self._store.promote(PROMOTE_BATCH)
-        except HeadraceError as error:
-            logger.warning("promote failed: %s", error)
+        except Exception as error:
+            logger.warning("promote failed: %s", error, exc_info=not isinstance(error, HeadraceError))
             self.post(Promoted(0, self._settings.poll_s))
         else:
             self.post(Promoted(count, 0.0 if count >= PROMOTE_BATCH else next_due_s))
