@@ -203,9 +203,10 @@ async def workers() -> dict[str, list[int]]:
 @app.post("/lab/worker/kill", dependencies=[Depends(same_origin)])
 async def kill() -> dict[str, object]:
     for pid in await pids():
+        killed_at = datetime.now(UTC)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-            return {"pid": pid, "killed_at": datetime.now(UTC)}
+            return {"pid": pid, "killed_at": killed_at}
     raise HTTPException(status.HTTP_409_CONFLICT, "No worker of this lab is running.")
 
 
