@@ -1,21 +1,24 @@
 """Workers as this app configures them: supervised children and embedded ones."""
 
 import asyncio
+import logging
 import os
 import random
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from headrace.core.errors import UsageError
+from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.model import WorkerId, WorkerRecord
 from headrace.core.worker_events import PoolSettings, WorkerSettings
 from headrace.ports.notifier import Notifier
 from headrace.runtime.beat import Beat
 from headrace.runtime.bodies import Bodies
+from headrace.runtime.chores import quietly
 from headrace.runtime.cpu import CpuPool
 from headrace.runtime.keeper import LeaseKeeper
 from headrace.runtime.registry import Kind
@@ -25,10 +28,13 @@ from headrace.runtime.worker import Worker
 if TYPE_CHECKING:
     from headrace.app.headrace import Headrace
 
+logger = logging.getLogger(__name__)
+
 EMBEDDED = "embedded"
 SUSPECTS = "suspects"  # claims what others died of, one at a time
 PREFETCH_FACTOR = 10  # jobs that may wait behind a slot, if they are short enough
 WORKERS_MAX = 64
+AGAIN_S = 0.5  # after an embedded worker failed, before another one is tried
 
 
 def worker_id() -> WorkerId:
@@ -51,8 +57,13 @@ def build(
     cpu_processes: int | None = None,
     bodies: Callable[..., Bodies] = Bodies,
     lease_s: float | None = None,
+    suspects_too: bool = True,
 ) -> Worker:
-    """A worker on the open store. `role` is worker, suspects or embedded; an embedded one runs suspects too."""
+    """A worker on the open store. `role` is worker, suspects or embedded.
+
+    An embedded one runs suspects beside other jobs, one at a time, unless `suspects_too` is False:
+    of several in one process only one may, or a crash would be blamed on more than one job.
+    """
     settings = hr.settings
     slots = {
         Kind.ASYNC: concurrency or settings.concurrency,
@@ -72,7 +83,7 @@ def build(
         settings=WorkerSettings(
             pools=pools,
             queues=queues,
-            suspects=None if role == EMBEDDED else role == SUSPECTS,
+            suspects=None if role == EMBEDDED and suspects_too else role == SUSPECTS,
             one_pool_at_a_time=role == SUSPECTS,
             poll_s=settings.poll_s,
             kill_grace_s=settings.kill_grace_s,
@@ -132,7 +143,7 @@ async def embedded(hr: "Headrace", count: int) -> AsyncGenerator[None]:
     keeper = LeaseKeeper(hr.store, hr.clock, lease_s=hr.settings.embedded_lease_s, rng=random.Random())  # noqa: S311 - jitter
     loop = asyncio.get_running_loop()
     keeper.start()
-    running = [loop.create_task(_stay(hr, keeper)) for _ in range(count)]
+    running = [loop.create_task(_stay(hr, keeper, suspects_too=at == 0)) for at in range(count)]
     try:
         yield
     finally:
@@ -141,18 +152,32 @@ async def embedded(hr: "Headrace", count: int) -> AsyncGenerator[None]:
         await keeper.stop()
 
 
-async def _stay(hr: "Headrace", keeper: LeaseKeeper) -> None:
-    """Run a worker, and a new one in the place of one that lost its lease."""
+async def _stay(hr: "Headrace", keeper: LeaseKeeper, *, suspects_too: bool) -> None:
+    """Run a worker, and a new one in the place of one that lost its lease or failed."""
     while not keeper.draining:
-        beat = Beat.create()
-        worker = build(hr, worker_id(), EMBEDDED, beat=beat)
-        tasks = [(task.name, task.fn) for task in hr.registry]
-        watchdog = Watchdog(beat, hr.clock, tasks, hr.settings.blocked_loop_s)
-        await hr.store.register(worker.record, hr.settings.embedded_lease_s)  # before the keeper looks for it
-        watchdog.start()
+        name = worker_id()
         try:
-            with keeper.keeping(worker):
-                await worker.run()
-        finally:
-            watchdog.stop()
-            beat.close()
+            await _serve(hr, keeper, name, suspects_too=suspects_too)
+        except Exception as error:
+            unexpected = not isinstance(error, HeadraceError)
+            logger.warning("an embedded worker failed (%s); another one takes its place", error, exc_info=unexpected)
+            await quietly(partial(hr.store.unregister, name), "unregister")
+            await keeper.draining_within(AGAIN_S)
+
+
+async def _serve(hr: "Headrace", keeper: LeaseKeeper, name: WorkerId, *, suspects_too: bool) -> None:
+    beat = Beat.create()
+    worker = build(hr, name, EMBEDDED, beat=beat, suspects_too=suspects_too)
+    tasks = [(task.name, task.fn) for task in hr.registry]
+    watchdog = Watchdog(beat, hr.clock, tasks, hr.settings.blocked_loop_s)
+    try:
+        await hr.store.register(worker.record, hr.settings.embedded_lease_s)  # before the keeper looks for it
+        if keeper.draining:  # it would not hear of it any more
+            await hr.store.unregister(name)
+            return
+        watchdog.start()
+        with keeper.keeping(worker):
+            await worker.run()
+    finally:
+        watchdog.stop()
+        beat.close()

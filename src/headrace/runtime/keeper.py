@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Generator
 
+from headrace.core.worker_events import Woken
 from headrace.ports.clock import Clock
 from headrace.ports.store import Store
 from headrace.runtime.chores import prune_forever, quietly, reap_once
@@ -34,7 +35,7 @@ class LeaseKeeper:
         self._workers: tuple[Worker, ...] = ()
         self._thread: threading.Thread | None = None
         self._stop: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
-        self.draining = False
+        self._draining = asyncio.Event()
 
     def start(self) -> None:
         """Begin; on the loop that runs the workers."""
@@ -55,9 +56,20 @@ class LeaseKeeper:
         finally:
             self._workers = tuple(each for each in self._workers if each is not worker)
 
+    @property
+    def draining(self) -> bool:
+        """Whether every worker is to end."""
+        return self._draining.is_set()
+
+    async def draining_within(self, seconds: float) -> None:
+        """Wait until every worker is to end, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
+
     async def drain(self, grace_s: float) -> None:
         """Have every worker end; none is made in its place."""
-        self.draining = True
+        self._draining.set()
         for worker in self._workers:
             await worker.drain(grace_s)
 
@@ -88,7 +100,10 @@ class LeaseKeeper:
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await quietly(work, "lease")
+            try:
+                await quietly(work, "lease")
+            except Exception:
+                logger.exception("keeping leases failed; going on")  # without this, they would end unnoticed
             await self._clock.sleep(seconds)
 
     async def _renew(self) -> None:
@@ -107,4 +122,7 @@ class LeaseKeeper:
             worker.abandon()
 
     async def _look(self) -> None:
-        await reap_once(self._store)
+        reaped = await reap_once(self._store)
+        if reaped.suspects:
+            for worker in self._workers:
+                self._home.call_soon_threadsafe(worker.post, Woken())
