@@ -16,6 +16,20 @@ class ApiKey:
     revoked_at: float | None = None
 
 
+IN_FLIGHT_S = 60.0
+"""After so long without an answer, the first request with an Idempotency-Key is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The Idempotency-Key is the caller's. `begun_at` is when it was first taken, also by one that died.
+
+    It is the same for all who take the key over, so that ids made from it land on the same jobs.
+    """
+
+    begun_at: float
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """What is known of an Idempotency-Key: `answer` is None while its first request is in flight."""
@@ -43,8 +57,12 @@ class Vault(Protocol):
         """Revoke; False: there is no such key."""
         ...
 
-    async def begin(self, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Replay | None:
-        """Take an Idempotency-Key; None: it is ours now, else what was there before."""
+    async def begin(self, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Taken | Replay:
+        """Take an Idempotency-Key, or learn what was there before.
+
+        One in flight for longer than `IN_FLIGHT_S` is given to whoever asks with the same
+        `fingerprint`; `retention_s` must be the same in every process of a fleet.
+        """
         ...
 
     async def finish(self, scope: str, key: str, answer: bytes | None) -> None:

@@ -28,7 +28,8 @@ from headrace.web.problems import Refused
 COOKIE: Final = "headrace_session"
 KEYS_FRESH_S: Final = 2.0
 TOKEN_CHARS_MAX: Final = 8 * 1024
-FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+FORWARDED: Final = frozenset({"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip"})
+SCOPE_KEY: Final = "headrace.credential"  # in an admitted request's ASGI scope
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -78,13 +79,26 @@ class Guard:
             raise Refused("unauthorized", "send an API key or a job token as `Authorization: Bearer …`")
         if connection.scope.get("method", "GET") not in SAFE_METHODS:
             self.check_origin(connection)
-        return self._of_claims(self._verified(cookie), "session")
+        return await self._of_session(self._verified(cookie))
+
+    async def admit(self, request: HTTPConnection) -> None:
+        """Let a request in that brings any valid credential; `allowed` then knows it.
+
+        Raises:
+            Refused: there is none.
+        """
+        await self._hr.open()
+        request.scope[SCOPE_KEY] = await self.credential(request)
 
     async def bearer(self, token: str) -> Credential:
         """What an API key or a job token allows."""
         if token.startswith(PREFIX):
             return await self._of_key(token)
-        return self._of_claims(self._verified(token), "job")
+        claims = self._verified(token)
+        if claims.subject != "job":
+            raise Refused("unauthorized", "this is no job token")
+        names = hashlib.sha256(b"".join(sorted(claims.jobs))).hexdigest()[:16]
+        return Credential(f"job:{names}", claims.scopes, claims.jobs, claims.expires_at)
 
     async def allowed(self, connection: HTTPConnection, scope: str, job: JobId | None = None) -> Credential:
         """The credential, if it covers this.
@@ -92,7 +106,9 @@ class Guard:
         Raises:
             Refused: it does not.
         """
-        credential = await self.credential(connection)
+        credential: Credential | None = connection.scope.get(SCOPE_KEY)
+        if credential is None:
+            credential = await self.credential(connection)
         if not credential.allows(scope, job):
             what = "every job" if job is None else "this job"
             raise Refused("forbidden", f"this credential does not have the scope {scope!r} for {what}")
@@ -135,7 +151,9 @@ class Guard:
     def _of_this_machine(self, connection: HTTPConnection) -> Credential:
         host = connection.headers.get("host", "")
         client = connection.client.host if connection.client is not None else ""
-        proxied = [name for name in FORWARDED if name in connection.headers]
+        proxied = [name for name in connection.headers if name in FORWARDED or name.startswith("x-forwarded")]
+        if connection.scope.get("http_version") == "1.0":
+            proxied.append("HTTP/1.0")  # no browser, and what nginx speaks to its upstreams unless told otherwise
         if proxied or not _is_loopback(_hostname(host)) or not (client in ("", "testclient") or _is_loopback(client)):
             why = f"; it came through a proxy ({proxied[0]})" if proxied else ""
             raise Refused("forbidden", f"auth is off, so this answers to this machine alone{why}")
@@ -150,6 +168,18 @@ class Guard:
         if not hmac.compare_digest(digest, expected) or key is None or not secret or key.revoked_at is not None:
             raise Refused("unauthorized", "this API key is not known, or was revoked")
         return Credential(f"key:{key.id}", frozenset(key.scopes) & SCOPES)
+
+    async def _of_session(self, claims: Claims) -> Credential:
+        """A session that came from an API key ends with it."""
+        if claims.subject != "session":
+            raise Refused("unauthorized", "this is no session")
+        scopes = claims.scopes
+        if claims.name.startswith("key:"):
+            key = (await self._known_keys()).get(claims.name.removeprefix("key:"))
+            if key is None or key.revoked_at is not None:
+                raise Refused("unauthorized", "the API key of this session was revoked")
+            scopes &= frozenset(key.scopes)
+        return Credential(f"session:{claims.name}", scopes, None, claims.expires_at)
 
     async def _known_keys(self) -> dict[str, ApiKey]:
         now = self._hr.clock.now()
@@ -166,15 +196,6 @@ class Guard:
             return self.signer.verify(token)
         except BadToken as error:
             raise Refused(error.code, str(error)) from None
-
-    @staticmethod
-    def _of_claims(claims: Claims, subject: str) -> Credential:
-        if claims.subject != subject:
-            raise Refused("unauthorized", f"this is no {subject} token")
-        if subject == "job":
-            names = hashlib.sha256(b"".join(sorted(claims.jobs))).hexdigest()[:16]
-            return Credential(f"job:{names}", claims.scopes, claims.jobs, claims.expires_at)
-        return Credential(f"session:{claims.name}", claims.scopes, None, claims.expires_at)
 
     @property
     def signer(self) -> Signer:
@@ -223,7 +244,9 @@ def _bearer(headers: Headers) -> str | None:
     if given is None:
         return None
     scheme, _, token = given.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    if scheme.lower() != "bearer":
+        return None  # of somebody else, as a proxy's password: the cookie may still speak
+    if not token.strip():
         raise Refused("unauthorized", "the Authorization header should read `Bearer …`")
     return token.strip()
 

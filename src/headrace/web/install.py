@@ -1,22 +1,31 @@
 """Puts the HTTP side on a FastAPI app: routes under the prefix, and the store in its lifespan."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response, Security
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyCookie, HTTPBearer
+from starlette.routing import Match
 
 from headrace.app import Headrace
 from headrace.core.errors import InvalidConfig
-from headrace.web.auth import Guard, check_auth
+from headrace.web.auth import COOKIE, Guard, check_auth
 from headrace.web.jobs import JobsApi, jobs_router
 from headrace.web.live import Live
 from headrace.web.page import page_router
-from headrace.web.problems import ProblemRoute
+from headrace.web.problems import ProblemRoute, Refused
 from headrace.web.sse import updates_router
-from headrace.web.system import SystemApi, system_router
+from headrace.web.system import SystemApi, system_routers
 from headrace.web.websocket import websocket_router
+
+METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+STATE: Final = "headrace"  # on `app.state`: what is installed, by prefix
+_BEARER: Final = HTTPBearer(auto_error=False, scheme_name="headrace", description="An API key or a job token.")
+_COOKIE: Final = APIKeyCookie(name=COOKIE, auto_error=False, scheme_name="headraceSession")
+_DESCRIBED: Final = [Security(_BEARER), Security(_COOKIE)]  # for OpenAPI; `Guard` is what asks
 
 
 def install(hr: Headrace, app: FastAPI, *, workers: int = 0, prefix: str | None = None) -> None:
@@ -32,9 +41,12 @@ def install(hr: Headrace, app: FastAPI, *, workers: int = 0, prefix: str | None 
         raise InvalidConfig(f"prefix starts with a slash and ends without one, as '/headrace', not {chosen!r}")
     if hr.host is not None:
         raise InvalidConfig("this Headrace is installed already; make another one for another app")
+    taken: dict[str, Headrace] = getattr(app.state, STATE, {})
+    if chosen in taken:
+        raise InvalidConfig(f"a Headrace is installed under {chosen!r} already; give this one another prefix=")
     check_auth(hr.auth)
     hr.prefix, hr.host = chosen, app
-    app.state.headrace = hr
+    setattr(app.state, STATE, {**taken, chosen: hr})
     live = Live(hr)
     app.include_router(router(hr, live), prefix=chosen)
     _wrap_lifespan(hr, app, live, workers)
@@ -45,18 +57,48 @@ def router(hr: Headrace, live: Live) -> APIRouter:
     guard = Guard(hr)
     jobs = JobsApi(hr, guard)
 
-    class BoundedRoute(ProblemRoute):
+    class Unguarded(ProblemRoute):
         """With this app's bound on bodies."""
 
         body_bytes_max = hr.settings.body_bytes_max
 
+    class Guarded(Unguarded):
+        """Answers nobody without a credential."""
+
+        async def admit(self, request: Request) -> None:
+            """Ask for a credential."""
+            await guard.admit(request)
+
     whole = APIRouter()
-    whole.include_router(jobs_router(jobs, BoundedRoute))
-    whole.include_router(updates_router(jobs, live, BoundedRoute))
-    whole.include_router(system_router(SystemApi(hr, guard), BoundedRoute))
+    system, doors = system_routers(SystemApi(hr, guard), Guarded, Unguarded)
+    guarded = (jobs_router(jobs, Guarded), updates_router(jobs, live, Guarded), system)
+    for each in guarded:
+        whole.include_router(each, dependencies=_DESCRIBED)
+    whole.include_router(doors)
     whole.include_router(websocket_router(live, guard))
-    whole.include_router(page_router(hr, guard))
+    whole.include_router(page_router(hr, guard, Unguarded))
+    whole.include_router(_nothing_else((*guarded, doors), Guarded))
     return whole
+
+
+def _nothing_else(others: Sequence[APIRouter], route: type[ProblemRoute]) -> APIRouter:
+    """Under the prefix, a path or a method that there is not is refused our way too."""
+    router = APIRouter(route_class=route, include_in_schema=False)
+    known = [each for other in others for each in other.routes if isinstance(each, APIRoute)]
+
+    @router.api_route("/{path:path}", methods=METHODS, response_class=Response)
+    async def nothing(request: Request, path: str) -> Response:
+        """404, or 405 where another method is right."""
+        asked = {"type": "http", "method": request.method, "path": f"/{path}", "root_path": ""}
+        methods = {
+            method for each in known if each.matches(asked)[0] is not Match.NONE for method in each.methods or ()
+        }
+        if methods:
+            allow = ", ".join(sorted(methods))
+            raise Refused("method-not-allowed", f"this path takes {allow}", headers={"Allow": allow})
+        raise Refused("not-found", "there is no such path under this prefix")
+
+    return router
 
 
 def _wrap_lifespan(hr: Headrace, app: FastAPI, live: Live, workers: int) -> None:

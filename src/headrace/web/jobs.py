@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,16 +11,17 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from headrace.app import Headrace
-from headrace.app.job import Job, JobAnswer
+from headrace.app.job import JobAnswer
+from headrace.app.task import new_job
 from headrace.core.errors import IllegalTransition, UnknownJob, UnknownTask, UsageError
 from headrace.core.feed import Position
-from headrace.core.model import JobFilter, JobId, JobRecord
+from headrace.core.ids import as_uuid
+from headrace.core.model import Enqueued, JobFilter, JobId, JobRecord
 from headrace.core.states import JobState
 from headrace.runtime.durations import instant
-from headrace.runtime.reader import Subscribed
-from headrace.runtime.views import AHEAD_MAX, Surroundings, attempt_view, job_view
+from headrace.runtime.views import AHEAD_MAX, Surroundings, attempt_view, job_view, links
 from headrace.web.auth import Credential, Guard
-from headrace.web.idempotency import Idempotency
+from headrace.web.idempotency import Idempotency, JobIds
 from headrace.web.problems import ProblemRoute, Refused, refusals
 from headrace.web.schemas import (
     AttemptsView,
@@ -36,6 +38,7 @@ from headrace.web.schemas import (
 )
 
 RETRY_STEP = 50
+RETRY_S_MAX = 30  # a request is not to outlive the proxies before it
 KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", max_length=300)]
 
 
@@ -47,6 +50,11 @@ class JobsApi:
         self._hr = hr
         self._guard = guard
         self._repeats = Idempotency(hr)
+
+    @property
+    def epoch(self) -> str:
+        """Of the feeds of the open store."""
+        return self._hr.store.epoch
 
     def base(self, request: Request) -> str:
         """The prefix as the client sees it."""
@@ -64,10 +72,6 @@ class JobsApi:
             raise UnknownJob(f"no job {job} is in the store")
         return record
 
-    async def locate(self, job: UUID, position: Position | None) -> Subscribed:
-        """Where a reader of this job's feed stands."""
-        return await self._hr.feed.locate(job.bytes, position)
-
     # -- enqueue ----------------------------------------------------------------------------------
 
     async def enqueue(self, request: Request, bodies: list[NewJobBody], key: str | None, *, one: bool) -> Response:
@@ -76,10 +80,14 @@ class JobsApi:
         if len(bodies) > self._hr.settings.batch_max:
             raise UsageError(f"at most {self._hr.settings.batch_max:,} jobs at once, not {len(bodies):,}")
 
-        async def work() -> bytes:
-            calls = [self._call(body) for body in bodies]
-            jobs = await self._hr.enqueue_many(calls)
-            told = [self._told(job, request) for job in jobs]
+        async def work(ids: JobIds) -> bytes:
+            jobs = [new_job(self._call(body), self._hr) for body in bodies]
+            for job in jobs:
+                job.id = ids.make()
+            landed = await self._hr.store.enqueue(jobs)
+            if self._hr.after_enqueue is not None:
+                await self._hr.after_enqueue(landed)
+            told = [self._told(job, request) for job in landed]
             return json.dumps(told[0] if one else {"jobs": told}, ensure_ascii=False).encode()
 
         body = await self._repeats.once(credential.id, key, request, work)
@@ -94,26 +102,25 @@ class JobsApi:
             raise UnknownTask(f"no public task {body.task!r} is known here; `public=True` opens one")
         return self._hr.raw_call(body.task, body.args, body.options)
 
-    def _told(self, job: Job[Any], request: Request) -> dict[str, object]:
-        base = self.base(request)
-        links = {name: base + path.removeprefix(self._hr.prefix) for name, path in job.links.items()}
+    def _told(self, job: Enqueued, request: Request) -> dict[str, object]:
         return {
-            "id": str(job.id),
+            "id": str(as_uuid(job.id)),
             "state": job.state.value,
-            "position": job.position,
-            "token": job.token(),
-            "links": links,
+            "position": str(Position(self._hr.store.epoch, job.offset)),
+            "token": self._guard.signer.for_jobs([job.id]),
+            "links": links(job.id, self.base(request)),
         }
 
     # -- look -------------------------------------------------------------------------------------
 
-    async def page(self, request: Request, where: JobFilter, size: int, token: str | None) -> dict[str, object]:
+    async def page(self, request: Request, where: JobFilter, size: int | None, token: str | None) -> dict[str, object]:
         """One page of jobs."""
         await self.allowed(request, "read")
         mark = hashlib.sha256(repr(where).encode("utf-8", "surrogatepass")).digest()[:6]
         after = None if token is None else _opened(token, mark)
         settings = self._hr.settings
-        page = await self._hr.store.find(where, after=after, limit=min(max(size, 1), settings.page_size_max))
+        wanted = settings.page_size if size is None else size
+        page = await self._hr.store.find(where, after=after, limit=min(max(wanted, 1), settings.page_size_max))
         following = "" if page.next_after is None else base64.urlsafe_b64encode(mark + page.next_after).decode()
         epoch, base = self._hr.store.epoch, self.base(request)
         return {"jobs": [job_view(job, epoch, base) for job in page.jobs], "next_page_token": following}
@@ -132,13 +139,17 @@ class JobsApi:
             return Surroundings(now_at)
         store = self._hr.store
         queues, workers = await store.queues(), await store.workers()
-        ahead = None
-        if record.state is JobState.READY:
-            before = JobFilter(task=record.task, queue=record.queue, state=JobState.READY)
-            page = await store.find(before, limit=AHEAD_MAX + 1)
-            line = [each for each in page.jobs if each.id != record.id and _is_ahead(each, record)]
-            ahead = min(len(line), AHEAD_MAX)
+        ahead = await self._ahead(record) if record.state is JobState.READY else None
         return Surroundings(now_at, queues, workers, ahead)
+
+    async def _ahead(self, record: JobRecord) -> int:
+        """How many jobs of its kind come first, as far as it is worth counting: older ones, and more urgent ones."""
+        lane = JobFilter(task=record.task, queue=record.queue, state=JobState.READY)
+        older = replace(lane, created_before=record.created_at)
+        newer = replace(lane, created_after=record.created_at)
+        found = [await self._hr.store.find(where, limit=AHEAD_MAX + 1) for where in (older, newer)]
+        line = {each.id for page in found for each in page.jobs if _is_ahead(each, record)}
+        return min(len(line), AHEAD_MAX)
 
     async def attempts(self, request: Request, job: UUID) -> dict[str, object]:
         """Every attempt of one job."""
@@ -187,6 +198,8 @@ class JobsApi:
             created_after=_at("created_after", body.created_after),
             created_before=_at("created_before", body.created_before),
         )
+        if body.limit / body.per_second > RETRY_S_MAX:
+            raise UsageError(f"limit / per_second is at most {RETRY_S_MAX} seconds; ask again while `more` is true")
         ids, more = await self._matching(where, body.limit)
         retried = 0
         for start in range(0, len(ids), RETRY_STEP):
@@ -209,9 +222,11 @@ class JobsApi:
 
     async def token(self, request: Request, job: UUID) -> dict[str, object]:
         """A new token, for whoever may read the job now."""
-        await self.allowed(request, "read", job)
+        credential = await self.allowed(request, "read", job)
         await self.found(job)
-        return {"token": self._guard.signer.for_jobs([job.bytes]), "expires_in_s": self._hr.settings.token_ttl_s}
+        operate = credential.jobs is not None and credential.allows("operate", job.bytes)
+        token = self._guard.signer.for_jobs([job.bytes], operate=operate)
+        return {"token": token, "expires_in_s": self._hr.settings.token_ttl_s}
 
 
 def jobs_router(api: JobsApi, route: type[ProblemRoute]) -> APIRouter:
@@ -244,7 +259,7 @@ def jobs_router(api: JobsApi, route: type[ProblemRoute]) -> APIRouter:
         tag: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-        page_size: Annotated[int, Query(description="1 to 500; other numbers are moved there.")] = 50,
+        page_size: Annotated[int | None, Query(description="1 to 500; other numbers are moved there.")] = None,
         page_token: Annotated[str | None, Query(max_length=200)] = None,
     ) -> dict[str, object]:
         """Jobs that match, newest first."""

@@ -14,7 +14,7 @@ from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord, QueueRecord, WorkerRecord
 from headrace.core.states import JobState
 from headrace.web.auth import Guard
-from headrace.web.problems import Refused
+from headrace.web.problems import ProblemRoute, Refused
 
 JOBS_SHOWN: Final = 50
 REFRESH_S: Final = 3
@@ -58,9 +58,9 @@ HEADERS: Final = {
 }
 
 
-def page_router(hr: Headrace, guard: Guard) -> APIRouter:
+def page_router(hr: Headrace, guard: Guard, route: type[ProblemRoute]) -> APIRouter:
     """`GET /` under the prefix."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, route_class=route)
 
     @router.get("/", response_class=HTMLResponse)
     async def page(request: Request) -> Response:

@@ -1,17 +1,21 @@
 """Refusals as RFC 9457 answers, inside our prefix only: the host app's handlers stay untouched."""
 
+import json
+import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
-from fastapi import HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import Message, Receive
 
 from headrace.core.errors import HeadraceError
 from headrace.core.problems import KINDS, Problem, problem_of
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -35,13 +39,20 @@ def answer(problem: Problem, headers: dict[str, str] | None = None) -> Response:
         given.setdefault("WWW-Authenticate", 'Bearer realm="headrace"')
     if problem.status in (429, 503):
         given.setdefault("Retry-After", str(RETRY_AFTER_S))
-    return JSONResponse(problem.members(), problem.status, given, media_type=MEDIA_TYPE)
+    # As ASCII: a reason may repeat what a client sent, and UTF-8 cannot carry a lone surrogate.
+    return Response(json.dumps(problem.members()), problem.status, given, media_type=MEDIA_TYPE)
 
 
 class ProblemRoute(APIRoute):
-    """A route whose every refusal is a problem, and whose body is bounded while it is read."""
+    """A route whose every refusal is a problem, and whose body is bounded while it is read.
 
-    body_bytes_max = 1 << 24
+    `admit` runs first: who brings no credential learns nothing, not even that the body is wrong.
+    """
+
+    body_bytes_max: ClassVar[int] = 1 << 24
+
+    async def admit(self, request: Request) -> None:
+        """Refuse the request, or do nothing."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, with its errors told our way."""
@@ -49,20 +60,33 @@ class ProblemRoute(APIRoute):
 
         async def told(request: Request) -> Response:
             try:
+                await self.admit(request)
                 return await handle(_bounded(request, self.body_bytes_max))
-            except Refused as refused:
-                return answer(refused.problem, refused.headers)
-            except HeadraceError as error:
-                return answer(problem_of(error))
-            except RequestValidationError as error:
-                return answer(_misfit(error))
-            except HTTPException as error:
-                code = _BY_STATUS.get(error.status_code, "bad-request")
-                return answer(Problem(code, str(error.detail)), dict(error.headers or {}))
-            except (ResponseValidationError, ClientDisconnect):
+            except ClientDisconnect:
                 raise
+            except Exception as error:  # noqa: BLE001 - whatever went wrong is told our way
+                return told_as(error)
 
         return told
+
+
+def told_as(error: Exception) -> Response:
+    """What went wrong as an answer; what is nobody's mistake but ours is logged."""
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, Refused):
+        error = error.__cause__  # raised while FastAPI read the body
+    match error:
+        case Refused():
+            return answer(error.problem, error.headers)
+        case RequestValidationError():
+            return answer(_misfit(error))
+        case HTTPException():
+            code = _BY_STATUS.get(error.status_code, "bad-request")
+            return answer(Problem(code, str(error.detail)), dict(error.headers or {}))
+        case HeadraceError() if (problem := problem_of(error)).code != "internal":
+            return answer(problem)
+        case _:
+            logger.error("a request failed", exc_info=error)
+            return answer(Problem("internal", KINDS["internal"].title))
 
 
 def _bounded(request: Request, most: int) -> Request:

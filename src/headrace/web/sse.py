@@ -8,6 +8,7 @@ feed is answered with 204, so that its EventSource stops.
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -29,6 +30,8 @@ from headrace.web.live import Live
 from headrace.web.problems import ProblemRoute, Refused, refusals
 
 WRITE_S: Final = 10.0
+END_S: Final = 1.0
+AGE_S: Final = 1_800.0
 PENDING_AFTER_S: Final = 0.2
 RETRY_MS: Final = 1_000
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -36,7 +39,7 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What one stream shows."""
+    """What one stream shows, and until when (`ends_in_s`)."""
 
     job: JobId
     position: Position | None
@@ -44,6 +47,7 @@ class Following:
     traceback: bool
     pending_s: float
     heartbeat_s: float
+    ends_in_s: float
 
 
 class FeedResponse(Response):
@@ -71,25 +75,30 @@ class FeedResponse(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             loop = asyncio.get_running_loop()
             writing = loop.create_task(self._write(send))
-            ends = [loop.create_task(_gone(receive)), loop.create_task(_set(self._stop))]
+            gone, stop = loop.create_task(_gone(receive)), loop.create_task(_set(self._stop))
+            tasks = (writing, gone, stop)
             try:
-                await asyncio.wait([writing, *ends], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(tasks, timeout=self._following.ends_in_s, return_when=asyncio.FIRST_COMPLETED)
                 if writing.done():
                     writing.result()
+                elif not gone.done():
+                    writing.cancel()
+                    await _end(send)
             finally:
-                for task in (writing, *ends):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(writing, *ends, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 self._follower.close()
 
     async def _write(self, send: Send) -> None:
         try:
-            async for text in self._events():
-                async with asyncio.timeout(WRITE_S):
-                    await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async with aclosing(self._events()) as events:
+                async for text in events:
+                    async with asyncio.timeout(WRITE_S):
+                        await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         except (TimeoutError, OSError):
-            return  # a reader that does not read comes back with its last id
+            pass  # a reader that does not read comes back with its last id
+        await _end(send)
 
     async def _events(self) -> AsyncGenerator[str, None]:
         yield f"retry: {RETRY_MS + secrets.randbelow(RETRY_MS)}\n\n"  # spreads reconnects
@@ -143,6 +152,13 @@ async def _set(event: asyncio.Event) -> None:
     await event.wait()
 
 
+async def _end(send: Send) -> None:
+    """End the body, so that the reader knows the stream for complete and comes back by itself."""
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(END_S):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -182,6 +198,7 @@ def updates_router(api: JobsApi, live: Live, route: type[ProblemRoute]) -> APIRo
             credential.jobs is None,
             settings.pending_s,
             settings.heartbeat_s,
+            _ends_in(credential, hr.clock.wall()),
         )
         return FeedResponse(live, hr.feed.follower(job_id.bytes), following)
 
@@ -191,12 +208,18 @@ def updates_router(api: JobsApi, live: Live, route: type[ProblemRoute]) -> APIRo
 async def _is_over(api: JobsApi, job: UUID, position: Position | None, credential: Credential) -> bool:
     """Whether the reader has seen all of it. An unknown job is waited for only with a token for it."""
     try:
-        where = await api.locate(job, position)
+        record = await api.found(job)
     except UnknownJob:
         if credential.jobs is None:
             raise
         return False
-    return where.ended
+    return record.state.terminal and position == Position(api.epoch, record.offset)
+
+
+def _ends_in(credential: Credential, now_at: float) -> float:
+    """A stream lasts as long as its credential, and never for ever: the reader comes back and is asked again."""
+    age_s = AGE_S - secrets.randbelow(int(AGE_S / 10))
+    return age_s if credential.expires_at is None else max(0.0, min(age_s, credential.expires_at - now_at))
 
 
 def _position(text: str | None) -> Position | None:

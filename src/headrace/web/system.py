@@ -1,5 +1,6 @@
 """What there is beside jobs: tasks, queues, workers, figures, sessions, health."""
 
+import secrets
 from importlib.metadata import version
 from typing import Any
 
@@ -98,7 +99,7 @@ class SystemApi:
                 raise Refused("unauthorized", "a session takes an API key, not a job token")
             scopes, name = credential.scopes, credential.id
         else:
-            scopes, name = await own_user(self._hr, request), "own"
+            scopes, name = await own_user(self._hr, request), f"own:{secrets.token_hex(8)}"
         if not scopes:
             raise Refused("unauthorized", 'send an API key as {"key": "hr_…"}')
         ttl_s = self._hr.settings.session_ttl_s
@@ -130,7 +131,7 @@ class SystemApi:
         """Whether the store answers."""
         try:
             await self._hr.open()
-            await self._hr.store.offsets([])
+            await self._hr.store.get([bytes(16)])  # a read that reaches the store
         except HeadraceError as error:
             raise Refused("not-ready", "the store does not answer") from error
         try:
@@ -140,9 +141,11 @@ class SystemApi:
         return {"status": "ready", "store": self._hr.settings.store.partition(":")[0], "version": version("headrace")}
 
 
-def system_router(api: SystemApi, route: type[ProblemRoute]) -> APIRouter:
-    """Tasks, queues, workers, stats, sessions, health."""
-    router = APIRouter(tags=["system"], route_class=route)
+def system_routers(
+    api: SystemApi, guarded: type[ProblemRoute], unguarded: type[ProblemRoute]
+) -> tuple[APIRouter, APIRouter]:
+    """Tasks, queues, workers and stats; and what is asked before one has a credential: sessions, health."""
+    router = APIRouter(tags=["system"], route_class=guarded)
     queue_name = Path(min_length=1, max_length=QUEUE_CHARS_MAX)
 
     @router.get("/api/tasks", response_model=TasksView, responses=refusals(400, 401, 403))
@@ -175,11 +178,12 @@ def system_router(api: SystemApi, route: type[ProblemRoute]) -> APIRouter:
         """The whole store in a few numbers."""
         return await api.stats(request)
 
-    _sessions(router, api)
-    return router
+    doors = APIRouter(tags=["system"], route_class=unguarded)
+    _doors(doors, api)
+    return router, doors
 
 
-def _sessions(router: APIRouter, api: SystemApi) -> None:
+def _doors(router: APIRouter, api: SystemApi) -> None:
     gone: dict[int | str, dict[str, Any]] = {204: {"description": "The cookie is deleted."}, **refusals(403)}
 
     @router.post("/api/session", response_model=SessionAnswer, responses=refusals(400, 401, 403, 413, 422))

@@ -7,6 +7,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocketDisconnect
 
+from headrace.core.errors import HeadraceError
 from headrace.core.session_events import Granted, SessionLimits
 from headrace.core.wire import CLOSE_CODES, PROTOCOL, CloseCode
 from headrace.runtime.live import Host, LiveConnection
@@ -57,9 +58,14 @@ def websocket_router(live: Live, guard: Guard) -> APIRouter:
         if not await _admitted(socket, guard):
             await socket.close(REFUSED)
             return
-        await hr.open()
         await socket.accept(subprotocol=PROTOCOL)
-        if live.full:
+        try:
+            await hr.open()
+        except HeadraceError:
+            usable = False
+        else:
+            usable = not live.full
+        if not usable:
             await socket.close(CloseCode.UNAVAILABLE, CLOSE_CODES[CloseCode.UNAVAILABLE].name)
             return
         base = f"{socket.scope.get('root_path', '').rstrip('/')}{hr.prefix}"

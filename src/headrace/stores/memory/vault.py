@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from headrace.ports.vault import ApiKey, Replay
+from headrace.ports.vault import IN_FLIGHT_S, ApiKey, Replay, Taken
 
 
 class MemoryVault:
@@ -43,15 +43,18 @@ class MemoryVault:
                 self._api_keys[key_id] = replace(key, revoked_at=self._wall())
             return True
 
-    async def begin(self, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Replay | None:
-        """Take an Idempotency-Key; None: it is ours now, else what was there before."""
+    async def begin(self, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Taken | Replay:
+        """Take an Idempotency-Key, or learn what was there before."""
         with self._lock:
             now = self._wall()
             known = self._replays.get((scope, key))
-            if known is not None and now < known[1]:
-                return known[0]
-            self._replays[scope, key] = (Replay(fingerprint, None), now + retention_s)
-            return None
+            if known is None or now >= known[1]:
+                self._replays[scope, key] = (Replay(fingerprint, None), now + retention_s)
+                return Taken(now)
+            replay, expires_at = known
+            begun_at = expires_at - retention_s
+            dead = replay.answer is None and now - begun_at >= IN_FLIGHT_S
+            return Taken(begun_at) if dead and replay.fingerprint == fingerprint else replay
 
     async def finish(self, scope: str, key: str, answer: bytes | None) -> None:
         """Keep the answer, or with None let the key go."""

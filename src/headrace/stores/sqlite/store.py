@@ -35,7 +35,7 @@ from headrace.core.model import (
 )
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
-from headrace.ports.vault import ApiKey, Replay
+from headrace.ports.vault import ApiKey, Replay, Taken
 from headrace.stores.sqlite import chores, feed, schema, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
@@ -308,8 +308,8 @@ class SqliteStore:
         """Revoke; False: there is no such key."""
         return await self._write(lambda tx: vault.revoke_api_key(tx, key_id))
 
-    async def begin(self, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Replay | None:
-        """Take an Idempotency-Key; None: it is ours now, else what was there before."""
+    async def begin(self, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Taken | Replay:
+        """Take an Idempotency-Key, or learn what was there before."""
         return await self._write(lambda tx: vault.begin(tx, scope, key, fingerprint, retention_s))
 
     async def finish(self, scope: str, key: str, answer: bytes | None) -> None:

@@ -3,7 +3,7 @@
 import json
 from typing import Final
 
-from headrace.ports.vault import ApiKey, Replay
+from headrace.ports.vault import IN_FLIGHT_S, ApiKey, Replay, Taken
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Tx
 
@@ -52,13 +52,17 @@ def revoke_api_key(tx: Tx, key_id: str) -> bool:
     return bool(tx.run(_KEY_REVOKE, (key_id, tx.now)))
 
 
-def begin(tx: Tx, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Replay | None:
-    """Take an Idempotency-Key; None: it is ours now, else what was there before."""
+def begin(tx: Tx, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Taken | Replay:
+    """Take an Idempotency-Key, or learn what was there before."""
+    retention = int(retention_s * MICRO)
     row = tx.one(_REPLAY_GET, (scope, key, tx.now))
-    if row is not None:
-        return Replay(bytes(row[0]), None if row[1] is None else bytes(row[1]))
-    tx.run(_REPLAY_TAKE, (scope, key, fingerprint, tx.now + int(retention_s * MICRO)))
-    return None
+    if row is None:
+        tx.run(_REPLAY_TAKE, (scope, key, fingerprint, tx.now + retention))
+        return Taken(tx.now / MICRO)
+    replay = Replay(bytes(row[0]), None if row[1] is None else bytes(row[1]))
+    begun = row[2] - retention
+    dead = replay.answer is None and tx.now - begun >= IN_FLIGHT_S * MICRO
+    return Taken(begun / MICRO) if dead and replay.fingerprint == fingerprint else replay
 
 
 def finish(tx: Tx, scope: str, key: str, answer: bytes | None) -> None:
