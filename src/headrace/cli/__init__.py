@@ -39,6 +39,9 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
 HOMES: Final = {"serve": "run", "worker": "run", "dev": "dev", "workers": "queues"}
 """The module of a command, where it is not its name."""
 
+COMPLETE: Final = "_HEADRACE_COMPLETE"
+"""Set by the completion script that `_HEADRACE_COMPLETE=bash_source headrace` prints."""
+
 INTERRUPTED: Final = 128 + signal.SIGINT
 
 
@@ -110,8 +113,15 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(args: Sequence[str] | None) -> int:
-    code = guarded(lambda: program.main(args, prog_name="headrace", standalone_mode=False))
+    if COMPLETE in os.environ:
+        program.main(prog_name="headrace")  # prints what a shell completes, and exits
+    code = guarded(lambda: _invoke(sys.argv[1:] if args is None else args))
     return code if isinstance(code, int) else 0
+
+
+def _invoke(args: Sequence[str]) -> object:
+    with program.make_context("headrace", list(args)) as ctx:
+        return program.invoke(ctx)
 
 
 def guarded(work: Callable[[], object]) -> object:
@@ -126,24 +136,28 @@ def guarded(work: Callable[[], object]) -> object:
 
 def _ended(error: BaseException) -> int:
     """What to say, and the exit code, when a command did not return."""
+    text, code = "", INTERRUPTED
     match error:
         case SystemExit() | GeneratorExit():
             raise error
-        case click.UsageError():
-            return _complain(_usage(error), 2)
-        case click.ClickException():
-            return _complain(_sentence(error.format_message()), 1)
+        case click.exceptions.Exit():
+            code = error.exit_code
         case click.Abort() | KeyboardInterrupt():
-            return INTERRUPTED
+            pass
+        case click.UsageError():
+            text, code = _usage(error), 2
+        case click.ClickException():
+            text, code = _sentence(error.format_message()), 1
         case BrokenPipeError():  # `headrace jobs list | head`; Python must not flush into it at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            code = 0
         case Fail():
             if error.detail:
                 click.echo(error.detail.rstrip("\n"), err=True)
-            return _complain(str(error), error.code)
+            text, code = str(error), error.code
         case _:
             return _unexpected(error)
+    return _complain(text, code)
 
 
 def _usage(error: click.UsageError) -> str:

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from headrace.cli.fail import Fail
+from headrace.runtime.process import PARENT_PID, die_with_parent
 
 FD: Final = "HEADRACE_DESCRIBE_FD"
 
@@ -29,29 +31,41 @@ class AppFailed(Fail):
     """APP did not load; the process that tried has said why on stderr."""
 
 
-def describe(target: str, app_dir: str) -> Described:
+def describe(target: str, app_dir: str, *, quiet: bool = False) -> Described:
     """Load APP in another process, and read what it found.
+
+    What the module prints is shown by the processes that run it; here only why it did not load, and where `quiet`
+    says that another process of the tree tells the same, not even that.
 
     Raises:
         AppFailed: it did not load.
     """
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "headrace.cli.describe", target, app_dir]
-    with os.fdopen(reader, "rb") as told:
+    with os.fdopen(reader, "rb") as told, tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            argv, stdin=subprocess.DEVNULL, pass_fds=(writer,), env={**os.environ, FD: str(writer)}
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=complaints,
+            pass_fds=(writer,),
+            env={**os.environ, FD: str(writer), PARENT_PID: str(os.getpid())},
         )
         os.close(writer)
         text = told.read()
         code = process.wait()
-    if code != 0 or not text:
-        raise AppFailed("", code=code if code > 0 else 1)
-    return Described.model_validate_json(text)
+        if code == 0 and text:
+            return Described.model_validate_json(text)
+        complaints.seek(0)
+        said = "" if quiet else complaints.read().decode(errors="replace")
+    raise AppFailed("", code=code if code > 0 else 1, detail=said)
 
 
 def _main(target: str, app_dir: str) -> None:
     """Load, and write what was found to the descriptor that the parent reads."""
     fd = int(os.environ.pop(FD))
+    os.set_inheritable(fd, False)  # the parent reads until its end
+    die_with_parent()
     from headrace.cli.load import load, put_on_path
 
     put_on_path(app_dir)
@@ -65,5 +79,6 @@ def _main(target: str, app_dir: str) -> None:
 if __name__ == "__main__":
     from headrace.cli import guarded
 
-    code = guarded(lambda: _main(*sys.argv[1:]))
-    sys.exit(code if isinstance(code, int) else 0)
+    ended = guarded(lambda: _main(*sys.argv[1:]))
+    sys.stderr.flush()
+    os._exit(ended if isinstance(ended, int) else 0)  # whatever threads the module has left running

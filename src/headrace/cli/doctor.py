@@ -25,7 +25,7 @@ from headrace.cli.jobs import each
 from headrace.cli.params import json_option
 from headrace.cli.queues import differences
 from headrace.cli.reach import Where, run, sqlite_path, store_options
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, SchemaMismatch
 from headrace.core.model import JobFilter
 from headrace.core.states import JobState
 
@@ -100,7 +100,7 @@ async def _collected(hr: "Headrace", path: Path) -> list[Check]:
     try:
         await hr.open()
     except HeadraceError as error:
-        return [*found, fail("schema", str(error), "")]
+        return [*found, fail("schema" if isinstance(error, SchemaMismatch) else "store", str(error), "")]
     try:
         return [*found, *[check async for check in _check_fleet(hr)]]
     except HeadraceError as error:

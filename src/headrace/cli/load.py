@@ -36,8 +36,10 @@ def put_on_path(directory: str) -> None:
         sys.path.insert(0, path)
 
 
-def load(target: str) -> Loaded:
+def load(target: str, *, whole: bool = False) -> Loaded:
     """Import the module, take the attribute, find the Headrace.
+
+    An app with several Headraces is served `whole`; who runs jobs must name one of them.
 
     Raises:
         Fail: says which of the three did not work, and carries the user's own traceback where there is one.
@@ -46,7 +48,7 @@ def load(target: str) -> Loaded:
     _check_form(target, name, attribute)
     module = _import(name)
     found = _take(module, name, attribute)
-    return _judge(target, found)
+    return _judge(target, found, whole=whole)
 
 
 def candidates(module: ModuleType) -> Iterator[tuple[str, str]]:
@@ -129,17 +131,21 @@ def _take(module: ModuleType, name: str, attribute: str) -> object:
     return found
 
 
-def _judge(target: str, found: object) -> Loaded:
+def _judge(target: str, found: object, *, whole: bool) -> Loaded:
     kind = _kind(found)
     if kind == "Headrace":
         hr: Any = found
         return Loaded(target, hr, None)
     if kind == "FastAPI app":
         app: Any = found
-        installed: Any = getattr(app.state, "headrace", None)
-        if _kind(installed) != "Headrace":
+        installed: dict[str, Any] = getattr(app.state, "headrace", {})
+        if not installed:
             raise Fail(f"no Headrace was installed on {target}", "call hr.install(app) at the module's top level")
-        return Loaded(target, installed, app)
+        if len(installed) > 1 and not whole:
+            raise Fail(
+                f"{target} has several Headraces, under {' and '.join(installed)}", "name one itself, as in shop:hr"
+            )
+        return Loaded(target, next(iter(installed.values())), app)
     made = type(found).__name__
     if callable(found) and not isinstance(found, type) and made == "function":
         raise Fail(f"{target} is a function", "APP is what it returns: keep that in a module attribute")

@@ -63,7 +63,7 @@ def _served(target: str, app_dir: str) -> "tuple[Any, Settings, str]":
     from headrace.cli.log import to_stderr
 
     put_on_path(app_dir)
-    loaded = load(target)
+    loaded = load(target, whole=True)
     to_stderr(loaded.hr.settings.log_level)
     app = loaded.app
     if app is None:
@@ -149,7 +149,7 @@ def worker_command(
     from headrace.cli.log import to_stderr
 
     _begin(tied=tied)
-    described = describe(target, app_dir)
+    described = describe(target, app_dir, quiet=tied)
     settings = _settings(described, target)
     to_stderr(settings.log_level)
     _check_tasks(described, target, queues)

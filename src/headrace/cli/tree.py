@@ -85,5 +85,7 @@ class Tree:
         self._children.clear()
 
     def _kill(self) -> None:
+        """Kill what is left of every group, also where its first process has ended."""
         for child in self._children:
-            child.kill()
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter: on macOS, of zombies
+                os.killpg(child.pid, signal.SIGKILL)
