@@ -260,17 +260,30 @@ def progress_text(data: str | None) -> str | None:
 
 
 async def shown(hr: "Headrace", records: "Sequence[JobRecord]", *, around: bool = False) -> list[dict[str, Any]]:
-    """Jobs as the HTTP side shows them, without its links; `around` adds what holds them."""
+    """Jobs as the HTTP side shows them, without its links; `around` adds what holds a single one."""
     from headrace.runtime.views import Surroundings, job_view
 
     store = hr.store
     what = None
     if around:
-        what = Surroundings(hr.clock.wall(), await store.queues(), await store.workers())
+        (record,) = records
+        ahead = await _count_ahead(hr, record) if record.state is JobState.READY else None
+        what = Surroundings(hr.clock.wall(), await store.queues(), await store.workers(), ahead)
     views = [job_view(record, store.epoch, "", traceback=True, around=what) for record in records]
     for view in views:
         del view["links"]
     return views
+
+
+async def _count_ahead(hr: "Headrace", job: "JobRecord") -> int:
+    """How many jobs of its lane come first, as far as it is worth counting."""
+    from headrace.core.model import JobFilter
+    from headrace.runtime.views import AHEAD_MAX
+
+    count = 0
+    async for other in each(hr, JobFilter(task=job.task, queue=job.queue, state=JobState.READY), PAGE):
+        count += (-other.priority, other.created_at) < (-job.priority, job.created_at)
+    return min(count, AHEAD_MAX)
 
 
 def show_fields(view: dict[str, Any]) -> None:
