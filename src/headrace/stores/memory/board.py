@@ -49,7 +49,7 @@ class Board:
         self.hints: set[str] = set()
         self.grown: set[JobId] = set()  # feeds to hint about
         self._seq = count(1)
-        self._served: tuple[Lane, bool] | None = None  # the lane that a claim served last
+        self._served: dict[frozenset[str], tuple[Lane, bool]] = {}  # by pool: the lane that was served last
 
     # -- moves --------------------------------------------------------------------------------
 
@@ -186,7 +186,8 @@ class Board:
             and (request.suspects is None or suspect is request.suspects)
             and not self.queues[lane[0]]
         )
-        start = 0 if self._served is None else len([lane for lane in lanes if lane <= self._served])
+        served = self._served.get(pool.tasks)
+        start = 0 if served is None else len([lane for lane in lanes if lane <= served])
         return lanes[start:] + lanes[:start]
 
     # -- indexes ------------------------------------------------------------------------------
@@ -202,7 +203,7 @@ class Board:
                 if size:
                     taken[lane] = had + size
                     left -= size
-                    self._served = lane
+                    self._served[pool.tasks] = lane
                 if had + size == len(self.ready[lane]):
                     lanes.remove(lane)
         return [self.rows[job_id] for lane, size in taken.items() for _, _, job_id in self.ready[lane][:size]]

@@ -44,7 +44,7 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
     lanes = _lanes(tx, request, held)
     claimed = Claimed(next_due_at)
     for pool in request.pools:
-        here = [lane for lane in lanes if tx.lane_name(lane[1])[1] in pool.tasks]
+        here = _in_turn(tx, pool, [lane for lane in lanes if tx.lane_name(lane[1])[1] in pool.tasks])
         if not here:
             continue
         if _take(tx, pool, here, claimed):
@@ -58,7 +58,7 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
 
 
 def _lanes(tx: Tx, request: ClaimRequest, held: frozenset[str]) -> list[_Lane]:
-    """The non-empty lanes that the request takes and nothing holds, the next one to serve first."""
+    """The non-empty lanes that the request takes and nothing holds, in their order."""
     kinds = (0, 1) if request.suspects is None else (int(request.suspects),)
     found = [(kind, row[0]) for kind in kinds for row in tx.all(_LANES[kind])]
 
@@ -67,9 +67,14 @@ def _lanes(tx: Tx, request: ClaimRequest, held: frozenset[str]) -> list[_Lane]:
 
     if held or request.queues is not None:
         found = [lane for lane in found if takes(tx.lane_name(lane[1]))]
-    served = tx.ledger.served
-    start = sum(lane <= served for lane in found)
-    return found[start:] + found[:start]
+    return found
+
+
+def _in_turn(tx: Tx, pool: Pool, lanes: list[_Lane]) -> list[_Lane]:
+    """The one to serve next first; each pool goes round its own lanes, or one would set back another."""
+    served = tx.ledger.served.get(pool.tasks, (0, 0))
+    start = sum(lane <= served for lane in lanes)
+    return lanes[start:] + lanes[:start]
 
 
 def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed) -> bool:
@@ -92,7 +97,7 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed) -> bool:
                 still.append(lane)
             left -= len(rows) - had
             taken[lane] = rows
-            tx.ledger.served = lane
+            tx.ledger.served[pool.tasks] = lane
         open_lanes = still
     for (suspect, lane_number), rows in taken.items():
         queue, task, _ = tx.lane_name(lane_number)

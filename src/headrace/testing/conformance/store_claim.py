@@ -71,6 +71,18 @@ class ClaimSuite(StoreSuite):
         await store.enqueue(lone)
         assert set(ids_of(lone)) <= set(ids_of(await claim(store, 20)))
 
+    async def test_lanes_take_turns_beside_a_pool_whose_own_lane_is_never_empty(self, store: FullStore) -> None:
+        await store.enqueue([new_job(task="refund") for _ in range(20)])
+        jobs = [new_job(lane_key=tenant) for tenant in "abcd" for _ in range(20)]
+        await store.enqueue(jobs)
+        tenants = {job.id: job.lane_key for job in jobs}
+        pools = Pool(frozenset({"charge"}), 1), Pool(frozenset({"refund"}), 1)
+        served: Counter[str] = Counter()
+        for _ in range(12):
+            claimed = (await store.exchange(WORKER, (), ClaimRequest(pools))).claimed
+            served.update(tenants[job.id] for job in claimed if job.task == "charge")
+        assert served == dict.fromkeys("abcd", 3)
+
     async def test_lanes_take_turns_when_one_job_is_taken_at_a_time(self, store: FullStore) -> None:
         jobs = [new_job(lane_key=tenant) for tenant in "aaaaaaaaaabc"]
         await store.enqueue(jobs)
