@@ -144,21 +144,32 @@ class Attempt:
     async def succeed(self, result: object, using: object | None) -> None:
         """Settle as succeeded, now and for good; with `using`, in that transaction, which it commits.
 
+        Without `using` it waits for a store that is away: the fence makes it safe to ask again.
+
         Raises:
             LeaseLost: nothing was written; the transaction is rolled back.
-            StoreUnavailable: nothing was written.
+            StoreUnavailable: with `using`, or asked to stop meanwhile; what is written the fence tells.
         """
         if self.settled or self.encode_result is None:
             raise UsageError("this attempt has already succeeded; that is final")
         settle = Settle(self.job.id, self.job.fence, Succeeded(self.encode_result(result)))
         if using is None:
-            answer = (await self._store.exchange(self._worker, (settle,), None)).settled[0]
+            answer = await self._settle_alone(settle)
         else:
             answer = await self._settle_in(self._store.join(using), settle)
         if answer is SettleResult.LOST:
             self.stopping = StopReason.LOST
             raise LeaseLost("this attempt lost its lease; nothing was written")
         self.settled = True
+
+    async def _settle_alone(self, settle: Settle) -> SettleResult:
+        while True:
+            try:
+                return (await self._store.exchange(self._worker, (settle,), None)).settled[0]
+            except StoreUnavailable as error:
+                if self.stopping is not None:
+                    raise
+                await self._feeds.wait_for_store(error)
 
     async def _settle_in(self, joined: Joined, settle: Settle) -> SettleResult:
         answer = await joined.settle(settle)

@@ -116,7 +116,8 @@ class Bodies:
         if self._threads is None:
             raise UsageError("this worker is closed")
         whole = contextvars.copy_context()
-        return await self._loop.run_in_executor(self._threads, partial(whole.run, task.fn, *positional, **arguments))
+        body = partial(task.fn, *positional, **arguments)
+        return await self._loop.run_in_executor(self._threads, partial(whole.run, _in_thread, body))
 
     async def _in_child(self, task: TaskDef, attempt: Attempt) -> Outcome | None:
         if self._cpu is None:
@@ -193,3 +194,11 @@ class Bodies:
         else:
             logger.warning("%s failed for good (%s: %s)", attempt, failure.type, failure.message)
         return outcome
+
+
+def _in_thread(body: Callable[[], object]) -> object:
+    """Call it; an end of iteration, which no future can carry, becomes the error that it is in a coroutine."""
+    try:
+        return body()
+    except StopIteration as error:
+        raise RuntimeError("the task raised StopIteration") from error

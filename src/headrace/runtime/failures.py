@@ -26,11 +26,18 @@ def failure_of(error: BaseException, cause: Cause = Cause.ERROR) -> Failure:
         text = f"[…]\n{text[-TRACEBACK_CHARS_MAX:]}"
     return Failure(
         type=name,
-        message=storable(str(error))[:MESSAGE_CHARS_MAX],
+        message=storable(_words(error))[:MESSAGE_CHARS_MAX],
         cause=cause,
         traceback=storable(text),
         fingerprint=hashlib.sha256(trail.encode("utf-8", "replace")).hexdigest()[:16],
     )
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the user's own method; the job must end all the same
+        return f"<{type(error).__qualname__} that cannot be printed>"
 
 
 def storable(text: str) -> str:

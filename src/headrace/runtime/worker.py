@@ -97,7 +97,7 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         self._beat_timer: asyncio.TimerHandle | None = None
         self._core = WorkerCore(self._settings, self._clock.now())
-        self._feeds = FeedWriter(self._store, lambda lease: self.post(LeaseGone(lease)))
+        self._feeds = FeedWriter(self._store, lambda lease: self.post(LeaseGone(lease)), self._clock.sleep)
         await self._store.register(self.record, self._lease_s)
         forget = self._notifier.subscribe(("queue:",), lambda _: self.post(Woken(suspects=False)))
         self._bodies.open()
