@@ -263,7 +263,7 @@ class Headrace:
         Raises:
             UsageError: this thread runs an event loop; `instead` is what to write.
         """
-        return self.services.portal.call(work, self.services.home, instead)
+        return self.services.wait(work, instead)
 
     async def _write(self, jobs: list[NewJob], using: object | None) -> list[Enqueued]:
         services = self.services

@@ -3,10 +3,10 @@
 import asyncio
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from headrace.app.portal import Portal
 from headrace.app.tokens import Signer, load_signer
@@ -21,6 +21,9 @@ from headrace.settings import Settings
 from headrace.stores.memory import MemoryStore
 from headrace.stores.sqlite import SqliteStore
 
+T = TypeVar("T")
+
+FORKED: Final = "this Headrace was opened before the process was forked; open it in the child only"
 MEMORY = "memory://"
 SQLITE = "sqlite:///"
 
@@ -60,6 +63,8 @@ class Services:
         loop = asyncio.get_running_loop()
         if self.home is loop:
             return
+        if self._forked:
+            raise UsageError(FORKED)
         mine: Future[None] = Future()
         while (opening := self._begin(mine)) is not mine:
             if opening is None:
@@ -72,6 +77,22 @@ class Services:
                 self._opening = None
             mine.set_result(None)
 
+    def wait(self, work: Coroutine[Any, Any, T], instead: str) -> T:
+        """Block this thread until `work` is done on the loop that this lives on.
+
+        Raises:
+            UsageError: this thread runs an event loop (`instead` is what to write), or this is a forked child.
+        """
+        if self._forked:
+            work.close()
+            raise UsageError(FORKED)
+        return self.portal.call(work, self.home, instead)
+
+    @property
+    def _forked(self) -> bool:
+        """Whether what was opened belongs to the process that this one was forked from: its threads are not here."""
+        return self._pid not in {0, os.getpid()}
+
     def _begin(self, mine: Future[None]) -> Future[None] | None:
         """`mine`: the caller opens; another one: wait for it; None: it is open."""
         with self._lock:
@@ -82,8 +103,6 @@ class Services:
             return self._opening
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._pid not in (0, os.getpid()):
-            raise UsageError("this Headrace was opened before the process was forked; open it in the child only")
         await self.store.open()
         await self.notifier.start()
         if self.signer is None:
@@ -92,7 +111,7 @@ class Services:
 
     async def close(self) -> None:
         """Let go of everything; a later `open` begins anew. Idempotent."""
-        if self.home is None:
+        if self.home is None or self._forked:  # its parent's is not a child's to close
             return
         self.home, self._pid, self.signer = None, 0, None
         await self.notifier.stop()

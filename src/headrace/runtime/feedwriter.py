@@ -23,9 +23,7 @@ STORE_RETRY_S = 0.5
 class FeedWriter:
     """One per worker, on its loop."""
 
-    def __init__(
-        self, store: Store, lost: Callable[[Lease], None], sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
+    def __init__(self, store: Store, lost: Callable[[Lease], None], sleep: Callable[[float], Awaitable[None]]) -> None:
         """`lost` is told of attempts whose writes the store refuses; `sleep` is a clock's."""
         self._store = store
         self._lost = lost
