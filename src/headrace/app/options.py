@@ -138,11 +138,9 @@ def from_json(options: dict[str, Any]) -> Options:
 
 
 def _checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(tags, str):
-        raise UsageError(f"tags is several texts, as in ({tags!r},)")
-    found = tuple(dict.fromkeys(tags))
+    if isinstance(tags, str) or not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"tags is several texts, as in ('urgent',), not {tags!r}")
+    found = tuple(dict.fromkeys([check_name("a tag", tag, TAG_CHARS_MAX) for tag in tags]))
     if len(found) > TAGS_MAX:
         raise UsageError(f"a job has at most {TAGS_MAX} tags, not {len(found)}")
-    for tag in found:
-        check_name("a tag", tag, TAG_CHARS_MAX)
     return found

@@ -51,7 +51,7 @@ class BoundTask(Generic[P, R]):
             NotEncodable: JSON cannot carry one.
             PayloadTooLarge: over the bound.
             Conflict: the key belongs to a job with other arguments.
-            StoreUnavailable: try again; nothing was written, or the same id finds it.
+            StoreUnavailable: it may come back. Under a `key`, enqueueing again cannot double the job.
         """
         return await self._hr.submit(self._call(args, kwargs))
 
