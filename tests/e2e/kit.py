@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -102,6 +102,8 @@ class Program:
         self.process.wait(5)
         if error is not None:
             error.add_note(f"--- stdout\n{self.out}--- stderr\n{self.err}")
+        else:
+            assert "Traceback" not in self.err, self.err
 
     @property
     def out(self) -> str:
@@ -192,7 +194,3 @@ def sentence(run: subprocess.CompletedProcess[str]) -> str:
     assert "this should not happen" not in lines[0]
     assert run.stdout == ""
     return lines[0]
-
-
-def texts(args: Sequence[object]) -> list[str]:
-    return [str(arg) for arg in args]

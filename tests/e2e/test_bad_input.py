@@ -206,7 +206,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         url = serve.said(r"^headrace: serving shop:app on (http://\S+);")[1]
         with httpx.Client(base_url=f"{url}/headrace/api", timeout=20) as client:
             yield client
-        assert "Traceback" not in serve.err
 
 
 def problem(reply: httpx.Response, status: int, kind: str) -> dict[str, Any]:

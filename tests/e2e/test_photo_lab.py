@@ -214,7 +214,6 @@ def test_seeds_and_a_folder_are_developed_and_ctrl_c_leaves_nobody(rocket: Path,
         assert demo.ctrl_c() == 0
         assert time.monotonic() - started < 5
         assert until(lambda: not demo.below(), f"the end of {demo.below()}", 3)
-        assert "Traceback" not in demo.err
 
 
 def test_a_second_start_goes_on_where_the_first_one_ended(rocket: Path, tmp_path: Path) -> None:
