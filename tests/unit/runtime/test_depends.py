@@ -8,7 +8,7 @@ import pytest
 from fastapi import BackgroundTasks, Depends, Query, Request, Response, WebSocket
 from fastapi.security import SecurityScopes
 
-from headrace.core.errors import InvalidConfig
+from headrace.core.errors import InvalidArguments, InvalidConfig
 from headrace.runtime.context import JobContext
 from headrace.runtime.depends import Dependencies, Injected
 from headrace.runtime.registry import Policies, TaskDef
@@ -88,6 +88,11 @@ async def test_every_form_of_dependency() -> None:
     assert found[4] == "called"
     # One resource for all of them, closed after what was opened on top of it.
     assert events == ["open", "open threaded", "close threaded", "close"]
+
+
+def test_a_caller_cannot_give_what_is_injected() -> None:
+    with pytest.raises(InvalidArguments, match="p0: is injected where the job runs"):
+        task(Annotated[str, Depends(resources)]).encode_args((), {"p0": "mine"})
 
 
 async def test_without_the_cache_it_is_opened_for_each() -> None:
