@@ -9,6 +9,10 @@ import sys
 import uuid
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.timeout(150)  # a worker starts and ends in most
+
 KEYS = {
     *("id", "task", "queue", "state", "attempt", "failures", "max_attempts", "priority", "key", "tags", "args"),
     *("created_at", "due_at", "started_at", "finished_at", "deadline_at", "worker", "cancelling", "suspect"),

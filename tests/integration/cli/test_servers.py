@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(150)  # several processes start and end in each; machines of CI are slow
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
