@@ -18,6 +18,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.e2e.kit import Lab, Program, until
 
 RENDITIONS = ["thumb", "small", "banner", "mono", "large"]
+FILES = ["thumb.webp", "small.webp", "banner.jpg", "mono.jpg", "large.jpg"]
 ORIENTATION, ARTIST, GPS = 0x0112, 0x013B, 0x8825
 
 
@@ -56,6 +57,13 @@ def made_keys(lab: Lab, job: str, position: str) -> Counter[str]:
     return Counter(data["data"]["key"] for event, data in lab.feed(job, position) if event == "item")
 
 
+def marks(lab: Lab, name: str) -> dict[str, str]:
+    """The files that are there, each with an ETag that changes when it is written again."""
+    job = lab.job(name)["id"]
+    answers = {file: lab.http.get(f"/lab/files/{job}/{file}") for file in FILES}
+    return {file: answer.headers["etag"] for file, answer in answers.items() if answer.is_success}
+
+
 def test_a_photo_becomes_five_renditions_while_its_worker_is_killed(page: Page, lab: Lab, rocket: Path) -> None:
     drop(page, rocket)
     photo = card(page, rocket.name)
@@ -66,6 +74,7 @@ def test_a_photo_becomes_five_renditions_while_its_worker_is_killed(page: Page, 
         return max(seen) >= goal
 
     until(lambda: count_to(2), "two renditions")
+    early = marks(lab, rocket.name)
     page.get_by_role("button", name="Kill the worker").click()
     expect(photo.locator(".again")).to_have_text(re.compile(r"^killed, picked up again after \d+\.\d+ s$"))
     expect(photo.locator(".badge")).to_have_text("running · attempt 2")
@@ -82,6 +91,8 @@ def test_a_photo_becomes_five_renditions_while_its_worker_is_killed(page: Page, 
     assert job["result"] == {"name": rocket.name, "renditions": 5}
     assert [attempt["outcome"] for attempt in lab.attempts(job["id"])] == ["crashed", "succeeded"]
     assert made_keys(lab, job["id"], job["position"]) == Counter(["original", *RENDITIONS])
+    assert len(early) >= 2
+    assert early.items() <= marks(lab, rocket.name).items(), "a rendition was made twice"
 
 
 def test_what_comes_out_is_upright_and_tells_nothing(page: Page, lab: Lab, rocket: Path) -> None:
