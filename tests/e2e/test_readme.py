@@ -76,6 +76,19 @@ def test_a_change_of_the_code_is_served(place: Path) -> None:
         assert items == [{"cube": 1}, {"cube": 8}]
 
 
+def test_code_that_does_not_import_is_told_once_and_waited_for(place: Path) -> None:
+    app = place / "app.py"
+    good = app.read_text("utf-8")
+    app.write_text(f"{good}\n\nprint(undefined)\n", "utf-8")
+    with Program("dev", "app:app", "--port=0", cwd=place, users_fault=True) as dev:
+        url = dev.said(r"^headrace: (http://\S+) serves app:app")[1]
+        dev.said(r"^headrace: importing app failed: NameError: .*; ")
+        dev.said(r"^headrace: it ended; waiting for a change of the code$")
+        app.write_text(good, "utf-8")
+        httpx.post(f"{url}/count", params={"to": 1}, timeout=30).raise_for_status()
+        assert dev.err.count("Traceback") == 1
+
+
 def test_a_job_outlives_its_worker(place: Path) -> None:
     with Program("worker", "app:app", cwd=place) as worker:
         worker.said(r"^headrace: running jobs of app:app: 1 task, 1 process, store sqlite:///headrace\.db$")
