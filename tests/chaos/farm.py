@@ -15,7 +15,7 @@ from pathlib import Path
 import farm_tasks
 
 from headrace.core.model import WorkerRecord
-from headrace.core.worker import PoolSettings, WorkerSettings
+from headrace.core.worker_events import PoolSettings, WorkerSettings
 from headrace.notifiers.local import LocalNotifier
 from headrace.ports.store import StoreSettings
 from headrace.runtime.bodies import Bodies
