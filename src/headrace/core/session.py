@@ -58,6 +58,7 @@ class _Subscription:
     busy: bool = False  # an answer is awaited: Granted, Opened or PageRead
     unopened: bool = False  # to be opened as soon as there is room
     dirty: bool = False
+    page: int = 0  # updates of its next read; fewer where they are large
     retry_at: float | None = None
     progress: Ticket | None = None  # its progress that may still wait
 
@@ -221,7 +222,7 @@ class SessionCore:
             detail = f"one connection follows at most {self._limits.topics_max} jobs"
             return self._say(CONNECTION, wire.error(Problem("too-many-topics", detail), frame.id))
         self._last_ref += 1
-        sub = _Subscription(self._last_ref, frame.id, frame.job, frame.position)
+        sub = _Subscription(self._last_ref, frame.id, frame.job, frame.position, page=self._limits.page)
         self._subs[sub.ref] = sub
         self._refs[sub.id] = sub.ref
         if frame.token is not None:
@@ -301,9 +302,11 @@ class SessionCore:
         if taken.lost:
             sub.cursor = sub.position = None
             return self._begin(sub)
-        for update in taken.updates:
+        sub.page = min(2 * sub.page, self._limits.page)
+        for count, update in enumerate(taken.updates):
             if self._out.waiting_bytes >= self._limits.queued_bytes_max:
                 sub.dirty = True  # the rest is read again when there is room
+                sub.page = max(2 * count, 2)
                 return None
             text = wire.update(sub.id, update, sub.cursor.advance(update))
             if update.kind is UpdateKind.PROGRESS:
@@ -366,7 +369,7 @@ class SessionCore:
                 self._ask(sub, Open(sub.ref, sub.job, sub.position))
             elif sub.cursor is not None and sub.dirty:
                 sub.dirty = False
-                self._ask(sub, Read(sub.ref, sub.job, sub.cursor.position.offset, self._limits.page))
+                self._ask(sub, Read(sub.ref, sub.job, sub.cursor.position.offset, sub.page))
 
     def _ask(self, sub: _Subscription, effect: Open | Read) -> None:
         sub.busy = True

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 from headrace.app import Headrace
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord, QueueRecord, WorkerRecord
+from headrace.core.problems import Problem
 from headrace.core.states import JobState
 from headrace.web.auth import Guard
 from headrace.web.problems import ProblemRoute, Refused
@@ -29,7 +30,7 @@ table{border-collapse:collapse;width:100%}
 th{font-weight:500;text-align:left;color:var(--dim)}
 th,td{padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-code{font:.85em ui-monospace,monospace}.dim{color:var(--dim)}
+td:first-child{white-space:nowrap}code{font:.85em ui-monospace,monospace}.dim{color:var(--dim)}
 .failed{color:light-dark(#b42318,#ff8a7a)}.succeeded{color:light-dark(#1b7a43,#6fd394)}
 .running{color:light-dark(#0b6e83,#62c6da)}
 input,button{font:inherit;padding:.45rem .7rem}
@@ -69,7 +70,8 @@ def page_router(hr: Headrace, guard: Guard, route: type[ProblemRoute]) -> APIRou
         try:
             await guard.allowed(request, "read")
         except Refused as refused:
-            return HTMLResponse(_log_in(refused.problem.detail), refused.problem.status, HEADERS)
+            shown = _log_in(refused.problem) if refused.problem.status == 401 else _refused(refused.problem)  # noqa: PLR2004
+            return HTMLResponse(shown, refused.problem.status, HEADERS)
         queues, workers = await hr.store.queues(), await hr.store.workers()
         jobs = (await hr.store.find(JobFilter(), limit=JOBS_SHOWN)).jobs
         return HTMLResponse(_overview(queues, workers, jobs, hr.clock.wall()), 200, HEADERS)
@@ -86,7 +88,12 @@ def _frame(body: str, *, refresh: bool) -> str:
     )
 
 
-def _log_in(why: str) -> str:
+def _refused(problem: Problem) -> str:
+    return _frame(f"<p>{html.escape(problem.detail)}.</p>", refresh=False)
+
+
+def _log_in(problem: Problem) -> str:
+    why = problem.detail if problem.code != "unauthorized" else "Queues, jobs and workers are shown after a log-in"
     return _frame(
         f"<p>{html.escape(why)}.</p><form><p><label>API key <input name=key type=password autocomplete=off "
         "required></label> <button>Log in</button></p><p><output></output></p></form>"
@@ -129,18 +136,17 @@ def _overview(
             worker_rows,
             "No worker is running: start one with <code>headrace worker APP</code>.",
         )
-        + _section("Latest jobs", ["job", "task", "state", "attempt", "created", ""], job_rows, "None."),
+        + _section("Latest jobs", ["job", "state", "attempt", "created", ""], job_rows, "None."),
         refresh=True,
     )
 
 
 def _job_row(job: JobRecord, now_at: float) -> list[str]:
-    about = ""
+    ident, about = str(as_uuid(job.id)), ""
     if job.failure is not None and job.state in (JobState.FAILED, JobState.SCHEDULED):
         about = html.escape(f"{job.failure.type}: {job.failure.message}"[:MESSAGE_CHARS])
     return [
-        f"<code>{as_uuid(job.id)}</code>",
-        html.escape(job.task),
+        f'<span title="{ident}">{html.escape(job.task)}</span> <code class=dim>…{ident[-8:]}</code>',
         f'<span class="{job.state.value}">{job.state.value}</span>',
         f"{job.attempt} <span class=dim>of {job.max_attempts}</span>",
         f"{_age(now_at - job.created_at)} ago",

@@ -72,6 +72,10 @@ class Served:
         headers = {"Authorization": f"Bearer {self.key(*scopes)}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=20, **options)
 
+    def open_gate(self, name: str) -> None:
+        """Let the gated jobs go."""
+        self.gates.setdefault(name, threading.Event()).set()
+
     def anonymous(self, **options: Any) -> httpx.Client:
         """A client without a credential."""
         return httpx.Client(base_url=self.url, timeout=20, **options)
@@ -98,7 +102,9 @@ class Served:
     @asynccontextmanager
     async def socket(self, token: str | None = None, **options: Any) -> AsyncGenerator["Feed"]:
         """A WebSocket; with a token, already connected."""
-        async with websockets.connect(self.ws_url, subprotocols=[PROTOCOL], proxy=None, **options) as raw:
+        # Without a bound on unread frames: a client that stops reading never sees the answer to its own close.
+        settings = {"subprotocols": [PROTOCOL], "proxy": None, "max_queue": None, **options}
+        async with websockets.connect(self.ws_url, **settings) as raw:
             feed = Feed(raw)
             if token is not None:
                 await feed.say(type="connect", token=token)

@@ -391,4 +391,4 @@ def test_a_place_in_line(serve: Serve) -> None:
 
         assert "is ahead of it" in why(lines[-1]) or "are ahead of it" in why(lines[-1])
         assert "first in line" in why(urgent) or "it is running" in why(urgent)
-        served.gates["g"].set()
+        served.open_gate("g")

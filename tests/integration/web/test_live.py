@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -90,7 +89,7 @@ def test_an_sse_stream_ends_with_its_token(serve: Serve) -> None:
         assert [event["event"] for event in sse_events(response)][0] == "subscribed"
     answer = until(lambda: (it := httpx.get(url, headers=bearer(job["token"]), timeout=5)).status_code == 401 and it)
     assert answer.json()["type"].endswith("token-expired")
-    served.gates.setdefault("g", threading.Event()).set()
+    served.open_gate("g")
 
 
 # --- WebSocket -------------------------------------------------------------------------------
@@ -102,7 +101,7 @@ async def test_two_readers_see_the_same_to_the_end(served: Served) -> None:
         for feed in (one, two):
             await feed.say(type="subscribe", id="s", topic=f"job:{job['id']}")
             assert (await feed.hear())["type"] == "subscribed"
-        served.gates["g"].set()
+        served.open_gate("g")
         ends = [(await feed.hear_until("end"))[-1] for feed in (one, two)]
     assert ends[0] == ends[1]
     assert ends[0]["data"]["result"] == "g"
@@ -132,7 +131,7 @@ async def test_the_end_arrives_when_every_hint_is_lost(served: Served) -> None:
     async with served.socket(job["token"]) as one:
         await one.say(type="subscribe", id="s", topic=f"job:{job['id']}")
         await one.hear()
-        served.gates.setdefault("g", threading.Event()).set()
+        served.open_gate("g")
         await asyncio.to_thread(lambda: served.ended(job["id"]))
         async with served.socket(job["token"]) as two:  # what it reads must not hide the news from the first
             await two.say(type="subscribe", id="s", topic=f"job:{job['id']}")
@@ -187,7 +186,7 @@ async def test_what_a_token_does_not_cover(serve: Serve) -> None:
             await feed.say(type="subscribe", id=str(n), topic=f"job:{two['id']}")
         error = (await feed.hear_until("error"))[-1]
         assert error["problem"]["type"].endswith(":too-many-topics")
-    served.gates["g"].set()
+    served.open_gate("g")
 
 
 async def test_what_ends_a_connection(serve: Serve) -> None:
@@ -285,7 +284,7 @@ async def test_a_reader_that_never_reads_is_asked_to_come_back(
     await asyncio.to_thread(lambda: served.ended(job["id"]))
     position = job["position"].partition(":")[0] + ":0"
     narrow = socket.socket()
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
     narrow.connect(("127.0.0.1", served.port))
     async with served.socket(job["token"], max_queue=1, sock=narrow) as feed:
         await feed.say(type="subscribe", id="s", topic=f"job:{job['id']}", position=position)
@@ -331,10 +330,11 @@ hr.install(app)
 async def test_sigterm_ends_open_feeds_and_the_process(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(APP)
     headrace = Path(sys.executable).parent / "headrace"
-    made = subprocess.run(
-        [headrace, "keys", "create", "test", "--json", "--store", "sqlite:///jobs.db"],
-        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30,
-    )  # fmt: skip
+    for command in (["migrate"], ["keys", "create", "test", "--json"]):
+        made = subprocess.run(
+            [headrace, *command, "--store", "sqlite:///jobs.db"],
+            cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30,
+        )  # fmt: skip
     key = json.loads(made.stdout)["key"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
