@@ -3,6 +3,8 @@
 import asyncio
 import os
 import re
+import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +89,17 @@ def sleeps(ctx: SyncJobContext, seconds: float) -> None:
     """A thread, which nobody can stop."""
     note("sleeps", ctx.id.hex, ctx.attempt)
     time.sleep(seconds)
+
+
+@task()
+async def stops_with_the_lock(ctx: JobContext, database: str) -> int:
+    """Its first attempt stops its process while that holds SQLite's write lock."""
+    note("stops_with_the_lock", ctx.id.hex, ctx.attempt)
+    if ctx.attempt == 1:
+        connection = sqlite3.connect(database, isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return ctx.attempt
 
 
 @task()

@@ -225,6 +225,13 @@ async def test_a_stopped_worker_loses_its_lease_and_writes_nothing_when_it_comes
     await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
 
 
+async def test_a_worker_stopped_with_the_write_lock_in_its_hands_is_killed_and_its_job_runs_again(farm: Farm) -> None:
+    await farm.tree(FARM_LEASE="2")
+    job = await farm.enqueue(farm_tasks.stops_with_the_lock, database=str(farm.directory / "db"))
+    record = await farm.ended(job, seconds=20)
+    assert (record.state, record.result, record.crashes) == (JobState.SUCCEEDED, "2", 0)
+
+
 async def test_a_stopped_tree_loses_its_leases_to_a_neighbour(farm: Farm) -> None:
     first = await farm.tree(FARM_LEASE="1")
     job = await farm.enqueue(farm_tasks.once_slow)

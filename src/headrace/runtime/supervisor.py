@@ -168,6 +168,7 @@ class Supervisor:
             return None
         slot_fd = self._store.slot_fd(worker_id) if isinstance(self._store, Slotted) else None
         ward = Ward(worker_id, role, self._argv, slot_fd, extra=extra)
+        ward.renewed_at = self._clock.now()
         self._wards.add(ward)
         log.debug("started worker %s", ward)
         return ward
@@ -267,13 +268,16 @@ class Supervisor:
                     await self._cancels.wait()
 
     async def _renew(self, ward: Ward, *, at_once: bool) -> None:
+        now = self._clock.now()
         if ward.process.stopped:
             if not ward.stopped:
                 log.warning("worker %s is stopped by a signal; its lease is not renewed", ward)
             ward.stopped = True
+            if now - ward.renewed_at > self._lease_s:
+                # Not left to `reap`: it may have been stopped with the store's write lock in its hands.
+                self._dismiss(ward)
             return
         ward.stopped = False
-        now = self._clock.now()
         if not at_once and not ward.beat.running and now - ward.renewed_at < min(RENEW_IDLE_EVERY_S, self._lease_s / 4):
             return
         renewed = await self._store.renew(ward.worker_id, self._lease_s)
