@@ -286,7 +286,7 @@ async def test_a_reader_that_never_reads_is_asked_to_come_back(
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
     narrow.connect(("127.0.0.1", served.port))
-    async with served.socket(job["token"], max_queue=1, sock=narrow) as feed:
+    async with served.socket(job["token"], max_queue=1, sock=narrow, compression=None) as feed:
         await feed.say(type="subscribe", id="s", topic=f"job:{job['id']}", position=position)
         assert (await feed.hear())["recovered"] is True
         deadline = asyncio.get_running_loop().time() + 10
