@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, StoreUnusable
 from headrace.core.model import Exchanged, JobId, Lease, Settle, SettleResult, WorkerRecord
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
@@ -279,7 +279,8 @@ class Worker:
             answer: Exchanged = await self._store.exchange(self.record.id, effect.settles, effect.claim)
         except HeadraceError as error:
             logger.warning("exchange with the store failed: %s", error)
-            self.post(ExchangeFailed(effect.token, error.transient))
+            # An unusable store is no outcome's fault: they wait until a person has mended it.
+            self.post(ExchangeFailed(effect.token, error.transient or isinstance(error, StoreUnusable)))
         except Exception:
             logger.exception("exchange with the store failed")
             self.post(ExchangeFailed(effect.token, transient=False))

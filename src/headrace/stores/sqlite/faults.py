@@ -5,7 +5,7 @@ Invariant: nothing above this package sees a `sqlite3.Error`.
 
 import sqlite3
 
-from headrace.core.errors import HeadraceError, StoreUnavailable, StoreUnusable
+from headrace.core.errors import HeadraceError, StoreError, StoreUnavailable, StoreUnusable
 
 _UNUSABLE = {
     "SQLITE_NOTADB": "is not a database",
@@ -26,6 +26,8 @@ _UNAVAILABLE = {
     "SQLITE_PROTOCOL": "is busy: too many processes open it at once",
     "SQLITE_CANTOPEN": "cannot be opened: check that its directory is there, and its rights",
 }
+_OF_A_ROW = {"SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_RANGE"}
+_MISUSE = (sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 _NO_SPACE = {"SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_SHMSIZE"}
 
 
@@ -46,7 +48,9 @@ def mapped(error: sqlite3.Error, path: str) -> HeadraceError:
         return StoreUnavailable(f"the database {path} {_UNAVAILABLE[base]} [{name}].{hint}")
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error).lower():
         return StoreUnavailable(f"the database {path} is closed")
-    return StoreUnusable(f"the database {path} answered with an error: {error} [{name}]")
+    message = f"the database {path} answered with an error: {error} [{name}]"
+    # What one row was refused for says nothing against the database.
+    return StoreError(message) if base in _OF_A_ROW or isinstance(error, _MISUSE) else StoreUnusable(message)
 
 
 def is_busy(error: sqlite3.Error) -> bool:
