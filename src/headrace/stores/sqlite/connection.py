@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from headrace.core.errors import StoreUnusable
-from headrace.stores.sqlite.faults import mapped
+from headrace.stores.sqlite.faults import is_busy, mapped
 from headrace.stores.sqlite.sql import query
 
 SYNCHRONOUS: Final = ("FULL", "NORMAL")
 SQLITE_MIN: Final = (3, 35, 0)  # RETURNING
 SQLITE_WAL_FIXED: Final = (3, 51, 3)  # see ADR 3
+_FIRST_LOOK_MS: Final = 5_000
 _JOURNAL_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
@@ -29,8 +30,11 @@ def connect(path: str, *, synchronous: str = "FULL", create: bool = False, reade
         uri, uri=True, timeout=0.0, isolation_level=None, check_same_thread=False, cached_statements=256
     )
     try:
-        connection.execute("PRAGMA busy_timeout = 0")
+        # The first look at the file waits: another process may be making it.
+        connection.execute(f"PRAGMA busy_timeout = {_FIRST_LOOK_MS}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
         if reader:
             connection.execute("PRAGMA query_only = ON")
             return connection
@@ -93,6 +97,21 @@ def use_wal(connection: sqlite3.Connection, path: str) -> None:
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StoreUnusable(f"the database {path} cannot use a write-ahead log (its file system may not allow it)")
+
+
+def check_writable(connection: sqlite3.Connection) -> None:
+    """Take the write lock for a moment; that somebody else has it is no fault.
+
+    Raises:
+        sqlite3.Error: it cannot be written, to be mapped by the caller.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if not is_busy(error):
+            raise
+    else:
+        connection.execute("ROLLBACK")
 
 
 def inode(path: str) -> tuple[int, int] | None:

@@ -39,7 +39,15 @@ from headrace.ports.vault import ApiKey, Replay, Taken
 from headrace.stores.sqlite import chores, feed, schema, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
-from headrace.stores.sqlite.connection import SYNCHRONOUS, check_path, connect, fault, make_private, use_wal
+from headrace.stores.sqlite.connection import (
+    SYNCHRONOUS,
+    check_path,
+    check_writable,
+    connect,
+    fault,
+    make_private,
+    use_wal,
+)
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, join
 from headrace.stores.sqlite.readers import Readers
@@ -333,13 +341,15 @@ def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synch
         make_private(path)
         connection = connect(str(path), synchronous=synchronous, create=True)
         try:
-            schema.locked(connection, lambda: None, busy_timeout_s)  # can it be written?
-            use_wal(connection, str(path))
             found = schema.plan(connection)
             if not found.found:
+                schema.locked(connection, lambda: None, busy_timeout_s)  # a read-only file says so here
+                use_wal(connection, str(path))
                 schema.apply(connection, wall, busy_timeout_s=busy_timeout_s)
                 found = schema.plan(connection)
             found.check(str(path))
+            use_wal(connection, str(path))
+            check_writable(connection)
             return schema.epoch(connection)
         finally:
             connection.close()

@@ -184,14 +184,22 @@ async def test_locked_by_another_program(tmp_path: Path) -> None:
         await store.close()
 
 
-async def test_a_lock_at_opening(tmp_path: Path) -> None:
+async def test_a_lock_at_opening_holds_up_writes_only(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     await made(path)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailable, match="locked"):
-        await SqliteStore(path, busy_timeout_s=0.2).open()
-    connection.close()
+    store = SqliteStore(path, busy_timeout_s=0.2)
+    await store.open()
+    try:
+        assert await store.queues() == []
+        with pytest.raises(StoreUnavailable, match="lock"):
+            await store.enqueue([new_job()])
+        connection.execute("ROLLBACK")
+        assert (await store.enqueue([new_job()]))[0].created
+    finally:
+        connection.close()
+        await store.close()
 
 
 async def test_a_newer_schema(tmp_path: Path) -> None:
