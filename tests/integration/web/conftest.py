@@ -158,7 +158,7 @@ def tasks(hr: Headrace, gates: dict[str, threading.Event]) -> None:
     async def gated(ctx: JobContext, gate: str, items: int = 0) -> str:
         for n in range(items):
             await ctx.emit(n)
-        while not gates.setdefault(gate, threading.Event()).is_set():
+        while not gates.setdefault(gate, threading.Event()).is_set():  # noqa: ASYNC110 - opened from other threads
             await asyncio.sleep(0.02)
         return gate
 
@@ -209,7 +209,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start servers; they end with the test."""
     with ExitStack() as stack:
 
-        def start(  # noqa: PLR0917
+        def start(
             workers: int = 1,
             app: FastAPI | None = None,
             prefix: str | None = None,

@@ -5,6 +5,7 @@ import threading
 
 import httpx
 import pytest
+
 from tests.integration.web.conftest import Serve, Served, until
 
 PROBLEM = "application/problem+json"
@@ -160,7 +161,9 @@ def test_bodies_are_bounded(serve: Serve) -> None:
         problem(client.post("/api/jobs", content=chunks()), 413, "body-too-large")
         args = {"task": "count", "args": {"items": 1, "size": "9" * 6_000}}
         problem(client.post("/api/jobs", json=args), 413, "payload-too-large")
-        problem(client.post("/api/jobs", content=b"{", headers={"Content-Type": "application/json"}), 400, "bad-request")
+        problem(
+            client.post("/api/jobs", content=b"{", headers={"Content-Type": "application/json"}), 400, "bad-request"
+        )
 
 
 @pytest.mark.parametrize(
@@ -237,7 +240,10 @@ def test_a_key_belongs_to_one_job(serve: Serve) -> None:
 
 def test_an_idempotency_key_replays_byte_for_byte(served: Served) -> None:
     with served.client() as client:
-        sent = {"content": b'{"task":"add","args":{"a":1}}', "headers": {"Idempotency-Key": '"abc"', "Content-Type": "application/json"}}
+        sent = {
+            "content": b'{"task":"add","args":{"a":1}}',
+            "headers": {"Idempotency-Key": '"abc"', "Content-Type": "application/json"},
+        }
         first = client.post("/api/jobs", **sent)
         again = client.post("/api/jobs", **sent)
         assert (again.status_code, again.content) == (202, first.content)

@@ -11,6 +11,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
 from tests.integration.web.conftest import Serve
 from tests.integration.web.test_http import ROUTES
 

@@ -1,0 +1,89 @@
+"""The host app stays its own: prefixes, mounted under a root, its handlers, and what install refuses."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, HTTPException, Request, WebSocket
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
+
+from headrace import Headrace
+from headrace.core.errors import InvalidConfig
+from tests.integration.web.conftest import Serve
+
+
+def test_another_prefix_behind_a_root_path(serve: Serve) -> None:
+    served = serve(prefix="/work/jobs", config={"root_path": "/shop"}, workers=0)
+    told = served.enqueue("add", a=1)
+    assert told["links"]["self"] == f"/shop/work/jobs/api/jobs/{told['id']}"
+    with served.anonymous() as browser:
+        session = browser.post("/api/session", json={"key": served.key()})
+        assert "Path=/shop/work/jobs" in session.headers["set-cookie"]
+    assert httpx.get(f"http://127.0.0.1:{served.port}/headrace/api/jobs").status_code == 404
+
+
+def test_the_hosts_own_handlers_and_routes_are_untouched(serve: Serve) -> None:
+    app = FastAPI()
+
+    @app.exception_handler(HTTPException)
+    async def own(request: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"own": error.detail}, error.status_code)
+
+    @app.middleware("http")
+    async def marked(request: Request, call_next: Any) -> Any:
+        answer = await call_next(request)
+        answer.headers["X-Host"] = "yes"
+        return answer
+
+    @app.get("/missing")
+    async def missing() -> None:
+        raise HTTPException(404, "mine")
+
+    served = serve(app=app, workers=0)
+    host = f"http://127.0.0.1:{served.port}"
+    assert httpx.get(f"{host}/missing").json() == {"own": "mine"}
+    assert httpx.get(f"{host}/nowhere").headers["content-type"] == "application/json"
+    answer = httpx.get(f"{host}/headrace/api/jobs")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-host"] == "yes"
+
+
+def test_install_twice_is_refused() -> None:
+    app, hr = FastAPI(), Headrace("memory://")
+    hr.install(app)
+    with pytest.raises(InvalidConfig, match="installed already"):
+        hr.install(FastAPI())
+    with pytest.raises(InvalidConfig, match="another prefix"):
+        Headrace("memory://").install(app)
+    Headrace("memory://").install(app, prefix="/other")
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "jobs", "/jobs/"])
+def test_prefixes_that_cannot_be(prefix: str) -> None:
+    with pytest.raises(InvalidConfig, match="prefix"):
+        Headrace("memory://").install(FastAPI(), prefix=prefix)
+
+
+def _request(request: Request) -> None: ...
+def _socket(socket: WebSocket) -> None: ...
+def _bare(connection) -> None: ...  # noqa: ANN001
+def _two(connection: HTTPConnection, more: int) -> None: ...
+
+
+@pytest.mark.parametrize("auth", [_request, _socket, _bare, _two])
+def test_an_auth_that_a_websocket_could_not_call_is_refused(auth: Any) -> None:
+    with pytest.raises(InvalidConfig, match="HTTPConnection"):
+        Headrace("memory://", auth=auth).install(FastAPI())
+
+
+def test_the_apps_own_users(serve: Serve) -> None:
+    async def scopes(connection: HTTPConnection) -> tuple[str, ...] | None:
+        return ("read",) if connection.headers.get("x-user") == "ann" else None
+
+    served = serve(workers=0, hr={"auth": scopes})
+    with served.anonymous() as browser:
+        assert browser.post("/api/session", json={}).status_code == 401
+        assert browser.post("/api/session", json={}, headers={"X-User": "ann"}).json()["scopes"] == ["read"]
+        assert browser.get("/api/stats").status_code == 200
+        assert browser.post("/api/queues/default/pause").status_code == 403
