@@ -192,7 +192,7 @@ async def test_a_lock_at_opening_holds_up_writes_only(tmp_path: Path) -> None:
     store = SqliteStore(path, busy_timeout_s=0.2)
     await store.open()
     try:
-        assert await store.queues() == []
+        assert len(await store.queues()) == 1
         with pytest.raises(StoreUnavailable, match="lock"):
             await store.enqueue([new_job()])
         connection.execute("ROLLBACK")
