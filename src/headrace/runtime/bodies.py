@@ -116,8 +116,8 @@ class Bodies:
         if self._threads is None:
             raise UsageError("this worker is closed")
         whole = contextvars.copy_context()
-        body = partial(task.fn, *positional, **arguments)
-        return await self._loop.run_in_executor(self._threads, partial(whole.run, _in_thread, body))
+        body = partial(_in_thread, partial(task.fn, *positional, **arguments))
+        return await self._loop.run_in_executor(self._threads, partial(whole.run, body))
 
     async def _in_child(self, task: TaskDef, attempt: Attempt) -> Outcome | None:
         if self._cpu is None:
