@@ -193,6 +193,7 @@ class Headrace:
             memory_limit_bytes=memory_limit,
             args_bytes_max=self.settings.args_bytes_max,
             result_bytes_max=self.settings.result_bytes_max,
+            item_bytes_max=self.settings.item_bytes_max,
         )
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:

@@ -93,10 +93,10 @@ class Bodies:
         deadline_at = None if job.deadline_in_s is None else self._clock.wall() + job.deadline_in_s - self._clock.now()
         context: JobContext | SyncJobContext
         if task.kind is Kind.ASYNC:
-            context = JobContext(job, attempt, deadline_at)
+            context = JobContext(job, attempt, deadline_at, item_bytes_max=task.item_bytes_max)
         else:
             attempt.interruptible = False
-            context = SyncJobContext(job, attempt, deadline_at, self._loop)
+            context = SyncJobContext(job, attempt, deadline_at, self._loop, item_bytes_max=task.item_bytes_max)
         current_attempt.set(context)
         plan = task.dependencies
         if plan is None:

@@ -116,7 +116,10 @@ class CpuPool:
 
     def _spare(self) -> None:
         if not self._idle and len(self._children) < self._size and not self._closed:
-            self._idle.append(self._spawn())
+            try:
+                self._idle.append(self._spawn())
+            except OSError as error:  # the next job that needs one tries again, and is told
+                log.warning("no spare child process could be started: %s", error)
 
     def _spawn(self) -> "_Child":
         child = _Child(self._argv, self._modules)

@@ -209,7 +209,7 @@ def _run(order: Message, line: Line) -> tuple[Outcome | None, bool]:
 
 def _call(task: TaskDef, job: ClaimedJob, channel: PipeChannel, line: Line) -> object:
     deadline_at = None if job.deadline_in_s is None else time.time() + job.deadline_in_s - time.monotonic()
-    context = SyncJobContext(job, channel, deadline_at, line.loop)
+    context = SyncJobContext(job, channel, deadline_at, line.loop, item_bytes_max=task.item_bytes_max)
     arguments = task.decode_args(job.args)
     current_attempt.set(context)
     try:

@@ -11,6 +11,7 @@ from headrace.core.errors import DuplicateTask, InvalidConfig, UnknownTask
 from headrace.core.model import Json
 from headrace.core.retry import Retry
 from headrace.runtime.arguments import Arguments, Results
+from headrace.runtime.context import ITEM_BYTES_MAX
 from headrace.runtime.depends import Plan, plan
 from headrace.runtime.signature import Shape, Unresolved, read
 
@@ -38,6 +39,7 @@ class Policies:
     memory_limit_bytes: int | None = None
     args_bytes_max: int = 1 << 20
     result_bytes_max: int = 1 << 20
+    item_bytes_max: int = ITEM_BYTES_MAX
 
 
 class TaskDef:
@@ -52,6 +54,7 @@ class TaskDef:
         "_results",
         "_shape",
         "fn",
+        "item_bytes_max",
         "kind",
         "memory_limit_bytes",
         "module",
@@ -83,6 +86,7 @@ class TaskDef:
         self.priority = policies.priority
         self.public = policies.public
         self.memory_limit_bytes = policies.memory_limit_bytes
+        self.item_bytes_max = policies.item_bytes_max
         self._policies = policies
         self._shape: Shape | None = None
         self._arguments: Arguments | None = None

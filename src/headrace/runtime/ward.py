@@ -123,17 +123,22 @@ class Ward:
 
     async def stacks(self, clock: Clock) -> str:
         """The stack of each of its threads, whatever it does; empty if it does not answer."""
-        fd = self._stacks.fileno()
-        os.ftruncate(fd, 0)
-        os.lseek(fd, 0, os.SEEK_SET)
-        self.process.kill(STACKS_SIGNAL)
-        size = 0
-        for _ in range(10):
-            await clock.sleep(STACKS_WAIT_S)
-            before, size = size, os.fstat(fd).st_size
-            if size and size == before:
-                break
-        return os.pread(fd, STACKS_BYTES_MAX, 0).decode(errors="replace")
+        if self._stacks.closed:
+            return ""
+        fd = os.dup(self._stacks.fileno())  # the child may end, and be closed, while this waits
+        try:
+            os.ftruncate(fd, 0)
+            os.lseek(fd, 0, os.SEEK_SET)
+            self.process.kill(STACKS_SIGNAL)
+            size = 0
+            for _ in range(10):
+                await clock.sleep(STACKS_WAIT_S)
+                before, size = size, os.fstat(fd).st_size
+                if size and size == before:
+                    break
+            return os.pread(fd, STACKS_BYTES_MAX, 0).decode(errors="replace")
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Let go of what belongs to a child that has ended."""

@@ -110,7 +110,9 @@ class Worker:
                 await asyncio.wait(self._tasks, timeout=CLEAN_UP_S)
             if self._telling is not None:
                 await asyncio.wait([self._telling])
-            if not self._lost:
+            # What a supervised process leaves behind ends with it; only then its supervisor gives it back.
+            left_to_supervisor = self._attempts and self.record.supervisor_pid is not None
+            if not self._lost and not left_to_supervisor:
                 await self._store.unregister(self.record.id)
         finally:
             forget()
@@ -153,7 +155,7 @@ class Worker:
 
     def _leave_behind(self) -> None:
         if not self._done.done():
-            logger.warning("%d attempts did not stop within their grace; giving them back", len(self._attempts))
+            logger.warning("%d attempts did not stop within their grace; leaving them behind", len(self._attempts))
             self._done.set_result(None)
 
     # -- events in, effects out -----------------------------------------------------------------
@@ -216,7 +218,7 @@ class Worker:
         running = self._core.running
         if running != beat.running:
             beat.running = running
-            beat.kill_at = self._core.kill_at
+        beat.kill_at = self._core.kill_at
         if self._beat_timer is None and running:
             self._tick()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from headrace import Headrace, JobContext
+from headrace import Headrace, JobContext, PayloadTooLarge
 from headrace.core.states import JobState
 from headrace.settings import Settings
 
@@ -81,3 +81,20 @@ async def test_a_task_that_blocks_the_loop_is_named(hr: Headrace, caplog: pytest
     async with hr.embedded():
         await (await blocks.enqueue()).result(timeout=DEADLINE_S)
     assert "task blocks has blocked the event loop" in caplog.text
+
+
+async def test_items_are_bounded_by_the_setting() -> None:
+    hr = Headrace(settings=Settings(store="memory://", item_bytes_max=2_000, grace_s=0.1))
+
+    @hr.task()
+    async def emits(ctx: JobContext, size: int) -> str:
+        try:
+            await ctx.emit("x" * size)
+        except PayloadTooLarge as error:
+            return str(error)
+        return "kept"
+
+    async with hr.embedded():
+        assert await (await emits.enqueue(1_000)).result(timeout=DEADLINE_S) == "kept"
+        assert "2,000" in await (await emits.enqueue(3_000)).result(timeout=DEADLINE_S)
+    await hr.close()

@@ -232,7 +232,10 @@ class SqliteStore:
 
     async def register(self, worker: WorkerRecord, lease_s: float) -> None:
         """Make the worker known and give it its lease; again for changes."""
-        await self._open_readers().call(lambda: self._slots.take(worker.id, lease_s))
+        try:
+            await self._open_readers().call(lambda: self._slots.take(worker.id, lease_s))
+        except OSError as error:
+            raise StoreUnavailable(f"no lease can be kept beside the database: {error}") from error
         await self._write(lambda tx: workers.register(tx, worker))
 
     def slot_fd(self, worker: WorkerId) -> int:
@@ -253,7 +256,10 @@ class SqliteStore:
             cancels = readers.ask(lambda tx: workers.cancels(tx, worker))
             return Renewed((), lost=True) if cancels is None else Renewed(cancels)
 
-        return await readers.call(work)
+        try:
+            return await readers.call(work)
+        except OSError as error:
+            raise StoreUnavailable(f"the lease beside the database cannot be renewed: {error}") from error
 
     async def unregister(self, worker: WorkerId) -> None:
         """The worker ended in order: jobs that it still held are given back."""

@@ -6,6 +6,7 @@ fails takes none of its neighbours with it.
 
 import asyncio
 import concurrent.futures
+import logging
 import os
 import sqlite3
 import threading
@@ -20,6 +21,8 @@ from headrace.stores.sqlite.connection import connect, fault, inode
 from headrace.stores.sqlite.faults import is_busy
 from headrace.stores.sqlite.holder import program, write_lock_holder
 from headrace.stores.sqlite.tx import MICRO, CursorTx, Ledger, Tx
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Op: TypeAlias = Callable[[Tx], Any]
@@ -181,7 +184,10 @@ class Writer:
             return self._all_failed(group, error)
         tx.committed()
         if tx.hints or tx.grown:
-            self._ring(tx)
+            try:
+                self._ring(tx)
+            except Exception:
+                logger.exception("hints were not rung; polling finds what they told of")
         return answers
 
     def _begin(self) -> None:
