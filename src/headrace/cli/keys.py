@@ -78,7 +78,7 @@ async def create(where: Where, *, name: str, scopes: tuple[str, ...], as_json: b
 @store_options
 @waits
 async def revoke(where: Where, *, key_id: str) -> None:
-    """End a key's validity; at once, in every process."""
+    """End a key's validity: within 2 seconds, in every process."""
     async with opened(where) as hr:
         if not await hr.vault.revoke_api_key(key_id):
             raise Fail(f"there is no key {key_id!r}", "`headrace keys list` shows them")
