@@ -14,12 +14,12 @@ from tests.integration.web.conftest import Serve
 
 
 def test_another_prefix_behind_a_root_path(serve: Serve) -> None:
-    served = serve(prefix="/work/jobs", config={"root_path": "/shop"}, workers=0)
+    served = serve(prefix="/queue/jobs", config={"root_path": "/shop"}, workers=0)
     told = served.enqueue("add", a=1)
-    assert told["links"]["self"] == f"/shop/work/jobs/api/jobs/{told['id']}"
+    assert told["links"]["self"] == f"/shop/queue/jobs/api/jobs/{told['id']}"
     with served.anonymous() as browser:
         session = browser.post("/api/session", json={"key": served.key()})
-        assert "Path=/shop/work/jobs" in session.headers["set-cookie"]
+        assert "Path=/shop/queue/jobs" in session.headers["set-cookie"]
     assert httpx.get(f"http://127.0.0.1:{served.port}/headrace/api/jobs").status_code == 404
 
 
