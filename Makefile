@@ -84,8 +84,8 @@ e2e: $(full) ## build the wheel, install it apart, test it from outside and in a
 	@REPORT=$(REPORT) scripts/e2e.sh $(ARGS)
 
 .PHONY: nightly
-nightly: $(full) ## the long runs
-	@$(pytest) -m nightly tests $(ARGS)
+nightly: $(full) ## the long runs: about five minutes
+	@$(pytest) -m nightly tests/nightly $(ARGS)
 
 .PHONY: bench
 bench: $(full) ## every figure of the docs (JSON=path writes them)
