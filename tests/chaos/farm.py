@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import farm_tasks
@@ -22,6 +23,7 @@ from headrace.runtime.bodies import Bodies
 from headrace.runtime.child import Seat, take_seat
 from headrace.runtime.clock import SystemClock
 from headrace.runtime.cpu import CpuPool
+from headrace.runtime.exec_child import ExecChild
 from headrace.runtime.registry import Kind
 from headrace.runtime.supervisor import Supervisor
 from headrace.runtime.worker import Worker
@@ -42,8 +44,8 @@ async def supervise(path: str, processes: int) -> int:
     argv = (sys.executable, __file__, "child", path)
     try:
         return await Supervisor(
-            store, notifier, SystemClock(), argv=argv, version="1", processes=processes, lease_s=LEASE_S,
-            grace_s=float(os.environ.get("FARM_GRACE", "5")), kill_grace_s=1.0,
+            store, notifier, SystemClock(), launch=partial(ExecChild, argv), version="1",
+            processes=processes, lease_s=LEASE_S, grace_s=float(os.environ.get("FARM_GRACE", "5")), kill_grace_s=1.0,
         ).run()  # fmt: skip
     finally:
         await notifier.stop()

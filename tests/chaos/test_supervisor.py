@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from headrace.core.model import ClaimRequest, NewJob, Pool, Reaped
 from headrace.core.states import JobState
 from headrace.notifiers.local import LocalNotifier
 from headrace.runtime.clock import SystemClock
+from headrace.runtime.exec_child import ExecChild
 from headrace.runtime.restarts import Restarts
 from headrace.runtime.supervisor import Supervisor
 from headrace.runtime.ward import Ward
@@ -45,7 +47,13 @@ class House:
     async def start(self, processes: int = 1, **options: float) -> Supervisor:
         await self.store.open()
         self.supervisor = Supervisor(
-            self.store, self.notifier, self.clock, argv=PUPPET, version="1", processes=processes, **options
+            self.store,
+            self.notifier,
+            self.clock,
+            launch=partial(ExecChild, PUPPET),
+            version="1",
+            processes=processes,
+            **options,
         )
         self.task = asyncio.get_running_loop().create_task(self.supervisor.run())
         return self.supervisor

@@ -166,7 +166,7 @@ async def _stay(hr: "Headrace", keeper: LeaseKeeper, *, suspects_too: bool) -> N
 
 
 async def _serve(hr: "Headrace", keeper: LeaseKeeper, name: WorkerId, *, suspects_too: bool) -> None:
-    beat = Beat.create()
+    beat = Beat.private()
     worker = build(hr, name, EMBEDDED, beat=beat, suspects_too=suspects_too)
     tasks = [(task.name, task.fn) for task in hr.registry]
     watchdog = Watchdog(beat, hr.clock, tasks, hr.settings.blocked_loop_s)

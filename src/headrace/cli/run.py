@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -205,6 +206,7 @@ async def _supervised(
     from importlib.metadata import version
 
     from headrace.app import Headrace
+    from headrace.runtime.exec_child import ExecChild
     from headrace.runtime.supervisor import Supervisor
 
     hr = Headrace(settings.store, settings=settings)
@@ -215,7 +217,7 @@ async def _supervised(
             hr.store,
             hr.notifier,
             hr.clock,
-            argv=argv,
+            launch=partial(ExecChild, argv),
             version=version("headrace"),
             processes=processes,
             lease_s=settings.lease_s,

@@ -21,11 +21,16 @@ class Beat:
 
     __slots__ = ("_map", "_numbers", "fd")
 
-    def __init__(self, fd: int) -> None:
-        """Map what is behind `fd`, which this object owns from now on."""
+    def __init__(self, memory: mmap.mmap | bytearray, fd: int = -1) -> None:
+        """Keep them in `memory`; this object owns it, and `fd` behind it, from now on."""
         self.fd: Final = fd
-        self._map: Final = mmap.mmap(fd, _SIZE)
+        self._map: Final = memory
         self._numbers: Final = memoryview(self._map)[:_NUMBERS].cast("d")
+
+    @classmethod
+    def private(cls) -> Self:
+        """A new one, all 0, that no other process reads."""
+        return cls(bytearray(_SIZE))
 
     @classmethod
     def create(cls) -> Self:
@@ -36,13 +41,13 @@ class Beat:
             with tempfile.TemporaryFile(prefix="headrace-beat-") as file:
                 fd = os.dup(file.fileno())
         os.ftruncate(fd, _SIZE)
-        return cls(fd)
+        return cls(mmap.mmap(fd, _SIZE), fd)
 
     @classmethod
     def adopt(cls, fd: int) -> Self:
         """The one that a parent created; children of this process don't get it."""
         os.set_inheritable(fd, False)
-        return cls(fd)
+        return cls(mmap.mmap(fd, _SIZE), fd)
 
     @property
     def beat_at(self) -> float:
@@ -93,8 +98,7 @@ class Beat:
 
     def close(self) -> None:
         """Let go of the memory. Idempotent."""
-        if self._map.closed:
-            return
         self._numbers.release()
-        self._map.close()
-        os.close(self.fd)
+        if isinstance(self._map, mmap.mmap) and not self._map.closed:
+            self._map.close()
+            os.close(self.fd)

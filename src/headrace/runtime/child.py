@@ -17,14 +17,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 from headrace.core.errors import HeadraceError
-from headrace.core.model import JobId, Lease, WorkerId
-from headrace.core.worker_events import Woken
+from headrace.core.model import WorkerId
 from headrace.ports.clock import Clock
-from headrace.ports.notifier import Hint, Listener, Notifier
+from headrace.ports.notifier import Notifier
 from headrace.runtime.beat import Beat
-from headrace.runtime.pipe import Message, Pipe
+from headrace.runtime.exec_child import BEAT_FD, CONTROL_FD, ROLE, SLOT_FD, STACK_FD, WORKER_ID
+from headrace.runtime.orders import Deaf, Orders
+from headrace.runtime.pipe import Pipe
 from headrace.runtime.process import die_with_parent
-from headrace.runtime.ward import BEAT_FD, CONTROL_FD, ROLE, SLOT_FD, STACK_FD, WORKER_ID
 from headrace.runtime.watchdog import Place, Watchdog, write_stacks_on_signal
 from headrace.runtime.worker import Worker
 
@@ -70,8 +70,7 @@ class Seat:
             os.set_inheritable(self.slot_fd, False)
         self._socket: Final = socket.socket(fileno=int(os.environ.pop(CONTROL_FD)))
         self._socket.set_inheritable(False)
-        self._pipe: Pipe | None = None
-        self._said_idle = False
+        self._orders: Orders | None = None
         write_stacks_on_signal(int(os.environ.pop(STACK_FD)))
 
     def fail(self, message: str) -> None:
@@ -85,13 +84,12 @@ class Seat:
 
     def hush(self, notifier: Notifier) -> Notifier:
         """The notifier that fits the role: who runs suspects is woken by the supervisor, not by each enqueue."""
-        return _Deaf(notifier) if self.role == "suspects" else notifier
+        return Deaf(notifier) if self.role == "suspects" else notifier
 
     def idle(self) -> None:
         """Nothing left to claim; the supervisor hears it once after each time it woke this child."""
-        if self._pipe is not None and not self._said_idle:
-            self._said_idle = True
-            self._pipe.send({"op": "idle"})
+        if self._orders is not None:
+            self._orders.idle()
 
     async def serve(
         self,
@@ -106,7 +104,8 @@ class Seat:
         `beat`, the hushed notifier and `idle`. `tasks` names the functions that a stack may show.
         """
         loop = asyncio.get_running_loop()
-        self._pipe = pipe = await Pipe.open(self._socket)
+        pipe = await Pipe.open(self._socket)
+        self._orders = orders = Orders(self.worker_id, pipe.send)
         loop.add_signal_handler(signal.SIGTERM, lambda: pipe.send({"op": "leaving"}))
         try:
             worker = await build(self)
@@ -117,7 +116,9 @@ class Seat:
         named = list(tasks())
         watchdog = Watchdog(self.beat, clock, named, blocked_s)
         running = loop.create_task(worker.run())
-        listening = loop.create_task(self._listen(pipe, worker))  # after it: by then the worker can be spoken to
+        listening = loop.create_task(
+            self._listen(pipe, orders, worker)
+        )  # after it: by then the worker can be spoken to
         places = [place for name, function in named if (place := Place.of(name, function)) is not None]
         pipe.send({"op": "ready", "places": [[each.task, each.file, each.first, each.last] for each in places]})
         watchdog.start()
@@ -137,58 +138,11 @@ class Seat:
         timer.start()
         sys.exit(code)
 
-    async def _listen(self, pipe: Pipe, worker: Worker) -> None:
+    async def _listen(self, pipe: Pipe, orders: Orders, worker: Worker) -> None:
         while (message := await pipe.receive()) is not None:
             try:
-                await self._obey(message, worker)
+                await orders.obey(message, worker)
             except HeadraceError as error:
                 log.warning("%s: %s", message["op"], error)
         # The supervisor is gone, and with it whoever renews the lease: so are we.
         os.kill(os.getpid(), signal.SIGKILL)
-
-    async def _obey(self, message: Message, worker: Worker) -> None:
-        match message["op"]:
-            case "wake":
-                self._said_idle = False
-                worker.post(Woken())
-            case "cancel":
-                worker.cancel(Lease(JobId(bytes.fromhex(job)), fence) for job, fence in message["leases"])
-            case "drain":
-                await worker.drain(message["grace_s"])
-            case "lost":
-                log.error("worker %s lost its lease; its attempts are stopped", self.worker_id)
-                worker.abandon()
-            case _:
-                log.warning("a supervisor of another version says %r", message["op"])
-
-
-class _Deaf:
-    """Rings, but hears nothing."""
-
-    def __init__(self, notifier: Notifier) -> None:
-        self._notifier: Final = notifier
-
-    async def start(self) -> None:
-        """As the one behind it."""
-        await self._notifier.start()
-
-    async def stop(self) -> None:
-        """As the one behind it."""
-        await self._notifier.stop()
-
-    def publish(self, hints: Iterable[Hint]) -> None:
-        """As the one behind it."""
-        self._notifier.publish(hints)
-
-    def wants(self, prefix: str) -> bool:
-        """As the one behind it."""
-        return self._notifier.wants(prefix)
-
-    def subscribe(self, prefixes: tuple[str, ...], listener: Listener) -> Callable[[], None]:
-        """Hear nothing."""
-        del prefixes, listener
-        return _nothing
-
-
-def _nothing() -> None:
-    """End a subscription that there never was."""

@@ -68,20 +68,22 @@ class Host:
 class LiveConnection:
     """One connection; `run` lives as long as it does and holds nothing of the store between reads."""
 
-    def __init__(self, wire: Wire, feed: FeedReader, clock: Clock, host: Host, limits: SessionLimits) -> None:
-        """On its event loop; nothing is sent or received before `run`."""
+    def __init__(
+        self, wire: Wire, feed: FeedReader, clock: Clock, host: Host, limits: SessionLimits, rng: random.Random
+    ) -> None:
+        """On its event loop; nothing is sent or received before `run`. `rng` spreads reconnects."""
         self._wire = wire
         self._feed = feed
         self._clock = clock
         self._host = host
-        age_s = limits.age_s * random.uniform(0.9, 1.0)  # noqa: S311 - spreads reconnects, keeps no secret
+        age_s = limits.age_s * rng.uniform(0.9, 1.0)
         self._core = SessionCore(limits, clock.now(), age_s)
         self._releases: dict[int, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._frames: asyncio.Queue[str] = asyncio.Queue(1)
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[Close | None] = self._loop.create_future()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of making
 
     async def run(self) -> None:
         """Serve until either side closes."""
@@ -95,7 +97,7 @@ class LiveConnection:
                 self._timer.cancel()
             for release in self._releases.values():
                 release()
-            for task in self._tasks:
+            for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if close is not None:
@@ -154,11 +156,11 @@ class LiveConnection:
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._reap)
 
     def _reap(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task.cancelled() or task.exception() is None or self._ending.done():
             return
         logger.error("a live connection failed", exc_info=task.exception())

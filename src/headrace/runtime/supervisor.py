@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import random
-import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -25,7 +24,7 @@ from headrace.ports.store import Store
 from headrace.runtime.chores import prune_forever, quietly, reap_once
 from headrace.runtime.process import describe_exit
 from headrace.runtime.restarts import Restarts
-from headrace.runtime.ward import Ward
+from headrace.runtime.ward import Launch, Ward
 from headrace.runtime.watchdog import BEAT_EVERY_S, find_tasks
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class Supervisor:
         notifier: Notifier,
         clock: Clock,
         *,
-        argv: Sequence[str],
+        launch: Launch,
         version: str,
         processes: int = 1,
         lease_s: float = 10.0,
@@ -69,13 +68,15 @@ class Supervisor:
         kill_grace_s: float = 10.0,
         blocked_s: float = 0.5,
         suspects_max: int = 4,
+        renew_every_s: float = RENEW_EVERY_S,
+        look_every_s: float = LOOK_EVERY_S,
         rng: random.Random | None = None,
     ) -> None:
-        """`argv` starts a child; the store is open. After a crash up to `suspects_max` children run suspects."""
+        """`launch` starts a child; the store is open. After a crash up to `suspects_max` children run suspects."""
         self._store: Final = store
         self._notifier: Final = notifier
         self._clock: Final = clock
-        self._argv: Final = tuple(argv)
+        self._launch: Final = launch
         self._version: Final = version
         self._processes: Final = processes
         self._lease_s: Final = lease_s
@@ -83,11 +84,14 @@ class Supervisor:
         self._kill_grace_s: Final = kill_grace_s
         self._blocked_s: Final = blocked_s
         self._suspects_max: Final = suspects_max
+        self._renew_every_s: Final = renew_every_s
+        self._look_every_s: Final = look_every_s
         self._rng: Final = rng or random.Random()  # noqa: S311 - spreads chores
+        self._ids: Final = rng or random.SystemRandom()
         self._restarts: Final = Restarts()
-        self._wards: Final[set[Ward]] = set()
-        self._extras: Final[set[asyncio.Task[None]]] = set()
-        self._errands: Final[set[asyncio.Task[None]]] = set()
+        self._wards: Final[dict[WorkerId, Ward]] = {}
+        self._extras: Final[dict[asyncio.Task[None], None]] = {}  # as is everything here, in the order of making
+        self._errands: Final[dict[asyncio.Task[None], None]] = {}
         self._wanted = 0  # children for suspects, while there are some
         self._helping = False
         self._stop: Final = asyncio.Event()
@@ -124,7 +128,7 @@ class Supervisor:
         """Drain the children and end; asked a second time, without grace."""
         if self._stop.is_set():
             self._grace_s = 0.0
-            for ward in self._wards:
+            for ward in self._wards.values():
                 ward.drain(0.0)
             return
         log.info("stopping: attempts that run have %g s to end", self._grace_s)
@@ -133,7 +137,7 @@ class Supervisor:
     @property
     def wards(self) -> list[Ward]:
         """The children that live."""
-        return [ward for ward in self._wards if ward.process.alive]
+        return [ward for ward in self._wards.values() if ward.process.alive]
 
     # -- children -----------------------------------------------------------------------------------
 
@@ -154,7 +158,7 @@ class Supervisor:
             await self._attend(ward)
 
     async def _start(self, role: str, *, extra: bool = False) -> Ward | None:
-        worker_id = f"w_{secrets.token_hex(8)}"
+        worker_id = f"w_{self._ids.getrandbits(64):016x}"
         host, at, pid = socket.gethostname(), self._clock.wall(), os.getpid()
         record = WorkerRecord(worker_id, host, 0, role, self._version, None, {}, 0, at, supervisor_pid=pid)
         try:
@@ -167,19 +171,19 @@ class Supervisor:
             await quietly(lambda: self._store.unregister(worker_id), "unregister")
             return None
         slot_fd = self._store.slot_fd(worker_id) if isinstance(self._store, Slotted) else None
-        ward = Ward(worker_id, role, self._argv, slot_fd, extra=extra)
+        ward = Ward(worker_id, role, self._launch(worker_id, role, slot_fd), extra=extra)
         ward.renewed_at = self._clock.now()
-        self._wards.add(ward)
+        self._wards[worker_id] = ward
         log.debug("started worker %s", ward)
         return ward
 
     async def _attend(self, ward: Ward) -> None:
         try:
             code = await ward.serve(self._told)
-            self._wards.discard(ward)
+            self._wards.pop(ward.worker_id, None)
             await self._bury(ward, code)
         finally:
-            self._wards.discard(ward)
+            self._wards.pop(ward.worker_id, None)
             ward.process.kill()
             await ward.process.wait()
             ward.close()
@@ -247,13 +251,13 @@ class Supervisor:
                 break
             if all(ward.ready for ward in suspects):
                 task = asyncio.get_running_loop().create_task(self._extra())
-                self._extras.add(task)
-                task.add_done_callback(self._extras.discard)
+                self._extras[task] = None
+                task.add_done_callback(self._extras.pop)
             await self._clock.sleep(HELP_EVERY_S)
         self._helping, self._wanted = False, 0
 
     def _suspects(self) -> list[Ward]:
-        return [ward for ward in self._wards if ward.role == SUSPECTS]
+        return [ward for ward in self._wards.values() if ward.role == SUSPECTS]
 
     # -- leases -------------------------------------------------------------------------------------
 
@@ -261,10 +265,10 @@ class Supervisor:
         while True:
             asked = self._cancels.is_set()
             self._cancels.clear()
-            for ward in tuple(self._wards):
+            for ward in tuple(self._wards.values()):
                 await self._safely(partial(self._renew, ward, at_once=asked), "lease")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RENEW_EVERY_S):
+                async with asyncio.timeout(self._renew_every_s):
                     await self._cancels.wait()
 
     async def _renew(self, ward: Ward, *, at_once: bool) -> None:
@@ -282,7 +286,7 @@ class Supervisor:
             return
         renewed = await self._store.renew(ward.worker_id, self._lease_s)
         ward.renewed_at = now
-        if ward not in self._wards:
+        if ward.worker_id not in self._wards:
             return
         if renewed.lost:
             self._dismiss(ward)
@@ -291,14 +295,14 @@ class Supervisor:
 
     async def _looks(self) -> None:
         while True:
-            for ward in tuple(self._wards):
+            for ward in tuple(self._wards.values()):
                 self._check(ward)
             await self._safely(self._look, "reap")
-            await self._clock.sleep(LOOK_EVERY_S)
+            await self._clock.sleep(self._look_every_s)
 
     async def _look(self) -> None:
         reaped = await reap_once(self._store)
-        for ward in tuple(self._wards):
+        for ward in tuple(self._wards.values()):
             if ward.worker_id in reaped.workers:
                 self._dismiss(ward)
         self._wake(reaped)
@@ -346,7 +350,7 @@ class Supervisor:
     # -- the end ------------------------------------------------------------------------------------
 
     async def _drain(self, seats: Sequence[asyncio.Task[None]]) -> None:
-        for ward in self._wards:
+        for ward in self._wards.values():
             ward.drain(self._grace_s)
         began = self._clock.now()
         while pending := {task for task in (*seats, *self._extras) if not task.done()}:
@@ -359,7 +363,7 @@ class Supervisor:
             await asyncio.wait(pending, timeout=DRAIN_LOOK_S)
 
     def _kill_all(self, why: str) -> None:
-        for ward in self._wards:
+        for ward in self._wards.values():
             if ward.killed_for is None:
                 log.error("worker %s: %s; killing it", ward, why)
                 ward.killed_for = why
@@ -383,8 +387,8 @@ class Supervisor:
 
     def _errand(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        self._errands[task] = None
+        task.add_done_callback(self._errands.pop)
 
     @staticmethod
     async def _safely(work: Callable[[], Awaitable[None]], name: str) -> None:

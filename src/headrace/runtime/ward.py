@@ -1,43 +1,102 @@
-"""One supervised child: its process, its worker id, its lease's descriptor, and what is said to it."""
+"""One supervised child as its supervisor knows it: what it said, what it was told, how it ended."""
 
 import asyncio
-import logging
-import os
-import socket
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+import signal
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, TypeAlias
 
 from headrace.core.model import Lease, WorkerId
 from headrace.ports.clock import Clock
 from headrace.runtime.beat import Beat
-from headrace.runtime.pipe import Message, Pipe
-from headrace.runtime.process import Process
-from headrace.runtime.watchdog import STACKS_SIGNAL, Place
+from headrace.runtime.pipe import Message
+from headrace.runtime.watchdog import Place
 
-log = logging.getLogger(__name__)
+LAST_WORDS_S: Final = 0.02  # for what a child said before it ended to arrive
 
-WORKER_ID: Final = "HEADRACE_WORKER_ID"
-ROLE: Final = "HEADRACE_ROLE"
-CONTROL_FD: Final = "HEADRACE_CONTROL_FD"
-SLOT_FD: Final = "HEADRACE_SLOT_FD"
-BEAT_FD: Final = "HEADRACE_BEAT_FD"
-STACK_FD: Final = "HEADRACE_STACK_FD"
-STACKS_WAIT_S: Final = 0.02
-STACKS_BYTES_MAX: Final = 16_384
+
+class Child(Protocol):
+    """The process of a child."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, for log lines."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether its end has not been seen."""
+        ...
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal such as SIGSTOP holds it."""
+        ...
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal; nothing if it has ended."""
+        ...
+
+    async def wait(self) -> int:
+        """Its exit code."""
+        ...
+
+
+class Words(Protocol):
+    """The two-way channel to a child."""
+
+    def send(self, message: Message) -> None:
+        """Queue a message."""
+        ...
+
+    async def receive(self) -> Message | None:
+        """The next message; None: the child is gone."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+        ...
+
+
+class Link(Protocol):
+    """All that ties a supervisor to one child."""
+
+    @property
+    def process(self) -> Child:
+        """The process itself."""
+        ...
+
+    @property
+    def beat(self) -> Beat:
+        """Its signs of life."""
+        ...
+
+    async def open(self) -> Words:
+        """The channel, on the running loop; once."""
+        ...
+
+    async def stacks(self, clock: Clock) -> str:
+        """The stack of each of its threads, whatever it does; empty if it does not answer."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what belongs to a child that has ended."""
+        ...
+
+
+Launch: TypeAlias = Callable[[WorkerId, str, int | None], Link]
+"""Starts a child for a worker id and a role; the descriptor of its lease, if there is one, is shared with it."""
 
 
 class Ward:
     """A child from its start to its end."""
 
-    def __init__(
-        self, worker_id: WorkerId, role: str, argv: Sequence[str], slot_fd: int | None, *, extra: bool
-    ) -> None:
-        """Start it. `slot_fd` stays the store's, the child shares it; an `extra` one ends when it is idle."""
+    def __init__(self, worker_id: WorkerId, role: str, link: Link, *, extra: bool) -> None:
+        """The child was started; an `extra` one ends when it is idle."""
         self.extra: Final = extra
         self.worker_id: Final = worker_id
         self.role: Final = role
-        self.beat: Final = Beat.create()
+        self.process: Final = link.process
+        self.beat: Final = link.beat
         self.ready = False
         self.idle = False
         self.leaving = False  # it was asked to end
@@ -46,17 +105,9 @@ class Ward:
         self.fatal: str | None = None
         self.renewed_at = 0.0
         self.held_since = 0.0  # the last beat before a stall that was reported
-        self._stacks: Final = tempfile.TemporaryFile(prefix="headrace-stacks-", buffering=0)  # noqa: SIM115
-        self._pipe: Pipe | None = None
+        self._link: Final = link
+        self._pipe: Words | None = None
         self._places: tuple[Place, ...] = ()
-        ours, theirs = socket.socketpair()
-        self._socket: Final = ours
-        with theirs:
-            fds = {CONTROL_FD: theirs.fileno(), BEAT_FD: self.beat.fd, STACK_FD: self._stacks.fileno()}
-            if slot_fd is not None:
-                fds[SLOT_FD] = slot_fd
-            env = {WORKER_ID: worker_id, ROLE: role, **{name: str(fd) for name, fd in fds.items()}}
-            self.process: Final = Process(argv, env=env, pass_fds=tuple(fds.values()))
 
     def __str__(self) -> str:
         """As log lines name it."""
@@ -69,18 +120,18 @@ class Ward:
 
     async def serve(self, told: Callable[["Ward", str], None]) -> int:
         """Listen until the process ends; `told` hears what it says. Returns its exit code."""
-        self._pipe = pipe = await Pipe.open(self._socket)
+        self._pipe = pipe = await self._link.open()
         listening = asyncio.get_running_loop().create_task(self._listen(pipe, told))
         try:
             code = await self.process.wait()
             # What it said before it ended is here by now; a process that it left behind may hold its socket.
-            await asyncio.wait([listening], timeout=STACKS_WAIT_S)
+            await asyncio.wait([listening], timeout=LAST_WORDS_S)
             return code
         finally:
             listening.cancel()
             pipe.close()
 
-    async def _listen(self, pipe: Pipe, told: Callable[["Ward", str], None]) -> None:
+    async def _listen(self, pipe: Words, told: Callable[["Ward", str], None]) -> None:
         while (message := await pipe.receive()) is not None:
             match message["op"]:
                 case "ready":
@@ -122,27 +173,9 @@ class Ward:
         self._send({"op": "lost"})
 
     async def stacks(self, clock: Clock) -> str:
-        """The stack of each of its threads, whatever it does; empty if it does not answer."""
-        if self._stacks.closed:
-            return ""
-        fd = os.dup(self._stacks.fileno())  # the child may end, and be closed, while this waits
-        try:
-            os.ftruncate(fd, 0)
-            os.lseek(fd, 0, os.SEEK_SET)
-            self.process.kill(STACKS_SIGNAL)
-            size = 0
-            for _ in range(10):
-                await clock.sleep(STACKS_WAIT_S)
-                before, size = size, os.fstat(fd).st_size
-                if size and size == before:
-                    break
-            return os.pread(fd, STACKS_BYTES_MAX, 0).decode(errors="replace")
-        finally:
-            os.close(fd)
+        """The stack of each of its threads; see `Link.stacks`."""
+        return await self._link.stacks(clock)
 
     def close(self) -> None:
         """Let go of what belongs to a child that has ended."""
-        self.beat.close()
-        self._stacks.close()
-        if self._pipe is None:
-            self._socket.close()
+        self._link.close()

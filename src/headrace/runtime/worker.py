@@ -42,11 +42,11 @@ from headrace.runtime.attempt import Attempt
 from headrace.runtime.beat import Beat
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.feedwriter import FeedWriter
+from headrace.runtime.watchdog import BEAT_EVERY_S
 
 logger = logging.getLogger(__name__)
 
 PROMOTE_BATCH = 500
-BEAT_EVERY_S = 0.25
 CLEAN_UP_S = 5.0  # for the dependencies of the last attempts
 
 
@@ -64,6 +64,7 @@ class Worker:
         settings: WorkerSettings,
         lease_s: float,
         beat: Beat | None = None,
+        beat_every_s: float = BEAT_EVERY_S,
         on_idle: Callable[[], None] | None = None,
     ) -> None:
         """`record` is what the store shows of it; `on_idle` is told when a suspects' worker is done."""
@@ -75,10 +76,11 @@ class Worker:
         self._settings = settings
         self._lease_s = lease_s
         self._beat = beat
+        self._beat_every_s = beat_every_s
         self._on_idle = on_idle
         self._attempts: dict[JobId, Attempt] = {}
         self._inbox: list[Event] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of making
         self._closing: dict[JobId, Attempt] = {}
         self._telling: asyncio.Task[None] | None = None  # the store, that it drains
         self._lost = False
@@ -119,7 +121,7 @@ class Worker:
             for timer in (self._timer, self._beat_timer):
                 if timer is not None:
                     timer.cancel()
-            for task in self._tasks:
+            for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._bodies.close()
@@ -234,7 +236,7 @@ class Worker:
         beat.kill_at = kill_at
         if self._core.running:
             beat.beat_at = self._clock.now()
-            self._beat_timer = self._loop.call_later(BEAT_EVERY_S, self._tick)
+            self._beat_timer = self._loop.call_later(self._beat_every_s, self._tick)
         else:
             beat.beat_at = 0.0
 
@@ -242,8 +244,8 @@ class Worker:
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     def _start(self, effect: Start) -> None:
         attempt = Attempt(effect.job, self._store, self._feeds, self.record.id, self._notifier)

@@ -1,6 +1,7 @@
 """The live feed over WebSocket, subprotocol `headrace.v1`: the shell between Starlette and a connection's core."""
 
 import contextlib
+import random
 from typing import Final
 
 from fastapi import APIRouter, WebSocket
@@ -17,6 +18,7 @@ from headrace.web.auth import Guard
 from headrace.web.live import Live
 from headrace.web.problems import Refused
 
+_RNG: Final = random.Random()  # noqa: S311 - spreads reconnects, keeps no secret
 REFUSED: Final = 4403  # before the handshake is accepted, a server turns it into a plain 403
 
 
@@ -77,7 +79,7 @@ def websocket_router(live: Live, guard: Guard) -> APIRouter:
             return snapshot_view(snapshot, base)
 
         host = Host(authenticate, render, hr.settings.pending_s)
-        connection = LiveConnection(_Wire(socket), hr.feed, hr.clock, host, _limits(live))
+        connection = LiveConnection(_Wire(socket), hr.feed, hr.clock, host, _limits(live), _RNG)
         with live.counted(connection):
             await connection.run()
 
