@@ -69,7 +69,7 @@ class LiveConnection:
     """One connection; `run` lives as long as it does and holds nothing of the store between reads."""
 
     def __init__(
-        self, wire: Wire, feed: FeedReader, clock: Clock, host: Host, limits: SessionLimits, rng: random.Random
+        self, wire: Wire, feed: FeedReader, clock: Clock, host: Host, limits: SessionLimits, *, rng: random.Random
     ) -> None:
         """On its event loop; nothing is sent or received before `run`. `rng` spreads reconnects."""
         self._wire = wire

@@ -79,7 +79,7 @@ def websocket_router(live: Live, guard: Guard) -> APIRouter:
             return snapshot_view(snapshot, base)
 
         host = Host(authenticate, render, hr.settings.pending_s)
-        connection = LiveConnection(_Wire(socket), hr.feed, hr.clock, host, _limits(live), _RNG)
+        connection = LiveConnection(_Wire(socket), hr.feed, hr.clock, host, _limits(live), rng=_RNG)
         with live.counted(connection):
             await connection.run()
 
