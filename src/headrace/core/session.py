@@ -281,7 +281,7 @@ class SessionCore:
         """Open the feed, or go on reading it."""
         if sub.cursor is not None:
             sub.dirty = True
-        elif not sub.busy:
+        else:
             sub.unopened = True
 
     def _opened(self, sub: _Subscription, event: Opened) -> None:
