@@ -146,3 +146,18 @@ def test_an_instant_is_utc_to_the_millisecond() -> None:
 
 def test_a_size_is_counted_in_bytes() -> None:
     assert [wire.frame_bytes(text) for text in ("abc", "é", "☕", "\ud800")] == [3, 2, 3, 3]
+
+
+def test_the_data_of_an_sse_event_is_the_frame_without_the_id_of_a_subscription() -> None:
+    position = Position("e", 7)
+    told = Update(7, UpdateKind.ITEM, 2, '{"n":1}', 0.0)
+    snapshot = '{"job":{}}'
+    for with_id, without in (
+        (wire.update("a", told, position), wire.update(None, told, position)),
+        (
+            wire.subscribed("a", recovered=True, position=position, ended=False, snapshot=snapshot),
+            wire.subscribed(None, recovered=True, position=position, ended=False, snapshot=snapshot),
+        ),
+    ):
+        assert json.loads(with_id) == {**json.loads(without), "id": "a"}
+        assert "id" not in json.loads(without)

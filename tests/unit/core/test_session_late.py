@@ -1,0 +1,170 @@
+"""Answers that come late, twice or for nobody, and deadlines to the instant."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import TypeVar
+
+import pytest
+
+from headrace.core.feed import Position
+from headrace.core.model import FeedPage, Update, UpdateKind
+from headrace.core.session import SessionCore
+from headrace.core.session_events import (
+    CONNECTION,
+    Authenticate,
+    Close,
+    FrameReceived,
+    Grant,
+    Granted,
+    News,
+    Open,
+    Opened,
+    PageRead,
+    Read,
+    ReadFailed,
+    Release,
+    SessionEffect,
+    SessionLimits,
+    Write,
+    Written,
+)
+from headrace.core.states import JobState
+from headrace.core.wire import CloseCode
+
+JOB = uuid.UUID(int=0x0193_0000_0000_7000_8000_0000_0000_0001)
+E = TypeVar("E")
+
+
+def only(effects: Sequence[SessionEffect], kind: type[E]) -> list[E]:
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+def frame(**members: object) -> FrameReceived:
+    return FrameReceived(json.dumps(members))
+
+
+def connected(grant: Grant | None = None, **limits: float) -> SessionCore:
+    core = SessionCore(SessionLimits(**limits), 0.0)  # type: ignore[arg-type]
+    core.handle(frame(type="connect", token="t"), 0.0)
+    core.handle(Granted(CONNECTION, grant or Grant(reads_all=True)), 0.0)
+    core.handle(Written(), 0.0)
+    return core
+
+
+def subscribe(core: SessionCore, now: float = 0.0, ident: str = "a", **more: object) -> list[SessionEffect]:
+    return core.handle(frame(type="subscribe", id=ident, topic=f"job:{JOB}", **more), now)
+
+
+def page(end: int, *offsets: int) -> FeedPage:
+    updates = tuple(Update(offset, UpdateKind.ITEM, 1, str(offset), 0.0) for offset in offsets)
+    return FeedPage("e", end, updates, None, JobState.RUNNING)
+
+
+def spoken(core: SessionCore, effects: Sequence[SessionEffect], now: float = 0.0) -> list[dict[str, object]]:
+    """The frames among `effects` and those that wait behind them."""
+    frames: list[dict[str, object]] = []
+    while writes := only(effects, Write):
+        frames += [json.loads(write.text) for write in writes]
+        effects = core.handle(Written(), now)
+    return frames
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+def test_a_token_that_is_checked_after_the_subscription_went_opens_nothing() -> None:
+    core = connected()
+    (asked,) = only(subscribe(core, token="mine"), Authenticate)
+    core.handle(frame(type="unsubscribe", id="a"), 1.0)
+    (again,) = only(subscribe(core, 2.0, token="other"), Authenticate)
+    assert core.handle(Granted(asked.ref, Grant(reads_all=True)), 3.0) == []
+    (opened,) = only(core.handle(Granted(again.ref, Grant(reads_all=True)), 4.0), Open)
+    assert opened.ref == again.ref
+
+
+def test_a_page_that_nobody_asked_for_is_not_told() -> None:
+    core = connected()
+    (asked,) = only(subscribe(core, position="e:0"), Open)
+    assert core.handle(PageRead(asked.ref, page(2, 1, 2)), 0.0) == []
+    effects = core.handle(Opened(asked.ref, True, Position("e", 0)), 0.0)
+    assert [told["type"] for told in spoken(core, effects)] == ["subscribed"]
+
+
+def test_a_page_that_comes_twice_is_told_once() -> None:
+    core = connected()
+    (asked,) = only(subscribe(core, position="e:0"), Open)
+    effects = core.handle(Opened(asked.ref, True, Position("e", 0)), 0.0)
+    frames = spoken(core, effects)
+    for _ in range(2):
+        frames += spoken(core, core.handle(PageRead(asked.ref, page(2, 1, 2)), 0.0))
+    assert [told.get("position") for told in frames] == ["e:0", "e:1", "e:2"]
+
+
+def test_news_while_a_page_is_read_is_read_after_it() -> None:
+    core = connected()
+    (asked,) = only(subscribe(core, position="e:0"), Open)
+    (read,) = only(core.handle(Opened(asked.ref, True, Position("e", 0)), 0.0), Read)
+    assert core.handle(News(asked.ref), 0.0) == []
+    (again,) = only(core.handle(PageRead(asked.ref, page(1, 1)), 0.0), Read)
+    assert (read.after, again.after) == (0, 1)
+    assert not only(core.handle(PageRead(asked.ref, page(1)), 0.0), Read)
+
+
+def test_a_page_that_does_not_reach_the_end_is_followed_by_the_next_one() -> None:
+    core = connected()
+    (asked,) = only(subscribe(core, position="e:0"), Open)
+    core.handle(Opened(asked.ref, True, Position("e", 0)), 0.0)
+    (read,) = only(core.handle(PageRead(asked.ref, page(5, 1, 2)), 0.0), Read)
+    assert read.after == 2
+
+
+def test_what_is_no_event_is_refused() -> None:
+    with pytest.raises(AssertionError):
+        connected().handle("written", 0.0)  # type: ignore[arg-type]
+
+
+# --- deadlines ---------------------------------------------------------------------------------
+
+
+def test_the_token_of_the_connection_is_a_deadline() -> None:
+    core = connected(Grant(reads_all=True, expires_at=20.0))
+    assert core.next_deadline() == 20.0
+    assert core.handle_timeout(19.9) == []
+    (close,) = core.handle_timeout(20.0)
+    assert isinstance(close, Close)
+    assert close.code is CloseCode.EXPIRED
+
+
+def test_the_token_of_a_subscription_is_a_deadline_of_its_own() -> None:
+    core = connected(Grant(reads_all=True, expires_at=24.0))
+    (asked,) = only(subscribe(core, token="mine"), Authenticate)
+    core.handle(Granted(asked.ref, Grant(reads_all=True, expires_at=20.0)), 0.0)
+    assert core.next_deadline() == 20.0
+    assert core.handle_timeout(19.9) == []
+    effects = core.handle_timeout(20.0)
+    assert only(effects, Release) == [Release(asked.ref)]
+    assert [told["type"] for told in spoken(core, effects)] == ["error"]
+    assert core.next_deadline() == 24.0
+
+
+def test_a_refused_read_is_a_deadline_and_is_tried_again_once() -> None:
+    core = connected(retry_s=3.0)
+    (asked,) = only(subscribe(core), Open)
+    core.handle(ReadFailed(asked.ref), 1.0)
+    assert core.next_deadline() == 4.0
+    assert core.handle_timeout(3.9) == []
+    assert core.handle_timeout(4.0) == [asked]
+    assert core.handle_timeout(4.0) == []
+
+
+def test_a_read_that_failed_after_the_feed_was_open_goes_on_where_it_was() -> None:
+    core = connected()
+    (asked,) = only(subscribe(core, position="e:0"), Open)
+    effects = core.handle(Opened(asked.ref, True, Position("e", 0)), 0.0)
+    spoken(core, effects)
+    spoken(core, core.handle(PageRead(asked.ref, page(2, 1, 2)), 0.0))
+    (read,) = only(core.handle(News(asked.ref), 1.0), Read)
+    core.handle(ReadFailed(asked.ref), 2.0)
+    assert core.handle_timeout(3.0) == [read]
+    assert read.after == 2

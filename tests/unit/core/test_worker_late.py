@@ -1,0 +1,166 @@
+"""What comes late, twice or for nobody changes nothing about what a worker holds."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import pytest
+
+from headrace.core.model import ClaimedJob, Exchanged, GivenBack, Lease, SettleResult, Succeeded
+from headrace.core.worker import WorkerCore
+from headrace.core.worker_events import (
+    CancelAsked,
+    DrainAsked,
+    Drained,
+    Effect,
+    Ended,
+    Event,
+    Exchange,
+    ExchangeAnswered,
+    ExchangeFailed,
+    LeaseGone,
+    PoolSettings,
+    Promoted,
+    Start,
+    Stop,
+    StopReason,
+    Woken,
+    WorkerSettings,
+)
+
+T = TypeVar("T")
+OTHER = (99).to_bytes(16)
+
+
+def job(number: int, fence: int = 1, timeout_s: float = 60.0) -> ClaimedJob:
+    """A claimed job."""
+    return ClaimedJob(
+        number.to_bytes(16), fence, "work", "default", "{}", 1, 0, 0, 0, 3, timeout_s, None, (), "", 2
+    )  # fmt: skip
+
+
+def only(effects: Sequence[Effect], kind: type[T]) -> list[T]:
+    """The effects of one kind."""
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+def answer(exchange: Exchange, *jobs: ClaimedJob, more: bool = False) -> ExchangeAnswered:
+    """Its answer: all settled, `jobs` claimed."""
+    return ExchangeAnswered(exchange.token, Exchanged((SettleResult.SETTLED,) * len(exchange.settles), jobs, more=more))
+
+
+def ask(worker: WorkerCore, now: float) -> Exchange:
+    """What it asks for when it is woken."""
+    (exchange,) = only(worker.handle(Woken(), now), Exchange)
+    return exchange
+
+
+def holding(*jobs: ClaimedJob, slots: int = 1, **changes: float) -> WorkerCore:
+    """A worker at time 0 that was given `jobs`; what finds no slot waits."""
+    pools = {"async": PoolSettings(frozenset({"work"}), slots, prefetch_max=9)}
+    worker = WorkerCore(WorkerSettings(pools=pools, **changes), 0.0)  # type: ignore[arg-type]
+    worker.handle(answer(ask(worker, 0.0), *jobs), 0.0)
+    return worker
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Ended(OTHER, 1, Succeeded()),
+        Ended(job(1).id, 1, Succeeded()),
+        CancelAsked((Lease(OTHER, 1), Lease(job(1).id, 1), Lease(job(2).id, 2))),
+        LeaseGone(Lease(OTHER, 1)),
+        LeaseGone(Lease(job(1).id, 1)),
+        ExchangeFailed(1, transient=True),
+        ExchangeFailed(77, transient=False),
+        ExchangeAnswered(77, Exchanged((), ())),
+    ],
+    ids=repr,
+)
+def test_what_is_about_another_fence_or_another_question_is_ignored(event: Event) -> None:
+    worker = holding(job(1, fence=2), job(2))
+    assert worker.handle(event, 1.0) == []
+    assert worker.running == 1
+    effects = worker.handle(Ended(job(1).id, 2, Succeeded()), 2.0)
+    assert [start.job.id for start in only(effects, Start)] == [job(2).id]
+    (exchange,) = only(effects, Exchange)
+    assert [settle.id for settle in exchange.settles] == [job(1).id]
+    assert exchange.reconcile is None
+
+
+def test_a_late_failure_of_an_exchange_given_up_on_leaves_the_present_one_alone() -> None:
+    worker = holding(slots=2, answer_s=30.0)
+    lost = ask(worker, 0.0)
+    worker.handle_timeout(30.0)
+    (present,) = only(worker.handle_timeout(31.0), Exchange)
+    assert worker.handle(ExchangeFailed(lost.token, transient=False), 31.5) == []
+    assert only(worker.handle(answer(present, job(1)), 32.0), Start)
+
+
+def test_an_empty_answer_that_came_too_late_leaves_no_doubt() -> None:
+    worker = holding(answer_s=30.0)
+    lost = ask(worker, 0.0)
+    worker.handle_timeout(30.0)
+    (present,) = only(worker.handle_timeout(31.0), Exchange)
+    assert present.reconcile == ()
+    assert worker.handle(answer(lost), 31.5) == []
+    worker.handle(answer(present), 32.0)
+    assert ask(worker, 33.0).reconcile is None
+
+
+def test_the_timeout_of_an_attempt_that_ended_does_not_stop_the_next_one_of_the_same_job() -> None:
+    worker = holding(job(1, fence=1))
+    (exchange,) = only(worker.handle(Ended(job(1).id, 1, GivenBack(started=True)), 30.0), Exchange)
+    assert only(worker.handle(answer(exchange, job(1, fence=2)), 30.0), Start)
+    assert not only(worker.handle_timeout(60.0), Stop)
+    assert only(worker.handle_timeout(90.0), Stop) == [Stop(job(1).id, 2, StopReason.TIMEOUT)]
+
+
+def test_a_body_is_asked_to_stop_once_for_the_first_reason() -> None:
+    worker = holding(job(1))
+    lease = Lease(job(1).id, 1)
+    assert only(worker.handle(CancelAsked((lease, lease)), 1.0), Stop) == [Stop(job(1).id, 1, StopReason.CANCEL)]
+    assert not only(worker.handle(CancelAsked((lease,)), 2.0), Stop)
+    assert not only(worker.handle_timeout(60.0), Stop)
+
+
+def test_a_lease_that_is_lost_while_the_body_stops_is_told_and_its_outcome_kept_back() -> None:
+    worker = holding(job(1))
+    lease = Lease(job(1).id, 1)
+    worker.handle(CancelAsked((lease,)), 1.0)
+    assert only(worker.handle(LeaseGone(lease), 2.0), Stop) == [Stop(job(1).id, 1, StopReason.LOST)]
+    (exchange,) = only(worker.handle_all((Ended(job(1).id, 1, Succeeded()), Woken()), 3.0), Exchange)
+    assert exchange.settles == ()
+
+
+def test_a_promote_that_made_nothing_ready_asks_for_nothing_and_waits_for_what_is_due_next() -> None:
+    worker = holding(poll_s=60.0)
+    assert worker.handle(Promoted(0, 5.0), 1.0) == []
+    assert worker.next_deadline() == 6.0
+
+
+def test_the_first_to_be_killed_is_the_one_whose_time_is_up_first() -> None:
+    worker = holding(job(1, timeout_s=50.0), job(2, timeout_s=20.0), slots=2, kill_grace_s=10.0)
+    assert (worker.first_to_kill, worker.kill_at) == (job(2).id, 30.0)
+    worker.handle(Ended(job(2).id, 1, Succeeded()), 1.0)
+    assert (worker.first_to_kill, worker.kill_at) == (job(1).id, 60.0)
+    worker.handle(Ended(job(1).id, 1, Succeeded()), 2.0)
+    assert worker.first_to_kill is None
+
+
+class TestDraining:
+    """Draining is asked for by people, and they ask twice."""
+
+    def test_the_end_of_the_grace_is_a_deadline_and_a_later_one_does_not_put_it_off(self) -> None:
+        worker = holding(job(1), poll_s=100.0)
+        worker.handle(DrainAsked(10.0), 0.0)
+        worker.handle(DrainAsked(30.0), 1.0)
+        assert worker.next_deadline() == 10.0
+        worker.handle(DrainAsked(5.0), 2.0)
+        assert worker.next_deadline() == 7.0
+        assert only(worker.handle_timeout(7.0), Stop) == [Stop(job(1).id, 1, StopReason.DRAIN)]
+
+    def test_that_it_has_drained_is_told_once(self) -> None:
+        worker = holding()
+        assert worker.handle(DrainAsked(10.0), 0.0) == [Drained()]
+        assert worker.handle(DrainAsked(0.0), 1.0) == []
+        assert worker.handle_timeout(20.0) == []
