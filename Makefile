@@ -67,6 +67,10 @@ pytest := $(bin)/pytest $(if $(REPORT),--junitxml=$(REPORT))
 unit: $(full) ## the fast tests: unit, conformance, architecture, typing (ARGS="-k name")
 	@$(pytest) $(wildcard tests/unit tests/conformance tests/architecture tests/typing) $(ARGS)
 
+.PHONY: coverage
+coverage: $(full) ## the core's own tests alone, and how much of the core they cover
+	@$(pytest) tests/unit/core --cov --cov-report=term $(if $(REPORT),--cov-report=json:$(REPORT:.xml=.json)) $(ARGS)
+
 .PHONY: integration
 integration: $(full) ## the command line, the HTTP side and the live feed, on real processes and sockets
 	@$(pytest) tests/integration $(ARGS)
