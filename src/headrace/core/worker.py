@@ -311,6 +311,7 @@ class WorkerCore:
             while pool.waiting and pool.running < pool.settings.slots:
                 self._start(pool.waiting.popleft(), pool, now, effects)
         if self._flight is None and now >= self._not_before:
+            self._not_before = 0.0  # over, whether or not there is something to send
             self._send(now, effects)
         if self._flight is not None or self._running or self._settles:
             return

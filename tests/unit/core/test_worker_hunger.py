@@ -6,6 +6,7 @@ from typing import TypeVar
 from headrace.core.model import ClaimedJob, Exchanged, SettleResult, Succeeded
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
+    DrainAsked,
     Drop,
     Effect,
     Ended,
@@ -147,3 +148,15 @@ class TestMixed:
         hinted = asked(worker.handle(Woken(suspects=False), 0.1))
         assert hinted.claim is not None
         assert hinted.claim.suspects is False
+
+
+def test_a_back_off_that_is_over_while_the_worker_drains_asks_for_no_more_time() -> None:
+    """Else the shell would turn without end, a whole core of it, until the last body has ended."""
+    worker = core()
+    first = asked(worker.handle(Woken(), 0.0))
+    second = asked(worker.handle(settled(first, job(1), more=True), 0.0))
+    worker.handle(ExchangeFailed(second.token, transient=True), 0.0)
+    worker.handle(DrainAsked(30.0), 0.0)
+    while (at := worker.next_deadline()) < 1.0:
+        worker.handle_timeout(at)
+        assert worker.next_deadline() > at
