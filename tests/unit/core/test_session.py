@@ -551,6 +551,9 @@ class Schedule:
     def tick(self) -> None:
         self.now += 0.5
         self.perform(self.core.handle_timeout(self.now))
+        deadline = self.core.next_deadline()
+        assert deadline is not None
+        assert deadline > self.now  # or the shell would call it again and again
 
     def step(self, step: str) -> None:
         match step:
