@@ -1,0 +1,149 @@
+"""What is done to the system, and when: drawn from the seed."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from proof.backing import Backing, Worker
+from proof.fleet import LEASE_S, Fleet
+from proof.processes import send
+
+KILL_EVERY_S: Final = (1.0, 3.0)
+KILLS: Final = {"kill_worker": 80, "kill_tree": 20}
+OTHER_EVERY_S: Final = (3.0, 6.0)
+OTHERS: Final = ("stop_worker", "stop_tree", "kill_api", "restart_all", "disk_full")
+STOP_S: Final = (LEASE_S + 1.0, LEASE_S + 2.0)
+FULL_S: Final = (2.0, 4.0)
+SUSPECTS_TOO: Final = 0.3
+"""How often the one to be killed is drawn from all, also from those that run suspects."""
+DOWN_S: Final = (0.2, 1.0)
+UP_WITHIN_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Saboteur:
+    """Two schedules side by side: kills of workers, and everything else, one after the other."""
+
+    fleet: Fleet
+    backing: Backing
+    seed: int
+    in_flight: Callable[[], int]
+    """How many enqueues wait for their answer."""
+    on_error: Callable[[BaseException], None] = field(default=lambda _: None)
+
+    async def kills(self) -> None:
+        """A worker or a tree, every 1 to 3 seconds."""
+        rng = random.Random(f"kills {self.seed}")
+        while True:
+            await asyncio.sleep(rng.uniform(*KILL_EVERY_S))
+            (kind,) = rng.choices(list(KILLS), list(KILLS.values()))
+            down_s, pick = rng.uniform(*DOWN_S), rng.random()
+            workers = self.fleet.workers()
+            if not workers:
+                continue
+            victim = _pick(workers, pick) if rng.random() < SUSPECTS_TOO else _pick(_plain(workers), pick)
+            if kind == "kill_worker":
+                self.fleet.kill_worker(victim, workers)
+            else:
+                number = self._tree_of(victim)
+                self.fleet.kill_tree(number, workers)
+                await asyncio.sleep(down_s)
+                tree = self.fleet.trees[number]
+                if tree is None or not tree.alive:
+                    self.fleet.start_tree(number)
+
+    async def others(self) -> None:
+        """Stops, restarts, a full disk: each once in every round, in a drawn order."""
+        rng = random.Random(f"others {self.seed}")
+        for kind in _rounds(rng):
+            await asyncio.sleep(rng.uniform(*OTHER_EVERY_S))
+            await getattr(self, f"_{kind}")(rng)
+
+    async def _stop_worker(self, rng: random.Random) -> None:
+        stop_s, pick = rng.uniform(*STOP_S), rng.random()
+        workers = self.fleet.workers()
+        if workers:
+            victim = _pick(workers, pick)
+            await self._stopped("stop_worker", [victim.pid], workers, stop_s)
+
+    async def _stop_tree(self, rng: random.Random) -> None:
+        stop_s, number = rng.uniform(*STOP_S), rng.randrange(len(self.fleet.trees))
+        tree = self.fleet.trees[number]
+        if tree is not None and tree.alive:
+            await self._stopped("stop_tree", tree.members(), self.fleet.workers(), stop_s)
+
+    async def _stopped(self, kind: str, pids: list[int], workers: list[Worker], seconds: float) -> None:
+        at = time.monotonic()
+        self.fleet.hurt.update(pids)
+        send(signal.SIGSTOP, pids)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            send(signal.SIGCONT, pids)
+            self.fleet.note(kind, at, pids, workers)
+
+    async def _kill_api(self, rng: random.Random) -> None:
+        """In the middle of enqueues, if there are any within a second."""
+        give_up = time.monotonic() + 1.0 + rng.random()
+        while self.in_flight() < 2 and time.monotonic() < give_up:  # noqa: ASYNC110 - counted by the producers
+            await asyncio.sleep(0.001)
+        self.fleet.kill_api()
+
+    async def _restart_all(self, rng: random.Random) -> None:
+        """Everything down at once, asked or killed, and up again."""
+        at, workers = time.monotonic(), self.fleet.workers()
+        pids = self.fleet.pids()
+        if rng.random() < 0.5:
+            self.fleet.hurt.update(pids)
+            self.fleet.kill()
+        else:
+            await self._asked_to_end()
+        self.backing.restart()
+        self.fleet.start_missing()
+        await self.until_up()
+        self.fleet.note("restart_all", at, pids, workers)
+
+    async def _asked_to_end(self) -> None:
+        for program in self.fleet.programs:
+            program.terminate()
+        give_up = time.monotonic() + 15.0
+        while self.fleet.programs and time.monotonic() < give_up:  # noqa: ASYNC110 - other processes end
+            await asyncio.sleep(0.05)
+        for program in self.fleet.programs:
+            self.fleet.hurt.update(program.kill()[1])
+
+    async def _disk_full(self, rng: random.Random) -> None:
+        at, seconds = time.monotonic(), rng.uniform(*FULL_S)
+        if self.backing.refusal.how is None:
+            return
+        with self.backing.refused(self.fleet.pids):
+            await asyncio.sleep(seconds)
+        self.fleet.note("disk_full", at, [], [])
+
+    async def until_up(self) -> None:
+        """Everything that should run runs."""
+        async with asyncio.timeout(UP_WITHIN_S):
+            while not self.fleet.up():
+                self.fleet.start_missing()
+                await asyncio.sleep(0.1)
+
+    def _tree_of(self, worker: Worker) -> int:
+        return next(n for n, tree in enumerate(self.fleet.trees) if tree is not None and tree.pid == worker.supervisor)
+
+
+def _pick(workers: list[Worker], at: float) -> Worker:
+    return sorted(workers, key=lambda worker: worker.pid)[int(at * len(workers))]
+
+
+def _plain(workers: list[Worker]) -> list[Worker]:
+    """Without those that run suspects, if there are others."""
+    return [worker for worker in workers if worker.role == "worker"] or workers
+
+
+def _rounds(rng: random.Random) -> Iterator[str]:
+    while True:
+        yield from rng.sample(OTHERS, len(OTHERS))
