@@ -1,0 +1,270 @@
+"""What a simulated world saw happen. Checkers judge these events; the printed timeline is made of them.
+
+Two kinds of witness: the store's side tells each write at the instant at which it was applied
+(whether or not its answer arrives), and the processes tell what they did and were told.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from headrace.core.feed import Position
+from headrace.core.model import (
+    ClaimedJob,
+    Enqueued,
+    FeedWrite,
+    JobId,
+    Lease,
+    NewJob,
+    Outcome,
+    Settle,
+    SettleResult,
+    Update,
+    WorkerId,
+    WorkerRecord,
+)
+from headrace.core.states import JobState
+
+# --- what the store applied, in order ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An enqueue was applied to `job`; `answer` says where it landed."""
+
+    job: NewJob
+    answer: Enqueued
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A settle was applied, or refused: `result` tells."""
+
+    worker: WorkerId
+    settle: Settle
+    result: SettleResult
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A worker was given a job. `job` must not be changed; `suspects` is what the claim asked for."""
+
+    worker: WorkerId
+    job: ClaimedJob
+    suspects: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """A worker named all that it knows of; `count` others were given back unstarted."""
+
+    worker: WorkerId
+    held: frozenset[JobId]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """An item, log line or progress was offered; `offset` as `Store.append` answers."""
+
+    write: FeedWrite
+    offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelApplied:
+    """Somebody asked to cancel; `state` is the state after."""
+
+    job: JobId
+    state: JobState | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryApplied:
+    """A person made an ended job ready again; `state` is the state after, `before` the one before."""
+
+    job: JobId
+    before: JobState | None
+    state: JobState | None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A worker has a lease for `lease_s`."""
+
+    worker: WorkerRecord
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A lease was asked to be extended by `lease_s`; `lost`: it had ended."""
+
+    worker: WorkerId
+    lease_s: float
+    cancels: tuple[Lease, ...]
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """A worker ended in order; what it held was given back as started."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """`workers` were found dead (`named`: those that the caller said were), and their jobs freed.
+
+    `freed` pairs each with the state that it is in now.
+    """
+
+    named: tuple[WorkerId, ...]
+    workers: tuple[WorkerId, ...]
+    freed: tuple[tuple[JobId, JobState], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A user's transaction was committed: the effect of `(job, fence)` and its success, or neither."""
+
+    job: JobId
+    fence: int
+    result: SettleResult
+
+
+# --- what processes did and were told --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """A producer begins to enqueue `job`."""
+
+    job: NewJob
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A producer was told that its job is durable."""
+
+    job: NewJob
+    answer: Enqueued
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A body began to run."""
+
+    job: JobId
+    fence: int
+    attempt: int
+    worker: WorkerId
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A body has ended; `outcome` is what its worker will settle (None: it settled itself)."""
+
+    job: JobId
+    fence: int
+    worker: WorkerId
+    node: str
+    outcome: Outcome | None
+    lease_lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A body was told that the item of its step `number` is durable."""
+
+    job: JobId
+    fence: int
+    key: str | None
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """A body was told that its success is durable."""
+
+    job: JobId
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """A reader was told where it stands; `snapshot` says whether what came before was replaced."""
+
+    reader: str
+    job: JobId
+    position: Position
+    recovered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Saw:
+    """A reader was given an update."""
+
+    reader: str
+    job: JobId
+    update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A process began."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A process ended; `worker` is the worker it ran, `code` its exit code (negative: a signal)."""
+
+    node: str
+    worker: WorkerId | None
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The world was made worse, or better."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line of a process's log."""
+
+    node: str
+    text: str
+
+
+Event: TypeAlias = (
+    Added
+    | Settled
+    | Claimed
+    | Reconciled
+    | Appended
+    | CancelApplied
+    | RetryApplied
+    | Registered
+    | Renewed
+    | Unregistered
+    | Reaped
+    | Joined
+    | Attempted
+    | Acknowledged
+    | Started
+    | Returned
+    | Emitted
+    | Succeeded
+    | Stood
+    | Saw
+    | Up
+    | Died
+    | Fault
+    | Said
+)

@@ -1,0 +1,88 @@
+"""What one seed draws: the fleet, its load, and which faults it suffers how often.
+
+Swarm testing: each kind of fault is left out of most worlds, so that the others get far without it.
+"""
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+HEARTBEATS_PER_LEASE = 20  # as in production: a lease of 10 s, renewed every 0.5 s
+
+
+class FaultKind(StrEnum):
+    """What can go wrong."""
+
+    WORKER_CRASH = "worker crash"
+    TREE_CRASH = "tree crash"
+    POWER_CUT = "power cut"
+    PAUSE = "pause"
+    LONG_PAUSE = "pause longer than the lease"
+    FREEZE = "frozen machine"
+    STORE_DOWN = "store down"
+    STORE_SLOW = "store slow"
+    REQUEST_LOST = "request lost"
+    ANSWER_LOST = "answer lost after commit"
+    HANGING = "answer never comes"
+    PARTITION = "machine cut off from the store"
+    HINTS_DROPPED = "hints dropped"
+    HINTS_REPEATED = "hints repeated and reordered"
+    CLOCK_STEP = "clock step"
+    STORE_CLOCK_STEP = "store clock step"
+    DRIFT = "clock drift"
+    DEPLOY = "deploy"
+    BLOCKED = "blocked loop"
+    CANCELS = "cancels"
+    REVIVALS = "retries by a person"
+    HOLDS = "paused queues"
+    POISON = "poison jobs"
+    DISCONNECTS = "readers disconnect"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One world before it begins. Durations are seconds of world time."""
+
+    seed: int
+    pace_s: float  # one production second takes so long here
+    machines: int
+    trees: int  # supervisors with their children
+    processes: int  # workers per tree
+    slots: int
+    prefetch_max: int
+    suspects_max: int
+    apis: int
+    jobs: int
+    load_s: float  # jobs are enqueued, and faults happen, for so long
+    faults: dict[FaultKind, float] = field(default_factory=dict[FaultKind, float])  # intensity, 0 to 1
+
+    @property
+    def lease_s(self) -> float:
+        """Of a worker whose supervisor went silent."""
+        return 10.0 * self.pace_s
+
+    def has(self, kind: FaultKind) -> bool:
+        """Whether this world suffers it."""
+        return kind in self.faults
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    rng = random.Random(f"scenario {seed}")  # noqa: S311 - a seed's draws are to be repeatable
+    pace_s = rng.choice((1.0, 10.0, 60.0))
+    kinds = list(FaultKind)
+    chosen = rng.sample(kinds, rng.choice((0, 1, 2, 3, 4, 5, 6, 8, 12, len(kinds))))
+    return Scenario(
+        seed=seed,
+        pace_s=pace_s,
+        machines=rng.choice((1, 2, 2, 3)),
+        trees=rng.choice((1, 2, 2, 3, 4)),
+        processes=rng.choice((1, 2, 3)),
+        slots=rng.choice((1, 2, 4, 10)),
+        prefetch_max=rng.choice((0, 0, 4, 20)),
+        suspects_max=rng.choice((1, 2, 4)),
+        apis=rng.choice((1, 2)),
+        jobs=rng.choice((10, 30, 60, 120)),
+        load_s=rng.uniform(20, 90) * pace_s,
+        faults={kind: rng.uniform(0.05, 1.0) for kind in kinds if kind in chosen},
+    )
