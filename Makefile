@@ -88,8 +88,12 @@ e2e: $(full) ## build the wheel, install it apart, test it from outside and in a
 	@REPORT=$(REPORT) scripts/e2e.sh $(ARGS)
 
 .PHONY: nightly
-nightly: $(full) ## the long runs: about five minutes
+nightly: $(full) ## the long runs: an hour
 	@$(pytest) -m nightly tests/nightly $(ARGS)
+
+.PHONY: proof
+proof: $(full) ## the ledger: chaos and simulator (JSON=path writes it, ARGS="--jobs 100000 --seed 7")
+	@$(bin)/python -m proof $(if $(JSON),--json $(JSON)) $(ARGS)
 
 .PHONY: bench
 bench: $(full) ## every figure of the docs (JSON=path writes them)
@@ -102,4 +106,4 @@ changelog: $(full) ## what the next release will say
 .PHONY: clean
 clean: ## remove what was made here: environments, caches, builds
 	@rm -rf .venv .cache dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
-	@find src tests bench examples scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@find src tests bench proof examples scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -70,6 +70,10 @@ class Backing(Protocol):
         """Those of these jobs that have not ended, or that are not known."""
         ...
 
+    def backlog(self) -> int:
+        """How many jobs have not ended."""
+        ...
+
     def refused(self, pids: Callable[[], Iterable[int]]) -> AbstractContextManager[None]:
         """While it is entered the system refuses writes; `pids` are the processes that run."""
         ...

@@ -42,11 +42,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One update as a reader was given it; `attempt` 0 where it says none."""
+    """One update as a reader was given it."""
 
     offset: int
     kind: str
-    attempt: int
     key: str | None = None
 
 

@@ -31,11 +31,9 @@ def _faults(feed: Followed, row: JobRow) -> Iterator[str]:
 
 
 def _out_of_order(updates: Sequence[Seen]) -> Iterator[str]:
-    last, attempt = 0, 0
+    last = 0
     for seen in updates:
         due = last + 1 if seen.kind in NUMBERED else last
         if seen.offset != due:
             yield f"{seen.kind} at offset {seen.offset} where {due} was due"
-        if seen.attempt < attempt:
-            yield f"attempt {seen.attempt} after {attempt}"
-        last, attempt = due, seen.attempt
+        last = due

@@ -17,7 +17,7 @@ BACK_S: Final = (0.05, 0.4)
 GOES_AWAY: Final = 0.04
 """How often a reader breaks off after an update."""
 WAITING_MAX: Final = 64
-PROTOCOL: Final = "headrace.v1"
+PROTOCOL: Final = websockets.Subprotocol("headrace.v1")
 
 
 class WrongAnswerError(AssertionError):
@@ -53,7 +53,7 @@ class Reader:
         self.position = told["position"]
         offset = int(self.position.partition(":")[2])
         key = told["data"].get("key") if told["kind"] == "item" else None
-        self.followed.seen.append(Seen(offset, told["kind"], told["attempt"], key))
+        self.followed.seen.append(Seen(offset, told["kind"], key))
 
 
 class Followers:

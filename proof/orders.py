@@ -66,8 +66,13 @@ class Order:
 
     def jobs_of(self, answer: Any) -> list[dict[str, Any]]:
         """The jobs in the answer, in the order of the purchases."""
-        found: list[dict[str, Any]] = answer["jobs"] if self.route == "api-batch" else answer
-        return found if isinstance(found, list) else [found]
+        match self.route:
+            case "batch":
+                return list(answer)
+            case "api-batch":
+                return list(answer["jobs"])
+            case _:
+                return [answer]
 
 
 def orders(seed: int) -> Iterator[Order]:

@@ -35,6 +35,8 @@ class Producers:
         self._log = log.open("a", encoding="utf-8", buffering=1)
         self._rng = random.Random(f"producers {seed}")
         self._acknowledged = acknowledged
+        self._open = asyncio.Event()
+        self._open.set()
         self.in_flight = 0
         self.count = 0
         self.answers: Counter[str] = Counter()
@@ -48,9 +50,17 @@ class Producers:
         await self._http.aclose()
         self._log.close()
 
+    def hold(self, held: bool) -> None:
+        """Whether customers wait before they order."""
+        if held:
+            self._open.clear()
+        else:
+            self._open.set()
+
     async def customer(self, orders: Iterator[Order], pause_s: float, enough: Callable[[], bool]) -> None:
         """Order and order again, with a pause after each job, until there is enough."""
         while not enough():
+            await self._open.wait()
             order = next(orders)
             for purchase in order.purchases:
                 self._log.write(f"attempt {order.route} {purchase.id}\n")

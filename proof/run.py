@@ -32,6 +32,7 @@ SOCKETS, FEEDS_PER_SOCKET = 2, 6
 HEAL_S: Final = 60.0
 PATIENCE: Final = 4.0
 """So many times as long as planned may the ordering take, before the run is given up."""
+BACKLOG_MAX: Final = 400
 PAGE: Final = 500
 
 
@@ -66,12 +67,10 @@ class Run:
     async def go(self) -> Report:
         """From the first process to the ledger."""
         began = time.monotonic()
-        try:
-            key = self._found()
-            self._fleet.start_missing()
-            evidence, answers, still_open = await self._live(key)
-        finally:
-            self._fleet.stop()
+        key = self._found()
+        self._fleet.start_missing()
+        evidence, answers, still_open = await self._live(key)
+        self._fleet.stop()
         evidence.faults = self._fleet.faults
         evidence.lines, evidence.torn = read_lines(self._fleet.lines)
         read_producers(self._folder / "producers.log", evidence)
@@ -113,9 +112,10 @@ class Run:
             self._say("everything is up")
             reading = [group.create_task(followers.sse()) for _ in range(SSE_READERS)]
             reading += [group.create_task(followers.websocket(FEEDS_PER_SOCKET)) for _ in range(SOCKETS)]
+            watching = group.create_task(self._watch_backlog(producers))
             faults = [group.create_task(saboteur.kills()), group.create_task(saboteur.others())]
             await self._order(producers, group)
-            await _cancel(faults)
+            await _cancel([*faults, watching])
             self._say(f"{producers.count} jobs acknowledged; the faults stop")
             await saboteur.until_up()
             evidence = Evidence()
@@ -142,6 +142,12 @@ class Run:
             while not all(customer.done() for customer in customers):
                 await asyncio.wait(customers, timeout=10.0)
                 self._say(f"{producers.count} jobs acknowledged, {len(self._fleet.faults)} faults")
+
+    async def _watch_backlog(self, producers: Producers) -> None:
+        """Customers wait while much is undone, so that the end comes within its bound."""
+        while True:
+            producers.hold(self._backing.backlog() > BACKLOG_MAX)
+            await asyncio.sleep(0.25)
 
     async def _heal(self, followers: Followers) -> None:
         """Until every acknowledged job has ended and every reader has seen its end, within a bound."""
@@ -181,7 +187,7 @@ class Run:
         """What is not in a file yet."""
         with (self._folder / "feeds.jsonl").open("w", encoding="utf-8") as file:
             for feed in evidence.feeds:
-                seen = [[each.offset, each.kind, each.attempt, each.key] for each in feed.seen]
+                seen = [[each.offset, each.kind, each.key] for each in feed.seen]
                 file.write(json.dumps({"job": feed.job, "by": feed.by, "lost": feed.places_lost, "seen": seen}) + "\n")
         with (self._folder / "faults.jsonl").open("w", encoding="utf-8") as file:
             for fault in evidence.faults:

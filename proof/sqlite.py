@@ -80,6 +80,11 @@ class Sqlite:
             ended = {row[0].hex() for row in connection.execute("SELECT id FROM headrace_history")}
         return [job for job in jobs if job not in ended]
 
+    def backlog(self) -> int:
+        """How many jobs have not ended."""
+        with closing(self._look()) as connection:
+            return int(connection.execute("SELECT count(*) FROM headrace_job").fetchone()[0])
+
     @contextmanager
     def refused(self, pids: Callable[[], Iterable[int]]) -> Iterator[None]:
         """Writes fail while this is entered."""
