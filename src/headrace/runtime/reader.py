@@ -58,7 +58,7 @@ class _Followed:
     __slots__ = ("listeners", "looked", "running")
 
     def __init__(self) -> None:
-        self.listeners: set[Callable[[], None]] = set()
+        self.listeners: dict[Callable[[], None], None] = {}  # in the order in which they came
         # The end that the last look found. What one reader has read since says nothing of the others.
         self.looked = -1
         self.running = True  # may have progress, which has no offset to look at
@@ -90,7 +90,7 @@ class _LoopReader:
     def follow(self, job: JobId, listener: Callable[[], None]) -> Callable[[], None]:
         """Ring `listener` whenever the feed may have grown, until the returned function is called."""
         followed = self._followed.setdefault(job, _Followed())
-        followed.listeners.add(listener)
+        followed.listeners[listener] = None
         self._loop = asyncio.get_running_loop()
         if self._forget is None:
             self._forget = self._notifier.subscribe(("job:",), self._heard)
@@ -98,7 +98,7 @@ class _LoopReader:
             self._poller = self._loop.create_task(self._poll())
 
         def release() -> None:
-            followed.listeners.discard(listener)
+            followed.listeners.pop(listener, None)
             if not followed.listeners and self._followed.get(job) is followed:
                 del self._followed[job]
             if not self._followed:
@@ -126,7 +126,7 @@ class _LoopReader:
         if "job:*" in hints:
             jobs = list(self._followed)
         else:
-            named = (bytes.fromhex(hint[4:]) for hint in hints if len(hint) == len("job:") + 32)
+            named = (bytes.fromhex(hint[4:]) for hint in sorted(hints) if len(hint) == len("job:") + 32)
             jobs = [job for job in named if job in self._followed]
         self._ring(jobs)
 

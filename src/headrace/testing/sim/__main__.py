@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -37,7 +38,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give either a SEED to replay, or --seeds N")
     logging.getLogger("headrace").setLevel(logging.CRITICAL + 1)
     if asked.seed is not None:
-        return replay(asked.seed, quiet=asked.quiet)
+        with suppress(BrokenPipeError):  # whoever reads has seen enough
+            return replay(asked.seed, quiet=asked.quiet)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return sweep(range(asked.first, asked.first + asked.seeds), asked.jobs, as_json=asked.json)
 
 

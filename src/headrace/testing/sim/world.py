@@ -24,6 +24,7 @@ from headrace.testing.sim.node import Machine, Node
 from headrace.testing.sim.remote import RemoteStore
 from headrace.testing.sim.scenario import FaultKind, Scenario, draw
 from headrace.testing.sim.server import StoreServer
+from headrace.testing.sim.story import tell
 from headrace.testing.sim.timeline import Livelock, Timeline
 from headrace.testing.sim.trees import Tree
 
@@ -150,7 +151,7 @@ class World:
         if self.violation is not None:
             return
         self.counts[type(event).__name__] += 1
-        self._digest.update(repr((round(self.timeline.now, 6), event)).encode())
+        self._digest.update(f"{self.timeline.now:.6f} {tell(event)}".encode())
         if self._watch is not None:
             self._watch(self.timeline.now, event)
         for checker in self._checkers:
