@@ -68,10 +68,16 @@ def main() -> int:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _interrupted)
     seed = arguments.seed if arguments.seed is not None else int.from_bytes(os.urandom(3))
+    given: dict[str, Any] = {
+        "commit": commit(),
+        "seed": seed,
+        "machine": machine(),
+        "versions": versions(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
     stores = arguments.store or list(BACKINGS)
     reports = [_one(store, arguments, seed) for store in dict.fromkeys(stores)]
     simulated = simulate(arguments.sim_seeds) if arguments.sim_seeds else {"seeds": 0, "failed": []}
-    given: dict[str, Any] = {"commit": commit(), "seed": seed, "machine": machine(), "versions": versions()}
     for report in reports:
         given["versions"] |= report.versions
     figures = as_json(reports, simulated, given)

@@ -32,7 +32,7 @@ SOCKETS, FEEDS_PER_SOCKET = 2, 6
 HEAL_S: Final = 60.0
 PATIENCE: Final = 4.0
 """So many times as long as planned may the ordering take, before the run is given up."""
-BACKLOG_MAX: Final = 400
+BACKLOG_MAX: Final = 100
 PAGE: Final = 500
 
 
