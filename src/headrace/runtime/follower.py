@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headrace.core.cursor import Cursor
@@ -65,11 +66,13 @@ class Follower:
                 return [await self.open(None)]
             if taken.more:
                 self._news.set()
+            told: list[Subscribed | Update] = []
             for update in taken.updates:
-                cursor.advance(update)
+                # Progress may be older than what stands before it: who resumes from it must not see that again.
+                told.append(replace(update, offset=cursor.advance(update).offset))
                 self.ended = self.ended or update.kind is UpdateKind.END
-            if taken.updates:
-                return list(taken.updates)
+            if told:
+                return told
 
     async def next_within(self, timeout_s: float) -> "list[Subscribed | Update]":
         """As `next`, or nothing after `timeout_s`."""

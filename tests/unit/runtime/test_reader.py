@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -154,6 +154,25 @@ async def test_progress_arrives_though_it_has_no_offset(running: Running) -> Non
             assert (told.kind, json.loads(told.data)["done"]) == (UpdateKind.PROGRESS, n)
     assert follower.position == where.position
     follower.close()
+
+
+async def test_progress_older_than_an_item_does_not_take_a_reader_back(running: Running) -> None:
+    await running.write(UpdateKind.PROGRESS, {"done": 1})
+    await running.emit(0, 1)
+    told: list[Update] = []
+    async with (
+        asyncio.timeout(10),
+        aclosing(running.feed.updates(running.job, Position(running.store.epoch, 0))) as all_,
+    ):
+        async for update in all_:
+            if isinstance(update, Update):
+                told.append(update)
+                if update.kind is UpdateKind.PROGRESS:
+                    break
+    assert [update.offset for update in told] == [1, 2, 3, 4, 4]
+    await running.end()
+    after = Position(running.store.epoch, told[-1].offset)
+    assert numbers(await gathered(running, after)) == []
 
 
 async def test_where_a_reader_stands(running: Running) -> None:
