@@ -5,7 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from proof.backing import Backing, Worker
@@ -21,7 +21,7 @@ FULL_S: Final = (2.0, 4.0)
 SUSPECTS_TOO: Final = 0.3
 """How often the one to be killed is drawn from all, also from those that run suspects."""
 DOWN_S: Final = (0.2, 1.0)
-UP_WITHIN_S: Final = 60.0
+UP_WITHIN_S: Final = 120.0
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Saboteur:
     seed: int
     in_flight: Callable[[], int]
     """How many enqueues wait for their answer."""
-    on_error: Callable[[BaseException], None] = field(default=lambda _: None)
+    _restarting: bool = False
 
     async def kills(self) -> None:
         """A worker or a tree, every 1 to 3 seconds."""
@@ -42,9 +42,7 @@ class Saboteur:
             await asyncio.sleep(rng.uniform(*KILL_EVERY_S))
             (kind,) = rng.choices(list(KILLS), list(KILLS.values()))
             down_s, pick = rng.uniform(*DOWN_S), rng.random()
-            workers = self.fleet.workers()
-            if not workers:
-                continue
+            workers = await self._enough_workers()
             victim = _pick(workers, pick) if rng.random() < SUSPECTS_TOO else _pick(_plain(workers), pick)
             if kind == "kill_worker":
                 self.fleet.kill_worker(victim, workers)
@@ -55,6 +53,12 @@ class Saboteur:
                 tree = self.fleet.trees[number]
                 if tree is None or not tree.alive:
                     self.fleet.start_tree(number)
+
+    async def _enough_workers(self) -> list[Worker]:
+        """Those that are up, once there are two; only `restart_all` leaves nobody."""
+        while len(_plain(workers := self.fleet.workers())) < 2 or self._restarting:
+            await asyncio.sleep(0.1)
+        return workers
 
     async def others(self) -> None:
         """Stops, restarts, a full disk: each once in every round, in a drawn order."""
@@ -97,6 +101,7 @@ class Saboteur:
         """Everything down at once, asked or killed, and up again."""
         at, workers = time.monotonic(), self.fleet.workers()
         pids = self.fleet.pids()
+        self._restarting = True
         if rng.random() < 0.5:
             self.fleet.hurt.update(pids)
             self.fleet.kill()
@@ -105,6 +110,7 @@ class Saboteur:
         self.backing.restart()
         self.fleet.start_missing()
         await self.until_up()
+        self._restarting = False
         self.fleet.note("restart_all", at, pids, workers)
 
     async def _asked_to_end(self) -> None:
@@ -140,8 +146,8 @@ def _pick(workers: list[Worker], at: float) -> Worker:
 
 
 def _plain(workers: list[Worker]) -> list[Worker]:
-    """Without those that run suspects, if there are others."""
-    return [worker for worker in workers if worker.role == "worker"] or workers
+    """Without those that run suspects."""
+    return [worker for worker in workers if worker.role == "worker"]
 
 
 def _rounds(rng: random.Random) -> Iterator[str]:

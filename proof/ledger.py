@@ -21,6 +21,7 @@ class Ledger:
     crashed: int = 0
     failed_otherwise: int = 0
     lost: int = 0
+    stuck: int = 0
     doubled: int = 0
     effects_extra: int = 0
     effects_without_success: int = 0
@@ -47,6 +48,7 @@ class Ledger:
 
 PROMISES: Final[Mapping[str, str]] = {
     "lost": "an acknowledged job reaches an end",
+    "stuck": "a job whose customer got no answer reaches an end too",
     "doubled": "a success and its effect land once and together",
     "enqueued_twice": "a repeated request makes no second job",
     "half_placed": "an enqueue with using= lands with its transaction or not at all",
@@ -100,6 +102,9 @@ def _ends(evidence: Evidence, ledger: Ledger) -> None:
         ledger.crashed += row.cause == "crashed"
         ledger.failed_otherwise += row.state != "succeeded" and row.cause != "crashed"
     ledger.lost = _note(ledger, "lost", lost)
+    known = set(evidence.acknowledged.values())
+    stuck = [f"{job}: {row.state}" for job, row in evidence.jobs.items() if row.state not in ENDED and job not in known]
+    ledger.stuck = _note(ledger, "stuck", stuck)
 
 
 def _effects(evidence: Evidence, ledger: Ledger) -> None:

@@ -17,6 +17,7 @@ ROWS: Final[Mapping[str, str]] = {
     "crashed": "of them as `crashed`",
     "failed_otherwise": "of them in another way than success",
     "lost": "**lost**",
+    "stuck": "**stuck**",
     "doubled": "**effects doubled**",
     "enqueued_twice": "**enqueued twice**",
     "half_placed": "**half placed**",

@@ -16,6 +16,7 @@ WORDS: Final[Mapping[str, str]] = {
     "crashed": "of those, failed with cause `crashed`: the worker died three times while the job ran alone",
     "failed_otherwise": "of those, ended in another way",
     "lost": "acknowledged and not ended, or unknown",
+    "stuck": "jobs that have not ended and whose customer got no answer",
     "doubled": "jobs with two effects, an effect without success, or a success without effect",
     "enqueued_twice": "purchases with more than one job",
     "half_placed": "rows of the shop without their job, or the reverse",

@@ -47,7 +47,6 @@ class Report:
     seconds: float
     heal_s: float
     answers: dict[str, int]
-    still_open: int
     versions: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -69,7 +68,7 @@ class Run:
         began = time.monotonic()
         key = self._found()
         self._fleet.start_missing()
-        evidence, answers, still_open = await self._live(key)
+        evidence, answers = await self._live(key)
         self._fleet.stop()
         evidence.faults = self._fleet.faults
         evidence.lines, evidence.torn = read_lines(self._fleet.lines)
@@ -78,7 +77,7 @@ class Run:
         self._keep(evidence)
         return Report(
             compute(evidence), self._backing.name, self._backing.place, self._disk_full(), time.monotonic() - began,
-            self._heal_s, answers, still_open, self._backing.versions,
+            self._heal_s, answers, self._backing.versions,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -100,7 +99,7 @@ class Run:
             raise AssertionError(f"headrace {words[0]}: {done.stderr}")
         return done.stdout
 
-    async def _live(self, key: str) -> tuple[Evidence, dict[str, int], int]:
+    async def _live(self, key: str) -> tuple[Evidence, dict[str, int]]:
         followers = Followers(self._fleet.url, self._seed)
         log = self._folder / "producers.log"
         async with (
@@ -123,7 +122,7 @@ class Run:
             evidence.shown = await self._shown(key)
             await _cancel(reading)
         evidence.feeds = [reader.followed for reader in followers.readers]
-        return evidence, dict(producers.answers), followers.busy
+        return evidence, dict(producers.answers)
 
     async def _order(self, producers: Producers, group: asyncio.TaskGroup) -> None:
         """Until there are enough jobs and each kind of fault has happened."""
@@ -157,7 +156,7 @@ class Run:
         left = list(acknowledged.acknowledged.values())
         while time.monotonic() < began + HEAL_S:
             left = self._backing.unfinished(left)
-            if not left and not followers.busy:
+            if not left and not followers.busy and not self._backing.backlog():
                 break
             await asyncio.sleep(0.25)
         self._heal_s = time.monotonic() - began

@@ -16,9 +16,11 @@ import pytest
 from proof.evidence import Effect, Evidence, Fault, Followed, JobRow, Line, Seen, read_lines, read_producers
 from proof.ledger import PROMISES, combined, compute, violated
 from proof.processes import ROOT, sessions
+from proof.report import table, verdict
+from proof.run import Report
 
 JOBS = 5_000
-RUN_S = 300
+RUN_S = 600  # it takes about 120 s; a busy machine gets more
 FAULTS = {"kill_worker", "kill_tree", "stop_worker", "stop_tree", "kill_api", "restart_all", "disk_full"}
 
 
@@ -145,6 +147,10 @@ def lose_in_api(evidence: Evidence) -> None:
     del evidence.shown["b"]
 
 
+def stick(evidence: Evidence) -> None:
+    evidence.jobs["c"] = JobRow("scheduled", 1, "p1b")
+
+
 def double_effect(evidence: Evidence) -> None:
     evidence.effects.append(Effect("b", 2))
 
@@ -159,7 +165,7 @@ def success_alone(evidence: Evidence) -> None:
 
 
 def enqueue_twice(evidence: Evidence) -> None:
-    evidence.jobs["c"] = JobRow("ready", 0, "p2")
+    evidence.jobs["c"] = JobRow("cancelled", 0, "p2")
 
 
 def acknowledge_twice(evidence: Evidence) -> None:
@@ -234,6 +240,7 @@ def lost_place(evidence: Evidence) -> None:
         (lose_in_database, "lost"),
         (lose_unended, "lost"),
         (lose_in_api, "lost"),
+        (stick, "stuck"),
         (double_effect, "doubled"),
         (effect_alone, "doubled"),
         (success_alone, "doubled"),
@@ -308,6 +315,19 @@ def test_another_fault_at_the_same_time_sets_a_kill_apart_and_one_before_it_does
 def test_the_sum_of_two_runs_has_the_faults_and_the_times_of_both() -> None:
     whole = combined([compute(sound()), compute(sound())])
     assert (whole.acknowledged, whole.faults, len(whole.rerun.samples)) == (4, {"kill_worker": 2}, 2)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_disk_that_could_not_be_filled_is_told_and_is_an_error_where_it_must_not_be(strict: bool) -> None:
+    report = Report(compute(sound()), "sqlite", "a disk", "not possible here (why)", 1.0, 0.0, {})
+    assert "disk_full: not possible here (why)" in table(report)
+    assert len(verdict([report], {}, strict=strict)) == strict
+
+
+def test_a_simulator_that_fails_or_is_missing_is_an_error() -> None:
+    report = Report(compute(sound()), "sqlite", "a disk", "a full disk", 1.0, 0.0, {})
+    assert verdict([report], {"seeds": 1, "failed": []}, strict=True) == []
+    assert verdict([report], {"seeds": 1, "failed": [7], "error": "seed 7"}, strict=True) == ["simulator: seed 7"]
 
 
 def test_files_are_read_as_they_were_written_and_damage_is_counted(tmp_path: Path) -> None:
