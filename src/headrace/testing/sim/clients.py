@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import Conflict, HeadraceError, StoreUnavailable, UnknownJob
@@ -67,6 +68,8 @@ class Api:
         world = self._world
         for job in jobs:
             world.tell(e.Attempted(job))
+            if world.live.hurries():
+                world.live.follow(job.id)
         for _ in range(self.rng.choice((1, 3, 10))):  # how often this caller asks again
             try:
                 answers = await self.store.enqueue(jobs)
@@ -166,10 +169,11 @@ class Reader:
     def _later(self) -> None:
         self._world.timeline.after(self._rng.uniform(0.1, 3) * self._world.scenario.pace_s, self._connect)
 
-    def disconnect(self) -> None:
-        """The network between the reader and the API breaks."""
+    def disconnect(self) -> str:
+        """The network between the reader and the API breaks; in words."""
         if self._connected and not self.done:
             self._cancel()
+        return "is disconnected"
 
     async def _read(self, api: Api) -> None:
         node = api.node
@@ -212,6 +216,12 @@ class Person:
                 await self._do(kind)
             except StoreUnavailable:
                 continue
+        # A hold that was asked for before may be applied late, long after it was let go.
+        while wishes and not self._world.closing:
+            for queue in sorted(set(QUEUES)):
+                with suppress(StoreUnavailable):
+                    await self._store.pause(queue, paused=False)
+            await asyncio.sleep(30 * scenario.pace_s)
 
     async def _do(self, kind: FaultKind) -> None:
         rng, store = self._rng, self._store

@@ -125,7 +125,7 @@ class Node:
         events._set_running_loop(self.loop)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         try:
             turns = 0
-            while self._ready and not self.dead and timeline.now >= self._paused_until and not timeline.stopped:
+            while self._ready and not self.ending and timeline.now >= self._paused_until and not timeline.stopped:
                 handle = self._ready.popleft()
                 if not handle.cancelled():
                     handle._run()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
@@ -185,18 +185,17 @@ class Node:
             return
         if events._get_running_loop() is self.loop:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             self._exit_code = code  # it ends itself: after this callback
-            self._ready.clear()
         else:
             self._end(code)
 
     def _end(self, code: int) -> None:
         self.dead = True
-        self._ready.clear()
         if self in self.machine.nodes:
             self.machine.nodes.remove(self)
         for told in self.on_death:
             told(code)
         bury(self.loop)
+        self._ready.clear()
         bury(self.loop)
 
 

@@ -69,7 +69,7 @@ class Scenario:
 def draw(seed: int) -> Scenario:
     """The scenario of a seed."""
     rng = random.Random(f"scenario {seed}")  # noqa: S311 - a seed's draws are to be repeatable
-    pace_s = rng.choice((1.0, 10.0, 60.0))
+    pace_s = rng.choice((1.0, 10.0, 60.0, 600.0))
     kinds = list(FaultKind)
     chosen = rng.sample(kinds, rng.choice((0, 1, 2, 3, 4, 5, 6, 8, 12, len(kinds))))
     return Scenario(

@@ -56,6 +56,9 @@ class StoreServer:
         self.rings: list[Callable[[frozenset[str]], None]] = []
         self.backend = MemoryStore(settings, wall=self.wall, notify=lambda hints: self.ring(frozenset(hints)))
         run_now(self.backend.open())
+        self._witnesses: dict[str, Callable[[Any, Any, Any], None]] = {
+            name.removeprefix("_saw_"): getattr(self, name) for name in dir(self) if name.startswith("_saw_")
+        }
 
     def wall(self) -> float:
         """The store's own wall clock."""
@@ -70,23 +73,21 @@ class StoreServer:
 
     def trip(self, verb: str) -> Trip:
         """What will become of a request that leaves now."""
-        rng = self._rng
-        there_s, back_s = rng.expovariate(1 / self.latency_s), rng.expovariate(1 / self.latency_s)
-        fate = rng.random()
+        random, twice_s = self._rng.random, 2 * self.latency_s
+        there_s, back_s, gives_up_s = twice_s * random(), twice_s * random(), self.gives_up_s * random()
+        fate = random()
+        if fate >= self.request_lost + self.answer_lost + self.hangs:
+            return Trip(there_s, back_s, gives_up_s)
         if fate < self.request_lost:
-            return Trip(there_s, back_s, self.gives_up_s * rng.random(), request_lost=True)
-        fate -= self.request_lost
-        if fate < self.answer_lost:
-            return Trip(there_s, back_s, self.gives_up_s * rng.random(), answer_lost=True)
-        fate -= self.answer_lost
-        if fate < self.hangs:
-            # Applied long after its worker gave it up, or applied and not answered before that. Of the
-            # verbs only an exchange may stay without an answer for ever: a worker counts on none.
-            long_s = rng.uniform(1, 8) * self.gives_up_s
-            if rng.random() < HALF:
-                return Trip(long_s, back_s, self.gives_up_s)
-            return Trip(there_s, back_s, NEVER_S if verb == "exchange" else long_s, answer_lost=True)
-        return Trip(there_s, back_s, self.gives_up_s * rng.random())
+            return Trip(there_s, back_s, gives_up_s, request_lost=True)
+        if fate < self.request_lost + self.answer_lost:
+            return Trip(there_s, back_s, gives_up_s, answer_lost=True)
+        # Applied long after its worker gave it up, or applied and not answered before that. Of the
+        # verbs only an exchange may stay without an answer for ever: a worker counts on none.
+        long_s = (1 + 7 * random()) * self.gives_up_s
+        if random() < HALF:
+            return Trip(long_s, back_s, self.gives_up_s)
+        return Trip(there_s, back_s, NEVER_S if verb == "exchange" else long_s, answer_lost=True)
 
     def refuses(self, node: "Node") -> bool:
         """Whether it cannot be reached."""
@@ -98,9 +99,9 @@ class StoreServer:
         """Carry a verb out, and tell what it wrote."""
         if verb == "commit":
             return self._commit(*args)
-        before = self._before(verb, args)
+        before = [self.state(job) for job in args[0]] if verb == "retry" else None
         answer = run_now(getattr(self.backend, verb)(*args, **named))
-        witness = getattr(self, f"_saw_{verb}", None)
+        witness = self._witnesses.get(verb)
         if witness is not None:
             witness(args, answer, before)
         return answer
@@ -117,9 +118,6 @@ class StoreServer:
         """What state a job is in."""
         row = self.backend._board.rows.get(job)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return None if row is None else row.state
-
-    def _before(self, verb: str, args: tuple[Any, ...]) -> Any:
-        return [self.state(job) for job in args[0]] if verb == "retry" else None
 
     def _saw_enqueue(self, args: Any, answer: Any, _: Any) -> None:
         for job, landed in zip(args[0], answer, strict=True):

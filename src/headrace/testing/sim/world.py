@@ -8,7 +8,6 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
 from headrace.core.model import JobId, WorkerId
@@ -20,11 +19,11 @@ from headrace.testing.sim.book import Book
 from headrace.testing.sim.checkers import CHECKERS, Checker
 from headrace.testing.sim.clients import Api, Person, Reader
 from headrace.testing.sim.faults import Faults
+from headrace.testing.sim.live import Live
 from headrace.testing.sim.node import Machine, Node
 from headrace.testing.sim.remote import RemoteStore
 from headrace.testing.sim.scenario import FaultKind, Scenario, draw
 from headrace.testing.sim.server import StoreServer
-from headrace.testing.sim.story import tell
 from headrace.testing.sim.timeline import Livelock, Timeline
 from headrace.testing.sim.trees import Tree
 
@@ -46,7 +45,6 @@ class Report:
 
     seed: int
     violation: Violation | None
-    digest: str
     simulated_s: float
     worker_s: float  # workers times the time that each was up
     events: int
@@ -73,7 +71,6 @@ class World:
         self._watch = watch
         self._numbers: Counter[str] = Counter()
         self._bells: dict[str, Bell] = {}
-        self._digest = blake2b(digest_size=8)
         self._worker_s = 0.0
         self._checkers: list[Checker] = [make(self) for make in CHECKERS]
         self.network = Network(self.rng("hints"))
@@ -86,6 +83,7 @@ class World:
 
     def _people(self) -> None:
         scenario, machines = self.scenario, self.machines
+        self.live = Live(self)
         self.faults = Faults(self)
         deploying = scenario.has(FaultKind.DEPLOY)
         for at in range(scenario.trees):
@@ -128,7 +126,10 @@ class World:
         return tree
 
     def follow(self, job: JobId) -> None:
-        """One more reader."""
+        """One more reader, or a browser that follows it too."""
+        if self.live.takes():
+            self.live.follow(job)
+            return
         self.readers.append(Reader(self, f"reader-{self.number('reader')}", job))
 
     def power(self, machine: Machine, *, on: bool) -> None:
@@ -151,7 +152,6 @@ class World:
         if self.violation is not None:
             return
         self.counts[type(event).__name__] += 1
-        self._digest.update(f"{self.timeline.now:.6f} {tell(event)}".encode())
         if self._watch is not None:
             self._watch(self.timeline.now, event)
         for checker in self._checkers:
@@ -202,7 +202,7 @@ class World:
         finally:
             self._clear()
         return Report(
-            scenario.seed, self.violation, self._digest.hexdigest(), self.timeline.now, self._worker_s,
+            scenario.seed, self.violation, self.timeline.now, self._worker_s,
             self.timeline.events, self.counts,
         )  # fmt: skip
 
@@ -237,7 +237,7 @@ class World:
                 checker.drained()
 
     def _drained(self) -> bool:
-        if self.to_enqueue > 0 or not all(reader.done for reader in self.readers):
+        if self.to_enqueue > 0 or not self.live.done or not all(reader.done for reader in self.readers):
             return False
         rows = self.server.backend._board.rows  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return all(row.state.terminal for row in rows.values())
