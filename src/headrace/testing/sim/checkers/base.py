@@ -1,16 +1,20 @@
 """What every checker is."""
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from headrace.core.model import JobId
 from headrace.runtime.worker import Worker
 from headrace.testing.sim import events as e
 
 if TYPE_CHECKING:
     from headrace.testing.sim.world import World
 
+Hearing: TypeAlias = Mapping[type, Callable[[Any], None]]
+
 
 class Checker:
-    """One promise. It judges from events and the book, never from the store that it judges."""
+    """One promise. It judges from events and the book; only at `drained` and `closed` it looks into the store."""
 
     name: ClassVar[str]
     """What the promise is called where it is reported."""
@@ -19,9 +23,17 @@ class Checker:
         """The world that is judged."""
         self.world = world
         self.book = world.book
+        self._hearing = self.hears()
+
+    def hears(self) -> Hearing:
+        """Which kinds of events it judges, and by which of its methods."""
+        return {}
 
     def see(self, event: e.Event) -> None:
         """An event, before the book knows of it."""
+        judge = self._hearing.get(type(event))
+        if judge is not None:
+            judge(event)
 
     def ended(self, node: str, worker: Worker, code: int) -> None:
         """A worker's `run` returned on `node`; its process ends now."""
@@ -35,3 +47,7 @@ class Checker:
     def fail(self, detail: str) -> None:
         """The promise was broken."""
         self.world.fail(self.name, detail)
+
+    def fail_of(self, job: JobId, detail: str) -> None:
+        """The promise was broken for a job, which is named as the timeline names it."""
+        self.fail(f"{job.hex()[9:16]}{job.hex()[-4:]}: {detail}")

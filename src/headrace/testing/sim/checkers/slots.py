@@ -1,0 +1,41 @@
+"""No worker runs more than it has slots for."""
+
+from typing import TYPE_CHECKING
+
+from headrace.runtime.supervisor import SUSPECTS
+from headrace.testing.sim import events as e
+from headrace.testing.sim.checkers.base import Checker, Hearing
+
+if TYPE_CHECKING:
+    from headrace.core.model import JobId
+    from headrace.testing.sim.world import World
+
+
+class Slots(Checker):
+    """The bodies of a process never exceed its slots, and suspects run alone in theirs, with nothing beside them."""
+
+    name = "bodies fit their worker's slots"
+
+    def __init__(self, world: "World") -> None:
+        """Nothing runs."""
+        super().__init__(world)
+        self._running: dict[str, set[tuple[JobId, int]]] = {}
+
+    def hears(self) -> Hearing:
+        """When bodies start and end, and processes end with theirs."""
+        return {e.Started: self._started, e.Returned: self._returned, e.Died: self._died}
+
+    def _started(self, event: e.Started) -> None:
+        worker = self.book.workers.get(event.worker)
+        alone = worker is not None and worker.record.role == SUSPECTS
+        slots = 1 if alone else self.world.scenario.slots
+        running = self._running.setdefault(event.node, set())
+        running.add((event.job, event.fence))
+        if len(running) > slots:
+            self.fail_of(event.job, f"{len(running)} bodies run in {event.node}, which has {slots} slots")
+
+    def _returned(self, event: e.Returned) -> None:
+        self._running.get(event.node, set()).discard((event.job, event.fence))
+
+    def _died(self, event: e.Died) -> None:
+        self._running.pop(event.node, None)
