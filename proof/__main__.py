@@ -29,6 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every figure")
     parser.add_argument("--disk", choices=["auto", "tmpfs", "limit"], default="auto", help="how the disk gets full")
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="keep the files of the run here, always")
+    parser.add_argument("--at-most", type=float, metavar="SECONDS", help="order no longer than this")
     parser.add_argument("--sim-seeds", type=int, default=SEEDS, help="seeds of the simulator; 0 leaves it out")
     return parser.parse_args()
 
@@ -45,7 +46,7 @@ def _one(store: str, arguments: argparse.Namespace, seed: int) -> Report:
         _say(
             f"{store}: {arguments.jobs} jobs, seed {seed}, on {backing.place}; the disk gets full by {backing.refusal}"
         )
-        run = Run(backing, folder, arguments.jobs, seed, _say)
+        run = Run(backing, folder, arguments.jobs, seed, say=_say, at_most_s=arguments.at_most)
         report: Report | None = None
         try:
             report = run_to_end(run.go())

@@ -33,6 +33,8 @@ class Saboteur:
     seed: int
     in_flight: Callable[[], int]
     """How many enqueues wait for their answer."""
+    ease: float = 1.0
+    """How much longer than usual it waits between the other faults: more in a long run."""
     _restarting: bool = False
 
     async def kills(self) -> None:
@@ -56,7 +58,7 @@ class Saboteur:
 
     async def _enough_workers(self) -> list[Worker]:
         """Those that are up, once there are two; only `restart_all` leaves nobody."""
-        while len(_plain(workers := self.fleet.workers())) < 2 or self._restarting:
+        while len(workers := self.fleet.workers()) < 2 or self._restarting:  # noqa: ASYNC110 - other processes come up
             await asyncio.sleep(0.1)
         return workers
 
@@ -64,7 +66,7 @@ class Saboteur:
         """Stops, restarts, a full disk: each once in every round, in a drawn order."""
         rng = random.Random(f"others {self.seed}")
         for kind in _rounds(rng):
-            await asyncio.sleep(rng.uniform(*OTHER_EVERY_S))
+            await asyncio.sleep(rng.uniform(*OTHER_EVERY_S) * self.ease)
             await getattr(self, f"_{kind}")(rng)
 
     async def _stop_worker(self, rng: random.Random) -> None:
@@ -146,8 +148,8 @@ def _pick(workers: list[Worker], at: float) -> Worker:
 
 
 def _plain(workers: list[Worker]) -> list[Worker]:
-    """Without those that run suspects."""
-    return [worker for worker in workers if worker.role == "worker"]
+    """Without those that run suspects, if there are others."""
+    return [worker for worker in workers if worker.role == "worker"] or workers
 
 
 def _rounds(rng: random.Random) -> Iterator[str]:

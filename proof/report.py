@@ -108,6 +108,11 @@ def _of_run(report: Report) -> dict[str, Any]:
 def verdict(reports: Sequence[Report], simulated: Mapping[str, Any], *, strict: bool) -> list[str]:
     """Why this run is no proof; empty if it is one. `strict` refuses what could not be tried."""
     wrong = [f"{report.store}: {line}" for report in reports for line in violated(report.ledger)]
+    wrong += [
+        f"{report.store}: only {report.ledger.acknowledged} of {report.wanted} jobs were acknowledged in time"
+        for report in reports
+        if report.ledger.acknowledged < report.wanted
+    ]
     if "error" in simulated:
         wrong.append(f"simulator: {simulated['error']}")
     wrong += [

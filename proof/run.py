@@ -30,8 +30,9 @@ CUSTOMERS: Final = 8
 SSE_READERS: Final = 8
 SOCKETS, FEEDS_PER_SOCKET = 2, 6
 HEAL_S: Final = 60.0
+EASE_MAX: Final = 3.0
 PATIENCE: Final = 4.0
-"""So many times as long as planned may the ordering take, before the run is given up."""
+"""So many times as long as planned may the ordering take on a busy machine, before it is cut short."""
 BACKLOG_MAX: Final = 100
 PAGE: Final = 500
 
@@ -41,6 +42,7 @@ class Report:
     """What one run found, besides the ledger."""
 
     ledger: Ledger
+    wanted: int
     store: str
     place: str
     disk_full: str
@@ -53,8 +55,19 @@ class Report:
 class Run:
     """Everything of one run; `close` leaves no process."""
 
-    def __init__(self, backing: Backing, folder: Path, jobs: int, seed: int, say: Callable[[str], None]) -> None:
-        """Nothing is started."""
+    def __init__(
+        self,
+        backing: Backing,
+        folder: Path,
+        jobs: int,
+        seed: int,
+        *,
+        say: Callable[[str], None],
+        at_most_s: float | None,
+    ) -> None:
+        """Nothing is started; after `at_most_s` nothing is ordered any more."""
+        self._seconds = max(SECONDS_MIN, jobs / RATE_MAX)
+        self._at_most_s = self._seconds * PATIENCE if at_most_s is None else at_most_s
         self._backing = backing
         self._folder = folder
         self._jobs = jobs
@@ -76,8 +89,8 @@ class Run:
         self._backing.read(evidence, self._fleet.hurt.__contains__)
         self._keep(evidence)
         return Report(
-            compute(evidence), self._backing.name, self._backing.place, self._disk_full(), time.monotonic() - began,
-            self._heal_s, answers, self._backing.versions,
+            compute(evidence), self._jobs, self._backing.name, self._backing.place, self._disk_full(),
+            time.monotonic() - began, self._heal_s, answers, self._backing.versions,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -106,7 +119,8 @@ class Run:
             Producers(self._fleet.url, key, log, self._seed, followers.offer) as producers,
             asyncio.TaskGroup() as group,
         ):
-            saboteur = Saboteur(self._fleet, self._backing, self._seed, lambda: producers.in_flight)
+            ease = min(EASE_MAX, self._seconds / SECONDS_MIN)
+            saboteur = Saboteur(self._fleet, self._backing, self._seed, lambda: producers.in_flight, ease)
             await saboteur.until_up()
             self._say("everything is up")
             reading = [group.create_task(followers.sse()) for _ in range(SSE_READERS)]
@@ -126,21 +140,22 @@ class Run:
 
     async def _order(self, producers: Producers, group: asyncio.TaskGroup) -> None:
         """Until there are enough jobs and each kind of fault has happened."""
-        seconds = max(SECONDS_MIN, self._jobs / RATE_MAX)
+        stop_at = time.monotonic() + self._at_most_s
         wanted = {*OTHERS, "kill_worker", "kill_tree"}
         if self._backing.refusal.how is None:
             wanted.discard("disk_full")
 
         def enough() -> bool:
+            if time.monotonic() > stop_at:
+                return True
             return producers.count >= self._jobs and wanted <= {fault.kind for fault in self._fleet.faults}
 
-        pause_s = CUSTOMERS * seconds / self._jobs
+        pause_s = CUSTOMERS * self._seconds / self._jobs
         stream = orders(self._seed)
-        async with asyncio.timeout(seconds * PATIENCE + HEAL_S):
-            customers = [group.create_task(producers.customer(stream, pause_s, enough)) for _ in range(CUSTOMERS)]
-            while not all(customer.done() for customer in customers):
-                await asyncio.wait(customers, timeout=10.0)
-                self._say(f"{producers.count} jobs acknowledged, {len(self._fleet.faults)} faults")
+        customers = [group.create_task(producers.customer(stream, pause_s, enough)) for _ in range(CUSTOMERS)]
+        while not all(customer.done() for customer in customers):
+            await asyncio.wait(customers, timeout=10.0)
+            self._say(f"{producers.count} jobs acknowledged, {len(self._fleet.faults)} faults")
 
     async def _watch_backlog(self, producers: Producers) -> None:
         """Customers wait while much is undone, so that the end comes within its bound."""

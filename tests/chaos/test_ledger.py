@@ -319,13 +319,18 @@ def test_the_sum_of_two_runs_has_the_faults_and_the_times_of_both() -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_disk_that_could_not_be_filled_is_told_and_is_an_error_where_it_must_not_be(strict: bool) -> None:
-    report = Report(compute(sound()), "sqlite", "a disk", "not possible here (why)", 1.0, 0.0, {})
+    report = Report(compute(sound()), 2, "sqlite", "a disk", "not possible here (why)", 1.0, 0.0, {})
     assert "disk_full: not possible here (why)" in table(report)
     assert len(verdict([report], {}, strict=strict)) == strict
 
 
+def test_too_few_jobs_are_no_proof() -> None:
+    report = Report(compute(sound()), 3, "sqlite", "a disk", "a full disk", 1.0, 0.0, {})
+    assert verdict([report], {}, strict=False) == ["sqlite: only 2 of 3 jobs were acknowledged in time"]
+
+
 def test_a_simulator_that_fails_or_is_missing_is_an_error() -> None:
-    report = Report(compute(sound()), "sqlite", "a disk", "a full disk", 1.0, 0.0, {})
+    report = Report(compute(sound()), 2, "sqlite", "a disk", "a full disk", 1.0, 0.0, {})
     assert verdict([report], {"seeds": 1, "failed": []}, strict=True) == []
     assert verdict([report], {"seeds": 1, "failed": [7], "error": "seed 7"}, strict=True) == ["simulator: seed 7"]
 
