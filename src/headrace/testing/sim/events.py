@@ -212,6 +212,79 @@ class Saw:
 
 
 @dataclass(frozen=True, slots=True)
+class Dialled:
+    """A browser opens a connection to a process; `line` numbers it."""
+
+    reader: str
+    line: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A process begins to serve a connection."""
+
+    line: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A connection was handed a frame of its browser."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """A connection begins to send a frame."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The frame that a connection was sending is through."""
+
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A connection sends its close."""
+
+    line: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """A process is done with a connection; `left` is what it still holds of it, in words."""
+
+    line: int
+    left: str
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """A browser knows that its connection is over."""
+
+    reader: str
+    line: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Puzzled:
+    """A browser was told what the protocol rules out."""
+
+    reader: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Up:
     """A process began."""
 
@@ -263,6 +336,15 @@ Event: TypeAlias = (
     | Succeeded
     | Stood
     | Saw
+    | Dialled
+    | Linked
+    | Heard
+    | Framed
+    | Taken
+    | Closing
+    | Unlinked
+    | HungUp
+    | Puzzled
     | Up
     | Died
     | Fault

@@ -7,6 +7,8 @@ from headrace.testing.sim import events as e
 from headrace.testing.sim.scenario import FaultKind
 
 if TYPE_CHECKING:
+    from headrace.testing.sim.browsers import Browser
+    from headrace.testing.sim.clients import Reader
     from headrace.testing.sim.node import Node
     from headrace.testing.sim.world import World
 
@@ -181,10 +183,10 @@ class Faults:
         self._world.plant(tree.machine, version)
 
     def _disconnect(self) -> None:
-        if self._world.readers:
-            reader = self._rng.choice(self._world.readers)
-            self._tell(f"{reader.name} is disconnected")
-            reader.disconnect()
+        followers: list[Reader | Browser] = [*self._world.readers, *self._world.live.browsers]
+        if followers:
+            follower = self._rng.choice(followers)
+            self._tell(f"{follower.name} {follower.disconnect()}")
 
 
 HALF = 0.5

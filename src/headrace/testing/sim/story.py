@@ -100,4 +100,15 @@ _LINES: dict[type, Callable[[Any], str | None]] = {
     e.Succeeded: lambda it: f"{name(it.job)} the body of fence {it.fence} is told that its success is durable",
     e.Stood: _stood,
     e.Saw: _saw,
+    e.Dialled: lambda it: f"{it.reader} opens connection {it.line} to {it.node}",
+    e.Linked: lambda it: f"connection {it.line}: {it.node} serves it",
+    e.Heard: lambda it: f"connection {it.line}: is asked {it.text[:CHARS]}",
+    e.Framed: lambda it: f"connection {it.line}: says {it.text[:CHARS]}",
+    e.Taken: lambda _: None,
+    e.Closing: lambda it: f"connection {it.line}: is closed with {it.code}",
+    e.Unlinked: lambda it: f"connection {it.line}: is given up{f', but for {it.left}' if it.left else ''}",
+    e.HungUp: lambda it: f"{it.reader}: connection {it.line} is over, code {it.code}",
+    e.Puzzled: lambda it: f"{it.reader} is puzzled: {it.text}",
 }
+
+CHARS = 120

@@ -101,7 +101,9 @@ class BrowsersAreServed(Checker):
         served.closing = True
         line, limits, code = served.line, self.world.live.limits, CloseCode(event.code)
         since = self._now - limits.write_s * LATE - SLACK_S
-        if code is CloseCode.SLOW and not (line.given_up or line.busy_until > since or self._stood_still(served, since)):
+        if code is CloseCode.SLOW and not (
+            line.given_up or line.busy_until > since or self._stood_still(served, since)
+        ):
             self.fail(f"connection {event.line} is closed as slow, and its browser reads")
         if code is CloseCode.SILENT and not (line.given_up or self._stood_still(served, self._now - limits.connect_s)):
             self.fail(f"connection {event.line} is closed as silent, and its browser had connected")
