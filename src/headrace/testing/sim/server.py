@@ -56,6 +56,7 @@ class StoreServer:
         self.rings: list[Callable[[frozenset[str]], None]] = []
         self.backend = MemoryStore(settings, wall=self.wall, notify=lambda hints: self.ring(frozenset(hints)))
         run_now(self.backend.open())
+        self.backend.epoch = "e1"  # the same in every history of a seed
         self._witnesses: dict[str, Callable[[Any, Any, Any], None]] = {
             name.removeprefix("_saw_"): getattr(self, name) for name in dir(self) if name.startswith("_saw_")
         }
