@@ -103,3 +103,33 @@ def test_the_back_off_is_bounded(crashes: int, backoff_s: float) -> None:
 def test_what_is_no_outcome_is_refused() -> None:
     with pytest.raises(AssertionError):
         judge("succeeded", cancelling=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "counted"),
+    [
+        (judge(Succeeded(), cancelling=False), (0, 0, 0, 0, False)),
+        (judge(Failed(BOOM), cancelling=False), (1, 0, 0, 0, False)),
+        (judge(Cancelled(), cancelling=False), (0, 0, 0, 0, False)),
+        (judge(Retried(BOOM), cancelling=False), (1, 0, 0, 0, False)),
+        (judge(Snoozed(5), cancelling=False), (0, 0, 1, 0, False)),
+        (judge(GivenBack(started=True), cancelling=False), (0, 0, 0, 0, None)),
+        (judge(GivenBack(started=False), cancelling=False), (0, 0, 0, -1, None)),
+        (crash(suspect=False), (0, 0, 0, 0, True)),
+        (crash(suspect=True), (0, 1, 0, 0, True)),
+        (crash(suspect=True, crashes=2), (0, 1, 0, 0, True)),
+    ],
+    ids=lambda case: case.outcome.value if isinstance(case, Verdict) else None,
+)
+def test_what_each_end_of_an_attempt_counts(verdict: Verdict, counted: tuple[int, int, int, int, bool | None]) -> None:
+    told = (verdict.failures, verdict.crashes, verdict.snoozes, verdict.attempt, verdict.suspect)
+    assert told == counted
+
+
+def test_a_retry_after_any_time_at_all_is_scheduled() -> None:
+    verdict = judge(Retried(BOOM, 0.001), cancelling=False)
+    assert (verdict.event, verdict.delay_s) == (JobEvent.RETRY_LATER, 0.001)
+
+
+def test_suspects_wait_a_minute_at_most() -> None:
+    assert [crash(suspect=True, crashes=n, limit=10**6).delay_s for n in (5, 6, 10**5)] == [32.0, 60.0, 60.0]

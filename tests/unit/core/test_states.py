@@ -54,3 +54,10 @@ def test_the_diagram_shows_every_edge() -> None:
         (line,) = (line for line in drawn if line.startswith(f"    {before.value} --> {after.value}: "))
         assert event.value in line.partition(": ")[2].split(", ")
     assert sum(line.endswith("--> [*]") for line in drawn) == 3
+
+
+def test_the_diagram_begins_where_jobs_are_enqueued() -> None:
+    assert diagram().splitlines()[1:3] == [
+        "    [*] --> scheduled: enqueue for later",
+        "    [*] --> ready: enqueue",
+    ]

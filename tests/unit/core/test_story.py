@@ -109,3 +109,20 @@ def test_what_is_kept_and_what_is_plain_interleave() -> None:
     assert [update.offset for update in tell(story, kept, 2, 3)] == [3, 4, 5]
     assert tell(story, kept, 6, 3) == ()
     assert tell(story, kept, 0, 0) == ()
+
+
+def test_the_attempt_that_an_update_tells_of_is_also_in_its_data() -> None:
+    scheduled = replace(SUCCEEDED, first_due_at=10.5)
+    told = [*plain_updates(RUNNING), plain_updates(scheduled)[0]]
+    assert [(u.attempt, json.loads(u.data)["attempt"]) for u in told] == [(0, 0), (1, 1), (0, 0)]
+
+
+def test_a_claim_without_its_instant_or_its_offset_is_not_told() -> None:
+    for story in (replace(RUNNING, first_claimed_at=None), replace(RUNNING, first_claim_offset=None)):
+        assert words(plain_updates(story)) == [(1, "state", 0, "ready", 10.0)]
+
+
+def test_an_end_without_its_instant_is_not_told_and_keeps_its_place_by_that_of_the_enqueue() -> None:
+    story = replace(SUCCEEDED, finished_at=None)
+    assert [update.kind for update in plain_updates(story)] == [UpdateKind.STATE, UpdateKind.STATE]
+    assert former_end(story).at == 10.0
