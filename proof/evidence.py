@@ -70,6 +70,7 @@ class Fault:
     pids: tuple[int, ...] = ()
     suspects: tuple[int, ...] = ()  # those of the pids that ran suspects
     others: int = 1  # workers besides these that were up
+    in_flight: int = 0  # enqueues that waited for their answer
 
 
 @dataclass(slots=True)

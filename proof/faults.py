@@ -97,7 +97,7 @@ class Saboteur:
         give_up = time.monotonic() + 1.0 + rng.random()
         while self.in_flight() < 2 and time.monotonic() < give_up:  # noqa: ASYNC110 - counted by the producers
             await asyncio.sleep(0.001)
-        self.fleet.kill_api()
+        self.fleet.kill_api(self.in_flight())
 
     async def _restart_all(self, rng: random.Random) -> None:
         """Everything down at once, asked or killed, and up again."""

@@ -126,11 +126,12 @@ class Fleet:
             at, pids = tree.kill()
             self.note("kill_tree", at, pids, workers)
 
-    def kill_api(self) -> None:
-        """SIGKILL for the API, and a new one at once."""
+    def kill_api(self, in_flight: int) -> None:
+        """SIGKILL for the API while so many enqueues wait for their answer, and a new one at once."""
         if self.api is not None:
             at, pids = self.api.kill()
-            self.note("kill_api", at, pids, [])
+            self.hurt.update(pids)
+            self.faults.append(Fault("kill_api", at, time.monotonic(), tuple(pids), in_flight=in_flight))
         self.start_api()
 
     # -- the end ------------------------------------------------------------------------------------

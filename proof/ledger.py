@@ -16,6 +16,7 @@ class Ledger:
 
     attempted: int = 0
     acknowledged: int = 0
+    cut_off: int = 0
     ended: int = 0
     succeeded: int = 0
     crashed: int = 0
@@ -69,6 +70,7 @@ def compute(evidence: Evidence) -> Ledger:
     """Count."""
     ledger = Ledger(attempted=len(evidence.attempted), acknowledged=len(evidence.acknowledged))
     ledger.faults = dict(Counter(fault.kind for fault in evidence.faults))
+    ledger.cut_off = sum(fault.in_flight for fault in evidence.faults)
     ledger.torn_lines = evidence.torn
     ledger.foreign_crashes = evidence.foreign_crashes
     _ends(evidence, ledger)

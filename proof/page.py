@@ -13,6 +13,7 @@ BEGIN, END = "<!-- ledger -->", "<!-- /ledger -->"
 ROWS: Final[Mapping[str, str]] = {
     "attempted": "attempted",
     "acknowledged": "acknowledged",
+    "cut_off": "enqueues under way when the API was killed",
     "ended": "ended",
     "crashed": "of them as `crashed`",
     "failed_otherwise": "of them in another way than success",

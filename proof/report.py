@@ -11,6 +11,7 @@ from proof.run import Report
 WORDS: Final[Mapping[str, str]] = {
     "attempted": "purchases that customers sent, answered or not",
     "acknowledged": "of those, answered with 202 and a job",
+    "cut_off": "enqueues that waited for their answer when the API was killed",
     "ended": "acknowledged jobs that reached an end",
     "succeeded": "of those, with success",
     "crashed": "of those, failed with cause `crashed`: the worker died three times while the job ran alone",

@@ -206,7 +206,10 @@ class Run:
         with (self._folder / "faults.jsonl").open("w", encoding="utf-8") as file:
             for fault in evidence.faults:
                 file.write(
-                    json.dumps([fault.kind, fault.at, fault.until, fault.pids, fault.suspects, fault.others]) + "\n"
+                    json.dumps(
+                        [fault.kind, fault.at, fault.until, fault.pids, fault.suspects, fault.others, fault.in_flight]
+                    )
+                    + "\n"
                 )
 
 

@@ -50,6 +50,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_done_to_it(tmp_path: Path) -> No
     assert figures["rerun_n"] > 0
 
 
+@pytest.mark.timeout(180)
 def test_a_run_that_is_interrupted_leaves_no_process(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w+") as out:
         run = subprocess.Popen(
@@ -57,7 +58,7 @@ def test_a_run_that_is_interrupted_leaves_no_process(tmp_path: Path) -> None:
             cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(tmp_path)},
         )  # fmt: skip
         try:
-            until(lambda: "everything is up" in (tmp_path / "out").read_text(), 50)
+            until(lambda: "everything is up" in (tmp_path / "out").read_text(), 120)
             ours = below(run.pid)
             assert len(ours) > 5
             run.send_signal(signal.SIGTERM)
@@ -298,9 +299,10 @@ def test_a_job_that_ended_as_crashed_is_counted_apart() -> None:
 )
 def test_jobs_that_could_not_run_again_at_once_are_set_apart(fault: Fault, why: str) -> None:
     evidence = sound()
-    evidence.faults = [fault]
-    rerun = compute(evidence).rerun
-    assert rerun.samples == []
+    evidence.faults = [fault, Fault("kill_api", 2.0, 2.0, in_flight=3)]
+    ledger = compute(evidence)
+    rerun = ledger.rerun
+    assert (ledger.cut_off, rerun.samples) == (3, [])
     assert [why in reason for reason in rerun.apart] == [True]
 
 
