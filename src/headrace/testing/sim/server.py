@@ -41,6 +41,7 @@ class StoreServer:
         self, timeline: Timeline, settings: StoreSettings, tell: Callable[[e.Event], None], rng: random.Random
     ) -> None:
         """`tell` hears each write at the instant at which it is applied."""
+        self.settings = settings
         self._timeline = timeline
         self._tell = tell
         self._rng = rng
