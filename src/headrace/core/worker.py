@@ -148,6 +148,11 @@ class WorkerCore:
         """The job that `kill_at` is about."""
         return min(self._running, key=lambda job: self._running[job].kill_at, default=None)
 
+    @property
+    def unsettled(self) -> tuple[Settle, ...]:
+        """Outcomes that the store has not confirmed; it is safe to send them again."""
+        return (*(self._flight.settles if self._flight is not None else ()), *self._settles)
+
     # -- events -----------------------------------------------------------------------------------
 
     def _take(self, event: Event, now: float, effects: list[Effect]) -> None:

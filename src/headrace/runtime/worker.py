@@ -115,6 +115,7 @@ class Worker:
             # What a supervised process leaves behind ends with it; only then its supervisor gives it back.
             left_to_supervisor = self._attempts and self.record.supervisor_pid is not None
             if not self._lost and not left_to_supervisor:
+                await self._settle_rest()
                 await self._store.unregister(self.record.id)
         finally:
             forget()
@@ -125,6 +126,13 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._bodies.close()
+
+    async def _settle_rest(self) -> None:
+        """Outcomes that no exchange brought home in time get one more; else their jobs would run again."""
+        if left := self._core.unsettled:
+            with contextlib.suppress(HeadraceError, TimeoutError):
+                async with asyncio.timeout(CLEAN_UP_S):
+                    await self._store.exchange(self.record.id, left, None)
 
     async def drain(self, grace_s: float) -> None:
         """Stop claiming; give back what still runs after `grace_s`. Returns at once; `run` ends."""

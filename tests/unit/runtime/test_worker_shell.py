@@ -5,7 +5,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -13,7 +13,18 @@ import pytest
 from fastapi import Depends
 
 from headrace.core.ids import IdMaker
-from headrace.core.model import AttemptOutcome, Cause, JobId, JobRecord, NewJob, UpdateKind, WorkerRecord
+from headrace.core.model import (
+    AttemptOutcome,
+    Cause,
+    ClaimRequest,
+    Exchanged,
+    JobId,
+    JobRecord,
+    NewJob,
+    Settle,
+    UpdateKind,
+    WorkerRecord,
+)
 from headrace.core.retry import Retry
 from headrace.core.states import JobState
 from headrace.core.worker_events import PoolSettings, WorkerSettings
@@ -247,6 +258,29 @@ async def test_draining_gives_a_running_job_back_without_a_failure(rig: Rig) -> 
         record = await rig.until(job, JobState.READY)
     assert (record.failures, record.crashes) == (0, 0)
     assert not await rig.store.workers()
+
+
+async def test_an_outcome_whose_exchange_hangs_is_sent_again_before_the_worker_ends(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def quick() -> str:
+        return "done"
+
+    exchange, hung = rig.store.exchange, asyncio.Event()
+
+    async def hang_once(worker: str, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
+        if settles and not hung.is_set():
+            hung.set()
+            await asyncio.get_running_loop().create_future()
+        return await exchange(worker, settles, claim)
+
+    monkeypatch.setattr(rig.store, "exchange", hang_once)
+    monkeypatch.setattr("headrace.runtime.worker.CLEAN_UP_S", 0.2)
+    job = await rig.enqueue(rig.task(quick))
+    async with rig.worker() as worker:
+        await hung.wait()
+        await worker.drain(0.0)
+    assert (await rig.record(job)).state is JobState.SUCCEEDED
 
 
 async def test_items_and_progress_reach_the_feed_and_a_second_attempt_skips_what_is_there(rig: Rig) -> None:
