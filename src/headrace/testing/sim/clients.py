@@ -145,7 +145,8 @@ class Reader:
         self.job = job
         self.position: Position | None = None
         self.done = False
-        self._connected = False
+        self._connection = 0  # its number, while there is one
+        self._connections = 0
         self._rng = world.rng(f"reader {name}")
         self._connect()
 
@@ -157,13 +158,14 @@ class Reader:
             self._later()
             return
         api = self._rng.choice(apis)
-        self._connected = True
-        self._cancel = api.node.spawn(self._read(api))
-        api.node.on_death.append(lambda _: self._cut())
+        self._connections += 1
+        number = self._connection = self._connections
+        self._cancel = api.node.spawn(self._read(api, number))
+        api.node.on_death.append(lambda _: self._cut(number))
 
-    def _cut(self) -> None:
-        if self._connected:
-            self._connected = False
+    def _cut(self, connection: int) -> None:
+        if self._connection == connection:
+            self._connection = 0
             self._later()
 
     def _later(self) -> None:
@@ -171,11 +173,11 @@ class Reader:
 
     def disconnect(self) -> str:
         """The network between the reader and the API breaks; in words."""
-        if self._connected and not self.done:
+        if self._connection and not self.done:
             self._cancel()
         return "is disconnected"
 
-    async def _read(self, api: Api) -> None:
+    async def _read(self, api: Api, connection: int) -> None:
         node = api.node
         try:
             async for told in api.reader.updates(self.job, self.position, pending_s=30 * self._world.scenario.pace_s):
@@ -192,7 +194,7 @@ class Reader:
             self.done = True
         except (HeadraceError, asyncio.CancelledError):
             pass
-        self._cut()
+        self._cut(connection)
 
 
 class Person:
