@@ -71,6 +71,14 @@ unit: $(full) ## the fast tests: unit, conformance, architecture, typing (ARGS="
 coverage: $(full) ## the core's own tests alone, and how much of the core they cover
 	@$(pytest) tests/unit/core --cov --cov-report=term $(if $(REPORT),--cov-report=json:$(REPORT:.xml=.json)) $(ARGS)
 
+.PHONY: simulation
+simulation: $(full) ## whole fleets on virtual time: 200 seeds, the corpus, and safeguards removed one by one
+	@$(pytest) tests/simulation $(ARGS)
+
+.PHONY: seeds
+seeds: $(full) ## as many seeds as you like, on every processor (SEEDS=100000 FIRST=0)
+	@$(bin)/python -m headrace.testing.sim --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) $(ARGS)
+
 .PHONY: integration
 integration: $(full) ## the command line, the HTTP side and the live feed, on real processes and sockets
 	@$(pytest) tests/integration $(ARGS)
