@@ -7,6 +7,8 @@ Rules for every implementation:
 - A verb that returned is durable at the store's stated durability. One that raised
   `StoreUnavailable` was written wholly or not at all, and repeating it is safe: `enqueue` by the
   caller's ids, `exchange` by the fences.
+- A verb returns or raises within a time that the adapter bounds (waiting for locks and for the network
+  included). Only a worker's `exchange` has a second bound above it, since a worker must not stand still.
 - Every claim raises the job's fence. `(id, fence)` guards settle and append; a fence is never reused.
 - One bad entry of a batch never holds up the others.
 - Calls may come from any event loop and are safe to cancel: the write then happens or not, and a
