@@ -1,4 +1,4 @@
-"""What is judged of workers, their leases and their leavings: each checker bites, and lets the lawful neighbour pass."""
+"""What is judged of workers, their leases and what they leave: each checker bites, and lets the neighbour pass."""
 
 import json
 from dataclasses import replace
