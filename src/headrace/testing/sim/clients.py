@@ -175,6 +175,7 @@ class Reader:
         """The network between the reader and the API breaks; in words."""
         if self._connection and not self.done:
             self._cancel()
+            self._cut(self._connection)  # a task that had not begun tells nobody of its end
         return "is disconnected"
 
     async def _read(self, api: Api, connection: int) -> None:
