@@ -25,6 +25,7 @@ from headrace.testing.sim.checkers.attempts import AttemptsCount
 from headrace.testing.sim.checkers.cancels import CancelledStays
 from headrace.testing.sim.checkers.due import NothingIsEarly
 from headrace.testing.sim.checkers.ends import AcknowledgedEnds
+from headrace.testing.sim.checkers.live import BrowsersAreServed
 from headrace.testing.sim.checkers.outcomes import OutcomeOnce
 from headrace.testing.sim.sessions import Session
 from tests.simulation.court import DONE, JOB, OOPS, OTHER, Court, item, returned
@@ -34,10 +35,11 @@ def test_every_promise_has_a_name_of_its_own() -> None:
     assert len({checker.name for checker in CHECKERS}) == len(CHECKERS)
 
 
-@pytest.mark.parametrize("make", CHECKERS, ids=lambda make: make.name)
+# Live connections have a world and tests of their own.
+@pytest.mark.parametrize(
+    "make", [each for each in CHECKERS if each is not BrowsersAreServed], ids=lambda make: make.name
+)
 def test_a_lawful_life_breaks_no_promise(make: type[Checker]) -> None:
-    if make.__module__.endswith(".live"):
-        pytest.skip("judges live connections, of which there are none here")
     court = Court(make)
     court.running_job(key="k")
     court.server.apply("append", ((FeedWrite(JOB, 1, UpdateKind.ITEM, item(1, 0), "a"),),), {})
