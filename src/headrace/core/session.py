@@ -286,6 +286,9 @@ class SessionCore:
 
     def _opened(self, sub: _Subscription, event: Opened) -> None:
         sub.busy = False
+        if self._out.waiting_bytes >= self._limits.queued_bytes_max:
+            sub.unopened = True  # others were quicker; its place is looked for again when there is room
+            return
         sub.cursor = Cursor(event.position)
         sub.dirty = True
         frame = wire.subscribed(
