@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from headrace.testing.sim.world import World
 
 ANSWERED_S = 60.0  # of the protocol's time, once everything is well
-CONTROL_BYTES = 4_000  # answers to what the browser itself asked; the rate of that is bounded
+CONTROL_BYTES = 2_000  # answers to what the browser itself asked; the rate of that is bounded
 SLACK_S = 1.5
 LATE = 1.1  # clocks of machines drift
 
