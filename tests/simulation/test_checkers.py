@@ -36,9 +36,7 @@ def test_every_promise_has_a_name_of_its_own() -> None:
 
 
 # Live connections have a world and tests of their own.
-@pytest.mark.parametrize(
-    "make", [each for each in CHECKERS if each is not BrowsersAreServed], ids=lambda make: make.name
-)
+@pytest.mark.parametrize("make", [it for it in CHECKERS if it is not BrowsersAreServed], ids=lambda make: make.name)
 def test_a_lawful_life_breaks_no_promise(make: type[Checker]) -> None:
     court = Court(make)
     court.running_job(key="k")
