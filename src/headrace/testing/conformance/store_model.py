@@ -2,32 +2,34 @@
 """Any store against the memory store: the same calls, in any order, give the same answers."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from headrace.core.errors import Conflict
 from headrace.core.model import (
-    Cancelled,
     ClaimedJob,
     ClaimRequest,
-    Failed,
-    Failure,
     FeedWrite,
-    GivenBack,
     JobFilter,
     JobId,
     NewJob,
     Outcome,
-    Retried,
     Settle,
-    Snoozed,
     Succeeded,
     UpdateKind,
 )
@@ -42,6 +44,7 @@ from headrace.testing.conformance.store_base import (
     register,
     request,
 )
+from headrace.testing.conformance.store_moves import OUTCOMES, SPECS, WORKERS, draw_move
 
 SETTINGS = StoreSettings(
     retention_s=300.0,
@@ -51,21 +54,8 @@ SETTINGS = StoreSettings(
     crashes_max=2,
     crash_backoff_s=10.0,
 )
-WORKERS = ("worker-1", "worker-2")
 LEASE_S = 500.0
 LIVE = (JobState.SCHEDULED, JobState.READY, JobState.RUNNING)
-BOOM = Failure("app.Boom", "it broke")
-OUTCOMES: list[Outcome] = [
-    Succeeded('"done"'),
-    Failed(BOOM),
-    Retried(BOOM),
-    Retried(BOOM, 20.0),
-    Snoozed(20.0, "shut"),
-    Snoozed(0.0),
-    Cancelled(),
-    GivenBack(started=True),
-    GivenBack(started=False),
-]
 Answer = TypeVar("Answer")
 places = st.one_of(st.integers(0, 3), st.integers(0, 3), st.integers(0, 10_000))  # mostly the newest
 workers = st.sampled_from(WORKERS)
@@ -75,6 +65,16 @@ requests = st.builds(
     queues=st.sampled_from([None, None, ["billing"]]),
     suspects=st.sampled_from([False, True, None]),
 )
+
+Spec: TypeAlias = tuple[str, str, float, str | None, str, float | None, int]
+job_specs = st.tuples(*(st.sampled_from(each) for each in SPECS))
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A key led to a job with other arguments."""
+
+    holder: JobId
 
 
 class StoreModelConformance:
@@ -120,7 +120,7 @@ class StoreWalk(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.time = time
         self.store: FullStore = store
-        self.memory: FullStore = MemoryStore(SETTINGS, wall=time.wall)
+        self.memory: MemoryStore = MemoryStore(SETTINGS, wall=time.wall)
         self.jobs: list[NewJob] = []
         self.claims: list[ClaimedJob] = []
         self.paused: set[str] = set()
@@ -135,15 +135,18 @@ class StoreWalk(RuleBasedStateMachine):
     def both(self, call: Callable[[FullStore], Awaitable[Answer]]) -> Answer | None:
         """The answer of both, which must be equal; None for a conflict on both."""
 
-        async def ask(store: FullStore) -> Answer | tuple[type[Conflict], JobId]:
+        async def ask(store: FullStore) -> Answer | _Refused:
             try:
                 return await call(store)
             except Conflict as conflict:
-                return Conflict, conflict.job_id
+                return _Refused(conflict.job_id)
 
-        expected, got = self.runner.run(ask(self.memory)), self.runner.run(ask(self.store))
+        async def ask_both() -> tuple[Answer | _Refused, Answer | _Refused]:
+            return await ask(self.memory), await ask(self.store)
+
+        expected, got = self.runner.run(ask_both())
         assert got == expected
-        return None if isinstance(expected, tuple) and expected[:1] == (Conflict,) else expected  # type: ignore[return-value]
+        return None if isinstance(expected, _Refused) else expected
 
     def some(self, things: Sequence[Any], picks: list[int]) -> list[Any]:
         """Things by drawn numbers, the newest for 0."""
@@ -159,25 +162,22 @@ class StoreWalk(RuleBasedStateMachine):
 
     # -- jobs ---------------------------------------------------------------------------------
 
-    @rule(
-        specs=st.lists(
-            st.tuples(
-                st.sampled_from(["charge", "refund"]),
-                st.sampled_from(["billing", "mail"]),
-                st.sampled_from([0.0, 0.0, 20.0]),
-                st.sampled_from([None, None, "k", "l"]),
-                st.sampled_from(["d", "d", "e"]),
-                st.sampled_from([None, 30.0]),
-            ),
-            min_size=1,
-            max_size=4,
-        )
-    )
-    def enqueue(self, specs: list[tuple[str, str, float, str | None, str, float | None]]) -> None:
+    @initialize(worker=workers)
+    def begin(self, worker: str) -> None:
+        """Something to work on: a walk without any jobs, or without claims, would see little."""
+        self.enqueue([("charge", "billing", 0.0, None, "", None, priority) for priority in (0, 5, 0)])
+        self.enqueue([("refund", "mail", 0.0, "k", "d", None, 0), ("charge", "mail", 20.0, None, "", None, 0)])
+        self.trade(worker, [], request(3))
+
+    @rule(specs=st.lists(job_specs, min_size=1, max_size=4))
+    def enqueue(self, specs: list[Spec]) -> None:
         jobs = [
-            new_job(task, queue, delay_s=delay_s, key=key, key_digest=digest if key else "", deadline_s=deadline_s)
-            for task, queue, delay_s, key, digest, deadline_s in specs
-        ]
+            new_job(
+                task, queue, delay_s=delay_s, key=key, key_digest=digest if key else "", deadline_s=deadline_s,
+                priority=priority,
+            )
+            for task, queue, delay_s, key, digest, deadline_s, priority in specs
+        ]  # fmt: skip
         self.jobs += jobs
         self.both(lambda store: store.enqueue(jobs))
 
@@ -193,8 +193,60 @@ class StoreWalk(RuleBasedStateMachine):
         wanted=st.none() | requests,
     )
     def exchange(self, worker: str, picks: list[int], outcomes: list[Outcome], wanted: ClaimRequest | None) -> None:
-        held = self.some(self.claims, picks)
-        settles = [Settle(job.id, job.fence, outcome) for job, outcome in zip(held, outcomes, strict=False)]
+        held = self.some(self.at_hand(), picks)
+        self.trade(
+            worker, [Settle(job.id, job.fence, outcome) for job, outcome in zip(held, outcomes, strict=False)], wanted
+        )
+
+    @rule(worker=workers, queues=st.sampled_from([None, ["billing"]]))
+    def claim_everything(self, worker: str, queues: list[str] | None) -> None:
+        self.trade(worker, [], request(1000, queues=queues, suspects=None))
+
+    @precondition(lambda self: self.claims)
+    @rule(worker=workers, picks=st.lists(places, min_size=4, max_size=8), last=st.sampled_from(OUTCOMES))
+    def settle_many(self, worker: str, picks: list[int], last: Outcome) -> None:
+        *most, other = self.some(self.at_hand(), picks)
+        settles = [Settle(job.id, job.fence, Succeeded('"done"')) for job in most]
+        self.trade(worker, [*settles, Settle(other.id, other.fence, last)], None)
+
+    @rule(
+        worker=workers,
+        task=st.sampled_from(["charge", "refund"]),
+        queue=st.sampled_from(["billing", "mail"]),
+        suspects=st.booleans(),
+    )
+    def claim_what_is_first(self, worker: str, task: str, queue: str, *, suspects: bool) -> None:
+        """As many of one lane as share its highest priority: those, and no others."""
+        board = self.memory._board  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        lane = [-minus for minus, _, _ in board.ready.get(((queue, task, ""), suspects), ())]
+        if lane:
+            limit = lane.count(max(lane))
+            self.trade(worker, [], request(limit, [task], queues=[queue], suspects=suspects))
+
+    @precondition(lambda self: self.former_claims())
+    @rule(worker=workers, pick=places, outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=4))
+    def come_late(self, worker: str, pick: int, outcomes: list[Outcome]) -> None:
+        """Writes under a fence that a later claim has raised."""
+        late: ClaimedJob = self.some(self.former_claims(), [pick])[0]
+        self.both(lambda store: store.append([FeedWrite(late.id, late.fence, UpdateKind.ITEM, '"late"', None)]))
+        self.trade(worker, [Settle(late.id, late.fence, outcome) for outcome in outcomes], None)
+
+    def at_hand(self) -> list[ClaimedJob]:
+        """Every claim, those that still hold last: most writes are to be by a holder."""
+        held = {
+            (job_id, row.fence)
+            for worker in self.memory._board.workers.values()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            for job_id, row in worker.running.items()
+        }
+        return sorted(self.claims, key=lambda job: (job.id, job.fence) in held)
+
+    def former_claims(self) -> list[ClaimedJob]:
+        """Those of jobs that were claimed again since."""
+        latest = {job.id: job.fence for job in self.claims}
+        return [job for job in self.claims if job.fence != latest[job.id]]
+
+    def trade(self, worker: str, settles: list[Settle], wanted: ClaimRequest | None) -> None:
+        """An exchange with both; what is claimed is remembered."""
 
         async def exchange(store: FullStore) -> Any:
             answer = await store.exchange(worker, settles, wanted)
@@ -213,7 +265,7 @@ class StoreWalk(RuleBasedStateMachine):
     def append(self, picks: list[int], kinds: list[UpdateKind], keys: list[str | None]) -> None:
         writes = [
             FeedWrite(job.id, job.fence, kind, '"x"', key if kind is UpdateKind.ITEM else None)
-            for job, kind, key in zip(self.some(self.claims, picks), kinds, keys, strict=False)
+            for job, kind, key in zip(self.some(self.at_hand(), picks), kinds, keys, strict=False)
         ]
         self.both(lambda store: store.append(writes))
 
@@ -230,6 +282,7 @@ class StoreWalk(RuleBasedStateMachine):
 
     # -- workers and chores -------------------------------------------------------------------
 
+    @precondition(lambda self: self.claims)
     @rule(worker=workers)
     def renew(self, worker: str) -> None:
         async def renew(store: FullStore) -> Any:
@@ -244,10 +297,11 @@ class StoreWalk(RuleBasedStateMachine):
             self.both(lambda store: store.unregister(worker))
             self.register_on_both(worker)
         else:
-            held = [job.id for job in self.some(self.claims, known)]
+            held = [job.id for job in self.some(self.at_hand(), known)]
             self.both(lambda store: store.reconcile(worker, held))
 
-    @rule(dead=st.lists(workers, max_size=2, unique=True), back=st.sampled_from([True, True, False]))
+    @precondition(lambda self: self.claims)
+    @rule(dead=st.lists(workers, max_size=2, unique=True), back=st.sampled_from([True, True, True, False]))
     def reap(self, dead: list[str], back: bool) -> None:
         async def reap(store: FullStore) -> Any:
             reaped = await store.reap(dead)
@@ -274,19 +328,41 @@ class StoreWalk(RuleBasedStateMachine):
         if pruning:
             self.both(prune)
 
+    # -- moves drawn by a seed alone -----------------------------------------------------------
+
+    @rule(seed=st.integers(0, 2**32 - 1))
+    def stroll(self, seed: int) -> None:
+        """Some moves in a row: Hypothesis likes to repeat itself, and so seldom comes far."""
+        rng = random.Random(seed)  # noqa: S311 - to be repeatable
+        for _ in range(5):
+            self.move(rng)
+            self.look()
+
+    def move(self, rng: random.Random) -> None:
+        """One rule, with arguments drawn by `rng`."""
+        name, arguments = draw_move(rng)
+        if name != "come_late" or self.former_claims():
+            getattr(self, name)(**arguments)
+
     # -- what must be equal after every step ----------------------------------------------------
 
     @invariant()
     def look(self, *, everything: bool = False) -> None:
         """Records, ends of feeds, lists, queues, workers; with `everything` feeds and attempts too."""
         ids = [job.id for job in self.jobs]
-        self.both(lambda store: store.get(ids))
-        self.both(lambda store: store.offsets(ids))
-        self.both(lambda store: store.find(JobFilter(task="charge"), limit=3))
-        self.both(_queues)
-        self.both(_workers)
-        for job_id in ids if everything else ids[-2:]:
-            self.both(partial(_story, job_id=job_id))
+        since = self.time.wall() - SETTINGS.retention_s
+        self.both(partial(_all, ids=ids, told=ids if everything else ids[-2:], since=since))
+
+
+async def _all(store: FullStore, ids: list[JobId], told: list[JobId], since: float) -> Any:
+    return [
+        await store.get(ids),
+        await store.offsets(ids),
+        await store.find(JobFilter(task="charge"), limit=3),
+        await _queues(store),
+        await _workers(store),
+        [await _story(store, job_id, since) for job_id in told],
+    ]
 
 
 async def _queues(store: FullStore) -> Any:
@@ -300,6 +376,11 @@ async def _workers(store: FullStore) -> Any:
     return sorted((worker.id, worker.running) for worker in await store.workers() if worker.alive)
 
 
-async def _story(store: FullStore, job_id: JobId) -> Any:
+async def _story(store: FullStore, job_id: JobId, since: float) -> Any:
     page = await store.read_updates(job_id, 0, 1000)
-    return None if page is None else replace(page, epoch=""), await store.attempts(job_id)
+    attempts = [
+        # Who ran it may be forgotten: a worker that is gone is kept no longer than an ended job.
+        replace(attempt, worker=None) if attempt.ended_at is not None and attempt.ended_at <= since else attempt
+        for attempt in await store.attempts(job_id)
+    ]
+    return None if page is None else replace(page, epoch=""), attempts

@@ -1,0 +1,56 @@
+"""Each safeguard of the design is removed, one at a time: the simulator or the model check must find it.
+
+Hunts run side by side in processes of their own; a test waits for the hunt of its mutant.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from tests.simulation.mutants.catalogue import CATALOGUE
+from tests.simulation.mutants.hunt import Hunt, hunt, unharmed
+from tests.simulation.mutants.kinds import Finder
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Hunts:
+    """Every hunt that a test of this run asks for, under way in the background, in the catalogue's order."""
+
+    def __init__(self, pool: ProcessPoolExecutor, names: list[str]) -> None:
+        self.pool = pool
+        self.under_way: dict[str, Future[Hunt]] = {name: pool.submit(hunt, name) for name in names}
+
+    def of(self, name: str) -> Hunt:
+        return self.under_way[name].result()
+
+    def broken_without_mutants(self, finder: Finder) -> list[str]:
+        """What the program as it is breaks in the seeds, or the walks, that found mutants."""
+        tries = {found.result().tries for name, found in self.under_way.items() if CATALOGUE[name].finder is finder}
+        wanted = [max(tries)] if finder is Finder.MODEL else sorted(tries)
+        return [broken for broken in self.pool.map(unharmed, [finder] * len(wanted), wanted) if broken is not None]
+
+
+@pytest.fixture(scope="module")
+def hunts(request: pytest.FixtureRequest) -> Iterator[Hunts]:
+    chosen = {item.name for item in request.session.items}
+    all_of_them = any(name.startswith("test_with_every") for name in chosen)
+    names = [name for name in CATALOGUE if all_of_them or any(f"[{name}]" in item for item in chosen)]
+    with ProcessPoolExecutor(os.cpu_count() or 1, get_context("spawn")) as pool:
+        yield Hunts(pool, names)
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_removed_safeguard_is_found(hunts: Hunts, name: str) -> None:
+    mutant, found = CATALOGUE[name], hunts.of(name)
+    assert found.promise is not None, f"nothing was seen broken in {mutant.bound} {mutant.finder.unit}"
+    assert found.promise in mutant.promises, found.detail
+
+
+@pytest.mark.parametrize("finder", list(dict.fromkeys(mutant.finder for mutant in CATALOGUE.values())))
+def test_with_every_safeguard_nothing_is_broken_there(hunts: Hunts, finder: Finder) -> None:
+    assert hunts.broken_without_mutants(finder) == []
