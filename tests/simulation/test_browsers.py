@@ -13,8 +13,8 @@ from headrace.core.session import SessionCore
 from headrace.core.session_events import PageRead, SessionLimits
 from headrace.core.wire import CloseCode
 from headrace.runtime.reader import FeedReader
-from headrace.testing.sim import events as e
 from headrace.testing.sim import clients, live, world
+from headrace.testing.sim import events as e
 from headrace.testing.sim.scenario import FaultKind, Scenario
 from headrace.testing.sim.world import Report, World
 
