@@ -36,6 +36,7 @@ from headrace.core.worker_events import (
     LeaseGone,
     Promote,
     Promoted,
+    Reconciled,
     Start,
     Stop,
     StopReason,
@@ -77,6 +78,7 @@ class WorkerCore:
         self._promoted_by: float | None = None  # after this, a promote counts as unanswered
         self._reconcile_at = now + settings.reconcile_s
         self._doubt = False  # the store may have started jobs for us that we do not know of
+        self._reconciling = 0  # the exchange whose reconcile may still be done, and knows nothing of later claims
         self._drain_by: float | None = None
         self._drained = False
 
@@ -162,7 +164,10 @@ class WorkerCore:
             case ExchangeAnswered():
                 self._answered(event, now, effects)
             case ExchangeFailed():
+                self._reconciled(event.token)
                 self._failed(event.token, now, effects, transient=event.transient)
+            case Reconciled():
+                self._reconciled(event.token)
             case Woken():
                 self._appetite.wake(suspects=event.suspects)
             case Promoted():
@@ -184,7 +189,15 @@ class WorkerCore:
         if event.outcome is not None and run.stopping is not StopReason.LOST:
             self._settles.append(Settle(event.id, event.fence, event.outcome))
 
+    def _reconciled(self, token: int) -> None:
+        if self._reconciling != token:
+            return
+        self._reconciling = 0
+        if self._flight is None or self._flight.token != token:  # it was given up: others wait for it
+            self._appetite.wake()
+
     def _answered(self, event: ExchangeAnswered, now: float, effects: list[Effect]) -> None:
+        self._reconciled(event.token)
         flight = self._flight
         if flight is None or flight.token != event.token:
             if event.answer.claimed:  # an answer given up on: its claims are nobody's
@@ -329,7 +342,7 @@ class WorkerCore:
 
     def _send(self, now: float, effects: list[Effect]) -> None:
         claim = self._claim(now)
-        doubt = self._doubt and self._drain_by is None
+        doubt = self._doubt and not self._reconciling and self._drain_by is None
         if claim is None and not self._settles and not doubt:
             return
         limit = self._halve or len(self._settles)
@@ -340,6 +353,7 @@ class WorkerCore:
             self._doubt = False
             self._reconcile_at = now + self._settings.reconcile_s
             flight.reconcile = self._known(flight.settles)
+            self._reconciling = self._token
         self._flight = flight
         self._answer_by = now + self._settings.answer_s
         effects.append(flight)
@@ -350,7 +364,7 @@ class WorkerCore:
         return (*self._running, *waiting, *settling)
 
     def _claim(self, now: float) -> ClaimRequest | None:
-        if self._drain_by is not None or len(self._settles) >= self._settings.settles_max:
+        if self._drain_by is not None or self._reconciling or len(self._settles) >= self._settings.settles_max:
             return None
         if self._settles and (self._alone or self._halve):
             return None

@@ -81,6 +81,13 @@ class ExchangeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The `reconcile` of `Exchange` number `token` has been done; what the exchange comes to is still to be told."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Promoted:
     """`Promote` made `count` jobs ready; the next is due in `next_due_s`."""
 
@@ -109,7 +116,9 @@ class DrainAsked:
     grace_s: float
 
 
-Event: TypeAlias = Woken | Ended | ExchangeAnswered | ExchangeFailed | Promoted | CancelAsked | LeaseGone | DrainAsked
+Event: TypeAlias = (
+    Woken | Ended | ExchangeAnswered | ExchangeFailed | Reconciled | Promoted | CancelAsked | LeaseGone | DrainAsked
+)
 
 # --- effects -----------------------------------------------------------------------------------
 

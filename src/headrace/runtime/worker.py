@@ -29,6 +29,7 @@ from headrace.core.worker_events import (
     LeaseGone,
     Promote,
     Promoted,
+    Reconciled,
     Start,
     Stop,
     StopReason,
@@ -288,6 +289,7 @@ class Worker:
                 count = await self._store.reconcile(self.record.id, effect.reconcile)
                 if count:
                     logger.warning("gave back %d claims whose answer was lost", count)
+                self.post(Reconciled(effect.token))
             answer: Exchanged = await self._store.exchange(self.record.id, effect.settles, effect.claim)
         except HeadraceError as error:
             logger.warning("exchange with the store failed: %s", error)

@@ -37,6 +37,7 @@ from headrace.core.worker_events import (
     PoolSettings,
     Promote,
     Promoted,
+    Reconciled,
     Start,
     Stop,
     StopReason,
@@ -389,6 +390,7 @@ class World:
         if exchange.reconcile is not None:
             known = {int.from_bytes(job_id) for job_id in exchange.reconcile}
             for number in sorted(self.held - known):
+                assert (number, self.fences[number]) not in self.started, "given back as unstarted while it runs"
                 self.held.discard(number)
                 self.ready.append(number)
         settled = []
@@ -434,6 +436,8 @@ def test_whatever_answers_are_lost_every_job_ends_exactly_once(script: list[str]
                 world.commit(exchange)  # the answer is lost: the core hears nothing until it gives up
                 now += 5.0
                 world.perform(worker.handle_timeout(now))
+                if exchange.reconcile is not None:  # a step of its own, and bounded in time
+                    event = Reconciled(exchange.token)
         elif step == "end" and world.running:
             number, fence = world.running.pop(0)
             event = Ended(number.to_bytes(16), fence, Succeeded())

@@ -20,6 +20,7 @@ from headrace.core.worker_events import (
     LeaseGone,
     PoolSettings,
     Promoted,
+    Reconciled,
     Start,
     Stop,
     StopReason,
@@ -164,3 +165,17 @@ class TestDraining:
         assert worker.handle(DrainAsked(10.0), 0.0) == [Drained()]
         assert worker.handle(DrainAsked(0.0), 1.0) == []
         assert worker.handle_timeout(20.0) == []
+
+
+def test_nothing_is_claimed_while_a_reconcile_that_was_given_up_may_still_be_done() -> None:
+    """It knows nothing of later claims, and would give them back as unstarted while they run."""
+    worker = holding(answer_s=30.0)
+    first = ask(worker, 0.0)
+    worker.handle(ExchangeFailed(first.token, transient=True), 0.0)
+    (late,) = only(worker.handle_timeout(worker.next_deadline()), Exchange)
+    assert late.reconcile is not None
+    worker.handle_timeout(40.0)  # no answer
+    assert only(worker.handle(Woken(), 50.0), Exchange) == []
+    (resumed,) = only(worker.handle(Reconciled(late.token), 51.0), Exchange)
+    assert resumed.claim is not None
+    assert resumed.reconcile is not None
