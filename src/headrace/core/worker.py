@@ -161,13 +161,8 @@ class WorkerCore:
         match event:
             case Ended():
                 self._end(event)
-            case ExchangeAnswered():
-                self._answered(event, now, effects)
-            case ExchangeFailed():
-                self._reconciled(event.token)
-                self._failed(event.token, now, effects, transient=event.transient)
-            case Reconciled():
-                self._reconciled(event.token)
+            case ExchangeAnswered() | ExchangeFailed() | Reconciled():
+                self._heard(event, now, effects)
             case Woken():
                 self._appetite.wake(suspects=event.suspects)
             case Promoted():
@@ -189,15 +184,17 @@ class WorkerCore:
         if event.outcome is not None and run.stopping is not StopReason.LOST:
             self._settles.append(Settle(event.id, event.fence, event.outcome))
 
-    def _reconciled(self, token: int) -> None:
-        if self._reconciling != token:
-            return
-        self._reconciling = 0
-        if self._flight is None or self._flight.token != token:  # it was given up: others wait for it
-            self._appetite.wake()
+    def _heard(self, event: ExchangeAnswered | ExchangeFailed | Reconciled, now: float, effects: list[Effect]) -> None:
+        if self._reconciling == event.token:
+            self._reconciling = 0
+            if self._flight is None or self._flight.token != event.token:  # it was given up: claims wait for it
+                self._appetite.wake()
+        if isinstance(event, ExchangeAnswered):
+            self._answered(event, now, effects)
+        elif isinstance(event, ExchangeFailed):
+            self._failed(event.token, now, effects, transient=event.transient)
 
     def _answered(self, event: ExchangeAnswered, now: float, effects: list[Effect]) -> None:
-        self._reconciled(event.token)
         flight = self._flight
         if flight is None or flight.token != event.token:
             if event.answer.claimed:  # an answer given up on: its claims are nobody's
