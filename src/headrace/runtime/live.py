@@ -117,6 +117,11 @@ class LiveConnection:
         self._perform(self._core.handle(event, self._clock.now()))
 
     def _time(self) -> None:
+        """A turn late: after a stall, what the client has taken meanwhile is told before it counts as slow."""
+        self._timer = None
+        self._loop.call_soon(self._expire)
+
+    def _expire(self) -> None:
         self._perform(self._core.handle_timeout(self._clock.now()))
 
     def _perform(self, effects: list[SessionEffect]) -> None:

@@ -181,7 +181,7 @@ class Reader:
     async def _read(self, api: Api, connection: int) -> None:
         node = api.node
         try:
-            async for told in api.reader.updates(self.job, self.position, pending_s=30 * self._world.scenario.pace_s):
+            async for told in api.reader.updates(self.job, self.position, pending_s=PENDING_S):
                 if isinstance(told, Subscribed):
                     self.position = told.position
                     node.tell(e.Stood(self.name, self.job, told.position, told.recovered))
@@ -250,4 +250,5 @@ class Person:
 
 
 FOLLOWED = 0.4
+PENDING_S = 3.0
 RARELY, SELDOM, OFTEN = 0.05, 0.2, 0.6
