@@ -27,7 +27,9 @@ from headrace.testing.sim.server import StoreServer
 from headrace.testing.sim.timeline import Livelock, Timeline
 from headrace.testing.sim.trees import Tree
 
-QUIET_LOOKS = 10
+LOOK_S = 5.0  # of a world whose pace is 1
+QUIET_LOOKS, QUIET_LOOKS_HANGING = 2, 10  # where calls hang, what was asked for long ago may still arrive
+END_LOOKS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +229,10 @@ class World:
 
     def _drain(self) -> None:
         end = self.timeline.now + self.patience_s
-        step_s = 5.0 * self.scenario.pace_s
-        quiet = 0  # looks in a row that found nothing left; what was asked for before may still arrive
-        while not self.timeline.stopped and self.timeline.now < end and quiet < QUIET_LOOKS:
+        step_s = LOOK_S * self.scenario.pace_s
+        enough = QUIET_LOOKS_HANGING if self.scenario.has(FaultKind.HANGING) else QUIET_LOOKS
+        quiet = 0  # looks in a row that found nothing left
+        while not self.timeline.stopped and self.timeline.now < end and quiet < enough:
             self.timeline.run(min(end, self.timeline.now + step_s))
             quiet = quiet + 1 if self._drained() else 0
         if not self.timeline.stopped:
@@ -249,7 +252,11 @@ class World:
         self.tell(e.Fault("everything is told to end"))
         for tree in self.trees:
             tree.stop()
-        self.timeline.run(self.timeline.now + 60.0 * self.scenario.pace_s)
+        for _ in range(END_LOOKS):
+            ended = all(tree.node.dead for tree in self.trees)
+            self.timeline.run(self.timeline.now + LOOK_S * self.scenario.pace_s)
+            if ended:
+                break
         if not self.timeline.stopped:
             for checker in self._checkers:
                 checker.closed()
