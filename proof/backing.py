@@ -66,6 +66,10 @@ class Backing(Protocol):
         """Those that registered and have not gone."""
         ...
 
+    def running(self) -> dict[int, int]:
+        """How many jobs each process runs, by its number."""
+        ...
+
     def unfinished(self, jobs: Iterable[str]) -> list[str]:
         """Those of these jobs that have not ended, or that are not known."""
         ...

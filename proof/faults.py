@@ -5,7 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from proof.backing import Backing, Worker
@@ -21,6 +21,8 @@ FULL_S: Final = (2.0, 4.0)
 SUSPECTS_TOO: Final = 0.3
 """How often the one to be killed is drawn from all, also from those that run suspects."""
 DOWN_S: Final = (0.2, 1.0)
+BUSY_MIN: Final = 2
+BUSY_WITHIN_S: Final = 5.0
 UP_WITHIN_S: Final = 120.0
 
 
@@ -36,6 +38,7 @@ class Saboteur:
     ease: float = 1.0
     """How much longer than usual it waits between the other faults: more in a long run."""
     _restarting: bool = False
+    _standing: set[int] = field(default_factory=set[int])
 
     async def kills(self) -> None:
         """A worker or a tree, every 1 to 3 seconds."""
@@ -46,7 +49,8 @@ class Saboteur:
             down_s, pick = rng.uniform(*DOWN_S), rng.random()
             workers = await self._enough_workers()
             victim = _pick(workers, pick) if rng.random() < SUSPECTS_TOO else _pick(_plain(workers), pick)
-            if kind == "kill_worker":
+            # The last tree that moves is not killed whole: what is stopped must find its jobs with somebody else.
+            if kind == "kill_worker" or len({worker.supervisor for worker in workers}) < 2:
                 self.fleet.kill_worker(victim, workers)
             else:
                 number = self._tree_of(victim)
@@ -58,9 +62,13 @@ class Saboteur:
 
     async def _enough_workers(self) -> list[Worker]:
         """Those that are up, once there are two; only `restart_all` leaves nobody."""
-        while len(workers := self.fleet.workers()) < 2 or self._restarting:  # noqa: ASYNC110 - other processes come up
+        while len(workers := self._moving()) < 2 or self._restarting:  # noqa: ASYNC110 - other processes come up
             await asyncio.sleep(0.1)
         return workers
+
+    def _moving(self) -> list[Worker]:
+        """Those that are up and not stopped: what is stopped must wake up, not die."""
+        return [worker for worker in self.fleet.workers() if worker.pid not in self._standing]
 
     async def others(self) -> None:
         """Stops, restarts, a full disk: each once in every round, in a drawn order."""
@@ -70,26 +78,39 @@ class Saboteur:
             await getattr(self, f"_{kind}")(rng)
 
     async def _stop_worker(self, rng: random.Random) -> None:
-        stop_s, pick = rng.uniform(*STOP_S), rng.random()
-        workers = self.fleet.workers()
-        if workers:
-            victim = _pick(workers, pick)
-            await self._stopped("stop_worker", [victim.pid], workers, stop_s)
+        stop_s = rng.uniform(*STOP_S)
+        victim = await self._busiest()
+        if victim is not None:
+            await self._stopped("stop_worker", [victim.pid], stop_s)
 
     async def _stop_tree(self, rng: random.Random) -> None:
-        stop_s, number = rng.uniform(*STOP_S), rng.randrange(len(self.fleet.trees))
-        tree = self.fleet.trees[number]
+        stop_s = rng.uniform(*STOP_S)
+        victim = await self._busiest()
+        tree = None if victim is None else self.fleet.trees[self._tree_of(victim)]
         if tree is not None and tree.alive:
-            await self._stopped("stop_tree", tree.members(), self.fleet.workers(), stop_s)
+            await self._stopped("stop_tree", tree.members(), stop_s)
 
-    async def _stopped(self, kind: str, pids: list[int], workers: list[Worker], seconds: float) -> None:
-        at = time.monotonic()
+    async def _busiest(self) -> Worker | None:
+        """The worker that runs the most jobs: to stop one that runs nothing would show nothing."""
+        give_up = time.monotonic() + BUSY_WITHIN_S
+        while time.monotonic() < give_up:
+            running = self.backing.running()
+            found = max(_plain(self.fleet.workers()), key=lambda worker: running.get(worker.pid, 0), default=None)
+            if found is not None and running.get(found.pid, 0) >= BUSY_MIN:
+                return found
+            await asyncio.sleep(0.02)
+        return None
+
+    async def _stopped(self, kind: str, pids: list[int], seconds: float) -> None:
+        at, workers = time.monotonic(), self.fleet.workers()
         self.fleet.hurt.update(pids)
+        self._standing.update(pids)
         send(signal.SIGSTOP, pids)
         try:
             await asyncio.sleep(seconds)
         finally:
             send(signal.SIGCONT, pids)
+            self._standing.difference_update(pids)
             self.fleet.note(kind, at, pids, workers)
 
     async def _kill_api(self, rng: random.Random) -> None:

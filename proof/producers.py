@@ -35,8 +35,8 @@ class Producers:
         self._log = log.open("a", encoding="utf-8", buffering=1)
         self._rng = random.Random(f"producers {seed}")
         self._acknowledged = acknowledged
-        self._open = asyncio.Event()
-        self._open.set()
+        self.held = False
+        """Whether customers wait before they order."""
         self.in_flight = 0
         self.count = 0
         self.answers: Counter[str] = Counter()
@@ -50,24 +50,19 @@ class Producers:
         await self._http.aclose()
         self._log.close()
 
-    def hold(self, held: bool) -> None:
-        """Whether customers wait before they order."""
-        if held:
-            self._open.clear()
-        else:
-            self._open.set()
-
     async def customer(self, orders: Iterator[Order], pause_s: float, enough: Callable[[], bool]) -> None:
         """Order and order again, with a pause after each job, until there is enough."""
         while not enough():
-            await self._open.wait()
+            if self.held:
+                await asyncio.sleep(WAIT_S[1])
+                continue
             order = next(orders)
             for purchase in order.purchases:
                 self._log.write(f"attempt {order.route} {purchase.id}\n")
-            await self._insist(order)
+            await self._insist(order, enough)
             await asyncio.sleep(pause_s * len(order.purchases) * self._rng.uniform(0.5, 1.5))
 
-    async def _insist(self, order: Order) -> None:
+    async def _insist(self, order: Order, enough: Callable[[], bool]) -> None:
         while True:
             answer = await self._post(order)
             if answer is not None:
@@ -76,7 +71,7 @@ class Producers:
                     self.count += 1
                     self._acknowledged(job)
                 return
-            if self._rng.random() < GIVES_UP:
+            if enough() or self._rng.random() < GIVES_UP:
                 return
             await asyncio.sleep(self._rng.uniform(*WAIT_S))
 

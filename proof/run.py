@@ -160,7 +160,7 @@ class Run:
     async def _watch_backlog(self, producers: Producers) -> None:
         """Customers wait while much is undone, so that the end comes within its bound."""
         while True:
-            producers.hold(self._backing.backlog() > BACKLOG_MAX)
+            producers.held = self._backing.backlog() > BACKLOG_MAX
             await asyncio.sleep(0.25)
 
     async def _heal(self, followers: Followers) -> None:

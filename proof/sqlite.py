@@ -24,6 +24,10 @@ CRASHES: Final = """
 SELECT worker.pid FROM headrace_attempt AS attempt JOIN headrace_worker AS worker ON worker.n = attempt.worker
 WHERE attempt.outcome = 'crashed'
 """
+RUNNING: Final = """
+SELECT worker.pid, count(*) FROM headrace_job AS job JOIN headrace_worker AS worker ON worker.n = job.worker
+WHERE job.state = 2 GROUP BY worker.pid
+"""
 BASE_MIB: Final = 96
 JOB_KIB: Final = 8
 
@@ -73,6 +77,11 @@ class Sqlite:
                 "SELECT pid, role, supervisor_pid, tasks <> '{}' FROM headrace_worker WHERE gone_at IS NULL"
             ).fetchall()
         return [Worker(pid, role, supervisor or 0, bool(ready)) for pid, role, supervisor, ready in rows if pid]
+
+    def running(self) -> dict[int, int]:
+        """How many jobs each process runs."""
+        with closing(self._look()) as connection:
+            return dict(connection.execute(RUNNING).fetchall())
 
     def unfinished(self, jobs: Iterable[str]) -> list[str]:
         """Those of these jobs that are not in the history."""
