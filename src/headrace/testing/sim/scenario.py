@@ -37,6 +37,7 @@ class FaultKind(StrEnum):
     HOLDS = "paused queues"
     POISON = "poison jobs"
     DISCONNECTS = "readers disconnect"
+    SHORT_RETENTION = "short retention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,12 @@ class Scenario:
     def lease_s(self) -> float:
         """Of a worker whose supervisor went silent."""
         return 10.0 * self.pace_s
+
+    @property
+    def retention_s(self) -> float:
+        """Of ended jobs; where that is short, they are deleted while others still run."""
+        days_s = 7 * 86_400.0
+        return self.pace_s * (20.0 + 200.0 * self.faults.get(FaultKind.SHORT_RETENTION, days_s))
 
     def has(self, kind: FaultKind) -> bool:
         """Whether this world suffers it."""

@@ -46,6 +46,7 @@ class StoreServer:
         self._tell = tell
         self._rng = rng
         self.step_s = 0.0  # how far its wall clock was stepped
+        self.latest_at = 0.0  # that it has shown
         self.down = False
         self.frozen_until = 0.0
         self.latency_s = 0.001
@@ -64,7 +65,9 @@ class StoreServer:
 
     def wall(self) -> float:
         """The store's own wall clock."""
-        return EPOCH_AT + self._timeline.now + self.step_s
+        wall = EPOCH_AT + self._timeline.now + self.step_s
+        self.latest_at = max(self.latest_at, wall)
+        return wall
 
     def ring(self, hints: frozenset[str]) -> None:
         """Hand hints to every bell."""

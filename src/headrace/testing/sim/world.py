@@ -76,7 +76,11 @@ class World:
         self._worker_s = 0.0
         self._checkers: list[Checker] = [make(self) for make in CHECKERS]
         self.network = Network(self.rng("hints"))
-        settings = StoreSettings(lease_s=self.scenario.lease_s, crash_backoff_s=self.scenario.pace_s)
+        kept_s = self.scenario.retention_s
+        settings = StoreSettings(
+            lease_s=self.scenario.lease_s, crash_backoff_s=self.scenario.pace_s,
+            retention_s=kept_s, result_retention_s=kept_s / 2, key_retention_s=kept_s / 4,
+        )  # fmt: skip
         self.server = StoreServer(self.timeline, settings, self.tell, self.rng("store"))
         self.server.latency_s = self.rng("latency").choice((0.0005, 0.005, 0.05))
         self.server.rings.append(self._ring)

@@ -44,6 +44,14 @@ class Checker:
     def closed(self) -> None:
         """Everything was told to end, and has had the time."""
 
+    def may_be_pruned(self, job: JobId) -> bool:
+        """Whether it has ended so long ago that the store may have deleted it."""
+        facts, server = self.book.jobs.get(job), self.world.server
+        server.wall()
+        return facts is None or (
+            facts.end is not None and facts.ended_at + server.settings.retention_s <= server.latest_at
+        )
+
     def fail(self, detail: str) -> None:
         """The promise was broken."""
         self.world.fail(self.name, detail)

@@ -13,8 +13,7 @@ class AcknowledgedEnds(Checker):
         """By now each must have ended."""
         for job_id, facts in self.book.jobs.items():
             state = self.world.server.state(job_id)
-            pruned_at = facts.ended_at + self.world.server.settings.retention_s
-            if state is None and facts.end is not None and pruned_at <= self.world.server.wall():
+            if state is None and self.may_be_pruned(job_id):
                 continue
             if facts.acknowledged and (state is None or not state.terminal):
                 self.fail_of(job_id, f"it was acknowledged and is {state.value if state else 'gone'}{self._why(facts)}")

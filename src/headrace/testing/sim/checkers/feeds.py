@@ -1,5 +1,6 @@
 """A reader of a feed sees every update once and in order, up to the end."""
 
+import json
 from typing import TYPE_CHECKING
 
 from headrace.core.model import JobId, Update, UpdateKind
@@ -71,7 +72,8 @@ class FeedsAreWhole(Checker):
     def _same(self, job: JobId, one: Update, other: Update) -> bool:
         """Of a job that a person retried the former end has become a state, at its old place."""
         # A browser is told instants to the millisecond.
-        if (one.attempt, one.data, one.kind) == (other.attempt, other.data, other.kind) and abs(one.at - other.at) < MS:
+        words = (one.attempt, _lasting(one), one.kind) == (other.attempt, _lasting(other), other.kind)
+        if words and abs(one.at - other.at) < MS:
             return True
         kinds = {one.kind, other.kind}
         revived = self.book.jobs[job].revived > 0 and kinds == {UpdateKind.END, UpdateKind.STATE}
@@ -95,5 +97,13 @@ class FeedsAreWhole(Checker):
                     self.fail_of(job, f"at {update.offset} is {update.data}, a reader was given {told.data}")
         for reader in self.world.readers:
             ended = self.book.jobs[reader.job].end is not None
-            if ended and reader.name not in self._ended:
+            if ended and not self.may_be_pruned(reader.job) and reader.name not in self._ended:
                 self.fail_of(reader.job, f"{reader.name} is at {self._places.get(reader.name)} and saw no end")
+
+
+def _lasting(update: Update) -> object:
+    """What of its data is told whenever it is read: a result is not, once it is past its retention."""
+    if update.kind is not UpdateKind.END:
+        return update.data
+    data = json.loads(update.data)
+    return {name: data[name] for name in data if name not in {"result", "result_expired"}}
