@@ -238,8 +238,12 @@ class WorkerCore:
             self._alone = True
         elif not transient and settles:
             if len(settles) == 1:
-                effects.append(Drop(settles.pop()))
                 self._halve = 0
+                refused = settles.pop()
+                if refused.outcome == NOT_STORED:
+                    effects.append(Drop(refused))
+                else:
+                    settles.append(Settle(refused.id, refused.fence, NOT_STORED))
             else:
                 self._halve = len(settles) // 2
         else:
@@ -366,3 +370,13 @@ class WorkerCore:
         if self._settles and (self._alone or self._halve):
             return None
         return self._appetite.request(now)
+
+
+NOT_STORED = Failed(
+    Failure(
+        "headrace.NotStored",
+        "the store refuses what the attempt came to; the worker's log says why",
+        Cause.ERROR,
+        fingerprint="headrace.NotStored",
+    )
+)

@@ -157,7 +157,7 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """This settle cannot be written (the store refuses it alone); its job will be given back."""
+    """The store refuses this outcome alone, and that its job fails for it too; the job will be given back."""
 
     settle: Settle
 

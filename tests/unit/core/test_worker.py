@@ -255,6 +255,19 @@ class TestTrouble:
         assert [drop.settle.id for drop in dropped] == [job(3).id]
         assert written == {job(1).id, job(2).id, job(4).id}
 
+    def test_a_job_whose_outcome_is_refused_alone_fails_instead(self) -> None:
+        """Else it would run again and again, and no attempt of it would count."""
+        worker = core(slots=1)
+        claimed(worker, job(1))
+        (exchange,) = only(worker.handle(Ended(job(1).id, 1, Succeeded()), 1.0), Exchange)
+        while isinstance(exchange.settles[0].outcome, Succeeded):
+            effects = worker.handle(ExchangeFailed(exchange.token, transient=False), 1.0)
+            assert only(effects, Drop) == []
+            (exchange,) = only(effects, Exchange)
+        (settle,) = exchange.settles
+        assert isinstance(settle.outcome, Failed)
+        assert (settle.id, settle.fence, settle.outcome.failure.type) == (job(1).id, 1, "headrace.NotStored")
+
     def test_a_failed_exchange_backs_off_and_grows(self) -> None:
         worker = core(backoff_s=0.1, backoff_max_s=0.3, poll_s=100.0)
         waits: list[float] = []
