@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Step: TypeAlias = dict[str, Any]
 
+UNSTORABLE = "unstorable"  # in a result, it makes the store refuse the whole batch
 RETRY = Retry(max_attempts=4, cap=30.0)
 VERSIONS: dict[int, tuple[str, ...]] = {1: ("both", "old"), 2: ("both", "new")}
 
@@ -64,11 +65,15 @@ async def body(ctx: JobContext, steps: str) -> dict[str, int]:
     node = loop.node
     node.tell(e.Started(ctx.id.bytes, ctx.fence, ctx.attempt, node.worker or "", node.name))
     plan: list[Step] = json.loads(steps)
+    result = {"fence": ctx.fence}
     for number, step in enumerate(plan):
         if ctx.attempt > step.get("until", ctx.attempt):
             continue  # only the first attempts do this
-        await _STEPS[step["do"]](ctx, node, step, number)
-    return {"fence": ctx.fence}
+        if step["do"] == UNSTORABLE:
+            result[UNSTORABLE] = 1
+        else:
+            await _STEPS[step["do"]](ctx, node, step, number)
+    return result
 
 
 async def _work(_: JobContext, __: "Node", step: Step, ___: int) -> None:

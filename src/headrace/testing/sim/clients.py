@@ -12,7 +12,7 @@ from headrace.core.ids import IdMaker
 from headrace.core.model import JobId, NewJob, UpdateKind
 from headrace.runtime.reader import FeedReader, Subscribed
 from headrace.testing.sim import events as e
-from headrace.testing.sim.bodies import RETRY, Step, registry
+from headrace.testing.sim.bodies import RETRY, UNSTORABLE, Step, registry
 from headrace.testing.sim.node import Machine, Node
 from headrace.testing.sim.scenario import FaultKind, Scenario
 
@@ -127,6 +127,8 @@ def draw_steps(scenario: Scenario, rng: random.Random) -> list[Step]:
         steps.append({"do": "block", "s": rng.uniform(0, 25) * pace_s, "until": 1})
     if rng.random() < scenario.faults.get(FaultKind.POISON, 0.0) * SELDOM:
         steps.append({"do": "die"} if rng.random() < OFTEN else {"do": "die", "until": 1})
+    if rng.random() < scenario.faults.get(FaultKind.REFUSALS, 0.0) * SELDOM:
+        steps.append({"do": UNSTORABLE})
     end = rng.choice(("", "", "succeed", "join"))
     if end:
         steps.append({"do": end})

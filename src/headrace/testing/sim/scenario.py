@@ -37,6 +37,7 @@ class FaultKind(StrEnum):
     HOLDS = "paused queues"
     POISON = "poison jobs"
     DISCONNECTS = "readers disconnect"
+    REFUSALS = "outcomes that the store refuses"
     SHORT_RETENTION = "short retention"
 
 

@@ -6,12 +6,14 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.core.model import Settle, SettleResult
+from headrace.core.errors import NotEncodable
+from headrace.core.model import Outcome, Settle, SettleResult, Succeeded
 from headrace.core.states import JobState
 from headrace.ports.store import StoreSettings
 from headrace.runtime.context import run_now
 from headrace.stores.memory import MemoryStore
 from headrace.testing.sim import events as e
+from headrace.testing.sim.bodies import UNSTORABLE
 from headrace.testing.sim.node import EPOCH_AT
 from headrace.testing.sim.sessions import Session
 from headrace.testing.sim.timeline import Timeline
@@ -104,6 +106,8 @@ class StoreServer:
         """Carry a verb out, and tell what it wrote."""
         if verb == "commit":
             return self._commit(*args)
+        if verb == "exchange" and any(_unstorable(settle.outcome) for settle in args[1]):
+            raise NotEncodable("one of these outcomes cannot be stored")
         before = [self.state(job) for job in args[0]] if verb == "retry" else None
         answer = run_now(getattr(self.backend, verb)(*args, **named))
         witness = self._witnesses.get(verb)
@@ -166,3 +170,7 @@ class StoreServer:
 
 
 HALF = 0.5
+
+
+def _unstorable(outcome: Outcome) -> bool:
+    return isinstance(outcome, Succeeded) and UNSTORABLE in outcome.result

@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 from headrace.core.model import JobId, Outcome, SettleResult, Succeeded, WorkerId
+from headrace.core.worker import NOT_STORED
 from headrace.testing.sim import events as e
+from headrace.testing.sim.bodies import UNSTORABLE
 from headrace.testing.sim.checkers.base import Checker, Hearing
 
 if TYPE_CHECKING:
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 class WorkIsKept(Checker):
     """What a body came to is what its fence is settled with, as long as its process lives and kept its lease.
 
-    One word may be quicker: a body's own success, which was under way when the body was stopped.
+    One word may be quicker: a body's own success, which was under way when the body was stopped. What the
+    store refuses fails.
     """
 
     name = "work is not wasted"
@@ -48,7 +51,8 @@ class WorkIsKept(Checker):
         claim = self.book.jobs[settle.id].claim
         worker = event.worker if claim is None else claim.worker
         outcome = self._ended.get(worker, {}).pop((settle.id, settle.fence), None)
-        if outcome is not None and settle.outcome != outcome and not isinstance(settle.outcome, Succeeded):
+        lawful = (outcome, NOT_STORED) if UNSTORABLE in str(outcome) else (outcome,)
+        if outcome is not None and settle.outcome not in lawful and not isinstance(settle.outcome, Succeeded):
             self.fail_of(
                 settle.id, f"its body came to {outcome}, and fence {settle.fence} was settled {settle.outcome}"
             )
