@@ -8,7 +8,7 @@ from typing import Any, Final
 KINDS: Final = {"pay": 35, "pack": 25, "draw": 25, "ship": 15}
 ROUTES: Final = {"single": 30, "batch": 25, "placed": 15, "api": 15, "api-batch": 15}
 BATCH_MAX: Final = 8
-SECONDS: Final = (0.01, 0.15)
+SECONDS: Final = (0.01, 0.08)
 
 
 @dataclass(frozen=True, slots=True)

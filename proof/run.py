@@ -33,7 +33,7 @@ HEAL_S: Final = 60.0
 EASE_MAX: Final = 3.0
 PATIENCE: Final = 4.0
 """So many times as long as planned may the ordering take on a busy machine, before it is cut short."""
-BACKLOG_MAX: Final = 100
+BACKLOG_MAX: Final = 300
 PAGE: Final = 500
 
 
