@@ -31,7 +31,7 @@ SSE_READERS: Final = 8
 SOCKETS, FEEDS_PER_SOCKET = 2, 6
 HEAL_S: Final = 60.0
 EASE_MAX: Final = 3.0
-PATIENCE: Final = 4.0
+PATIENCE: Final = 6.0
 """So many times as long as planned may the ordering take on a busy machine, before it is cut short."""
 BACKLOG_MAX: Final = 300
 PAGE: Final = 500
