@@ -36,6 +36,9 @@ ROWS: Final[Mapping[str, str]] = {
 def tables(figures: Mapping[str, Any]) -> str:
     """The figures, the times, the faults, and what they are of."""
     lines = ["| | |", "|---|---|"]
+    wanted = sum(run["wanted"] for run in figures["runs"].values())
+    if figures["acknowledged"] < wanted:
+        lines.append(f"| cut short by its time limit | {wanted:,} were asked for |")
     lines += [f"| {words} | {figures[name]:,} |" for name, words in ROWS.items()]
     for word, what in (("rerun", "runs again, all jobs"), ("rerun_first", "runs again, first of each kill")):
         times = ", ".join(f"{share} {_seconds(figures[f'{word}_{share}_s'])}" for share in ("p50", "p99", "max"))

@@ -97,6 +97,7 @@ def _flat(ledger: Ledger) -> dict[str, Any]:
 
 def _of_run(report: Report) -> dict[str, Any]:
     return {
+        "wanted": report.wanted,
         "place": report.place,
         "disk_full": report.disk_full,
         "seconds": round(report.seconds, 1),
