@@ -13,6 +13,7 @@ import pytest
 from tests.simulation.mutants.catalogue import CATALOGUE
 from tests.simulation.mutants.hunt import Hunt, hunt, unharmed
 from tests.simulation.mutants.kinds import Finder
+from tests.simulation.mutants_table import PAGE, written
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -29,9 +30,16 @@ class Hunts:
 
     def broken_without_mutants(self, finder: Finder) -> list[str]:
         """What the program as it is breaks in the seeds, or the walks, that found mutants."""
-        tries = {found.result().tries for name, found in self.under_way.items() if CATALOGUE[name].finder is finder}
-        wanted = [max(tries)] if finder is Finder.MODEL else sorted(tries)
-        return [broken for broken in self.pool.map(unharmed, [finder] * len(wanted), wanted) if broken is not None]
+        tries: dict[object, tuple[str, int]] = {}
+        for name, found in self.under_way.items():
+            mutant, last = CATALOGUE[name], found.result().tries
+            if mutant.finder is finder:
+                tries[(mutant.befalls, last) if finder is Finder.SIM else finder] = name, last
+        if finder is Finder.MODEL:
+            last = max(self.of(name).tries for name in self.under_way if CATALOGUE[name].finder is finder)
+            tries = {finder: (tries[finder][0], last)}
+        names, lasts = zip(*tries.values(), strict=True)
+        return [broken for broken in self.pool.map(unharmed, names, lasts) if broken is not None]
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +62,9 @@ def test_a_removed_safeguard_is_found(hunts: Hunts, name: str) -> None:
 @pytest.mark.parametrize("finder", list(dict.fromkeys(mutant.finder for mutant in CATALOGUE.values())))
 def test_with_every_safeguard_nothing_is_broken_there(hunts: Hunts, finder: Finder) -> None:
     assert hunts.broken_without_mutants(finder) == []
+
+
+def test_the_page_tells_of_each_mutant() -> None:
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in written(PAGE.read_text("utf-8")).splitlines()]
+    told = [(row[0] + ".", row[1], int(row[3])) for row in rows[2:]]
+    assert told == [(mutant.safeguard, mutant.finder, mutant.bound) for mutant in CATALOGUE.values()]

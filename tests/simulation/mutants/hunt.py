@@ -12,9 +12,10 @@ from headrace.stores.sqlite import SqliteStore
 from headrace.stores.sqlite.chores import Counts
 from headrace.testing.conformance import ManualTime
 from headrace.testing.conformance.store_model import SETTINGS, WORKERS, StoreWalk
-from headrace.testing.sim import World
+from headrace.testing.sim import Report, World
+from headrace.testing.sim.scenario import Scenario, draw
 from tests.simulation.mutants.catalogue import CATALOGUE
-from tests.simulation.mutants.kinds import READS, Finder
+from tests.simulation.mutants.kinds import READS, Finder, Mutant
 
 
 @dataclass(frozen=True)
@@ -38,31 +39,55 @@ def hunt(name: str) -> Hunt:
     mutant = CATALOGUE[name]
     began = time.perf_counter()
     with mutant.applied():
-        look = by_seeds if mutant.finder is Finder.SIM else by_walks
-        promise, detail, tries = look(mutant.bound)
+        found = by_seeds(mutant) if mutant.finder is Finder.SIM else by_walks(mutant.bound)
+    promise, detail, tries = found
     return Hunt(promise, detail, tries, time.perf_counter() - began)
 
 
-def unharmed(finder: Finder, tries: int) -> str | None:
-    """What the program as it is breaks: for seeds this one, for walks all up to it. None: nothing."""
+def unharmed(name: str, tries: int) -> str | None:
+    """What breaks there without the mutant: in that seed, or in all walks up to that one. None: nothing."""
     logging.disable(logging.CRITICAL)
-    if finder is Finder.MODEL:
+    mutant = CATALOGUE[name]
+    if mutant.finder is Finder.MODEL:
         promise, detail, _ = by_walks(tries)
         return promise and f"{promise}: {detail}"
-    broken = World(tries - 1).run().violation
+    broken = live(mutant, tries - 1).violation
     return broken and f"{broken.name}: {broken.detail}"
 
 
-def by_seeds(bound: int) -> tuple[str | None, str, int]:
+class Impatient(World):
+    """A world that waits less long for what never comes."""
+
+    @property
+    def patience_s(self) -> float:
+        return min(super().patience_s, PATIENCE * self.scenario.pace_s)
+
+
+def small(scenario: Scenario) -> bool:
+    """Whether its world is run here at all; the large ones take long and show no more."""
+    return scenario.jobs <= 60 and scenario.trees * scenario.processes <= 6
+
+
+def live(mutant: Mutant, seed: int) -> Report:
+    """The world of a seed, as this mutant needs it."""
+    world = Impatient(seed)
+    mutant.befalls(world)
+    return world.run()
+
+
+def by_seeds(mutant: Mutant) -> tuple[str | None, str, int]:
     """Run the simulator's seeds from 0 on."""
-    for seed in range(bound):
-        broken = World(seed).run().violation
+    for seed in range(mutant.bound):
+        if not small(draw(seed)) or not mutant.worlds(draw(seed)):
+            continue
+        broken = live(mutant, seed).violation
         if broken is not None:
             return broken.name, broken.detail, seed + 1
-    return None, "", bound
+    return None, "", mutant.bound
 
 
 MOVES_PER_WALK = 40
+PATIENCE = 400.0
 LOOKS = frozenset({"get", "offsets", "find", "queues", "workers", "read_updates", "attempts"})
 
 

@@ -1,10 +1,13 @@
 """What a mutant is, and what it means to find one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
+from headrace.testing.sim import World
+from headrace.testing.sim.scenario import FaultKind, Scenario
 from tests.simulation.mutants.edits import Change
 
 READS = "what is read afterwards"
@@ -22,12 +25,52 @@ class Finder(StrEnum):
         return "seeds" if self is Finder.SIM else "walks"
 
 
+Worlds: TypeAlias = Callable[[Scenario], bool]
+
+
+def every_world(_: Scenario) -> bool:
+    """It may show anywhere."""
+    return True
+
+
+def where_any(*kinds: FaultKind) -> Worlds:
+    """Worlds that suffer one of these."""
+    return lambda scenario: any(scenario.has(kind) for kind in kinds)
+
+
+def where_all(*kinds: FaultKind) -> Worlds:
+    """Worlds that suffer all of these."""
+    return lambda scenario: all(scenario.has(kind) for kind in kinds)
+
+
+Befalls: TypeAlias = Callable[[World], None]
+
+
+def nothing_more(_: World) -> None:
+    """What the seed draws is enough."""
+
+
+def lost_answers(world: World) -> None:
+    """Every third answer is lost after its commit, whatever the seed draws."""
+    world.server.answer_lost = 0.33
+
+
+def endless_answers(world: World) -> None:
+    """Every third answer comes late or never, whatever the seed draws."""
+    world.server.hangs = 0.33
+
+
+ZOMBIES = where_any(FaultKind.LONG_PAUSE, FaultKind.FREEZE, FaultKind.PARTITION)
+CRASHES = where_any(FaultKind.WORKER_CRASH, FaultKind.POISON)
+
+
 @dataclass(frozen=True)
 class Mutant:
     """A safeguard, how it is removed, and what that breaks.
 
     `promises` are what may be named when it is found: the simulator's invariants, or the verbs whose
-    answers differ from the model's. `bound` counts seeds or walks, from the first on.
+    answers differ from the model's. `bound` counts seeds or walks, from the first on. Seeds of which
+    `worlds` says that nothing could show there are counted and not run; `befalls` makes the others worse.
     """
 
     name: str
@@ -36,6 +79,8 @@ class Mutant:
     finder: Finder
     bound: int
     promises: frozenset[str]
+    worlds: Worlds = every_world
+    befalls: Befalls = nothing_more
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -46,9 +91,17 @@ class Mutant:
             yield
 
 
-def sim(name: str, safeguard: str, *changes: Change, bound: int, breaks: tuple[str, ...]) -> Mutant:
+def sim(
+    name: str,
+    safeguard: str,
+    *changes: Change,
+    bound: int,
+    breaks: tuple[str, ...],
+    worlds: Worlds = every_world,
+    befalls: Befalls = nothing_more,
+) -> Mutant:
     """A mutant that the simulator finds."""
-    return Mutant(name, safeguard, changes, Finder.SIM, bound, frozenset(breaks))
+    return Mutant(name, safeguard, changes, Finder.SIM, bound, frozenset(breaks), worlds, befalls)
 
 
 def model(name: str, safeguard: str, *changes: Change, bound: int, breaks: tuple[str, ...]) -> Mutant:
