@@ -37,7 +37,6 @@ FATAL_MAX: Final = 5
 LOST_GRACE_S: Final = 5.0
 HELP_EVERY_S: Final = 0.5
 HELD_MARGIN_S: Final = 0.5
-DRAIN_LOOK_S: Final = 0.25
 MARGIN_S: Final = 2.0
 WORKER, SUSPECTS = "worker", "suspects"
 
@@ -360,7 +359,7 @@ class Supervisor:
                 return
             if left_s < 0:
                 self._kill_all("it did not end within its grace")
-            await asyncio.wait(pending, timeout=DRAIN_LOOK_S)
+            await asyncio.wait(pending, timeout=self._look_every_s)
 
     def _kill_all(self, why: str) -> None:
         for ward in self._wards.values():

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from headrace.testing.sim.node import Node
@@ -22,6 +23,7 @@ class NodeLoop(asyncio.AbstractEventLoop):
     def __init__(self, node: "Node") -> None:
         """The loop of this process."""
         self.node = node
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.signals: dict[int, Callable[[], object]] = {}
 
     def time(self) -> float:
@@ -64,7 +66,9 @@ class NodeLoop(asyncio.AbstractEventLoop):
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[T]:
         """A task of this process; it ends with it."""
-        return asyncio.Task(coro, loop=self, name=name, context=context)
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        self.tasks.add(task)
+        return task
 
     def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
         """What a signal does from now on."""

@@ -201,7 +201,7 @@ class Node:
 
 def bury(loop: NodeLoop) -> None:
     """Unwind what a dead process was doing, so that nothing of it stays in this one. Nothing of it has an effect."""
-    for task in asyncio.all_tasks(loop):
+    for task in [task for task in loop.tasks if not task.done()]:
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         coroutine: Any = task.get_coro()
         for _ in range(CLOSE_TRIES):
