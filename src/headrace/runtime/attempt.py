@@ -26,6 +26,8 @@ from headrace.runtime.feedwriter import FeedWriter
 
 logger = logging.getLogger(__name__)
 
+ANSWER_S = 30.0  # after this, a settle counts as unanswered
+
 Closer: TypeAlias = Callable[[], Awaitable[None]]
 
 
@@ -165,7 +167,12 @@ class Attempt:
     async def _settle_alone(self, settle: Settle) -> SettleResult:
         while True:
             try:
-                return (await self._store.exchange(self._worker, (settle,), None)).settled[0]
+                async with asyncio.timeout(ANSWER_S):
+                    return (await self._store.exchange(self._worker, (settle,), None)).settled[0]
+            except TimeoutError as error:
+                if self.stopping is not None:
+                    raise StoreUnavailable("the store does not answer") from error
+                # Whatever became of it, the fence makes it safe to ask again.
             except StoreUnavailable as error:
                 if self.stopping is not None:
                     raise

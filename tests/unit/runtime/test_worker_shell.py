@@ -283,6 +283,28 @@ async def test_an_outcome_whose_exchange_hangs_is_sent_again_before_the_worker_e
     assert (await rig.record(job)).state is JobState.SUCCEEDED
 
 
+async def test_a_success_whose_answer_never_comes_is_asked_for_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def told(ctx: JobContext) -> str:
+        return await ctx.succeed("done")
+
+    exchange, hung = rig.store.exchange, asyncio.Event()
+
+    async def hang_once(worker: str, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
+        answer = await exchange(worker, settles, claim)
+        if settles and not hung.is_set():
+            hung.set()
+            await asyncio.get_running_loop().create_future()
+        return answer
+
+    monkeypatch.setattr(rig.store, "exchange", hang_once)
+    monkeypatch.setattr("headrace.runtime.attempt.ANSWER_S", 0.1)
+    job = await rig.enqueue(rig.task(told))
+    async with rig.worker() as worker:
+        await hung.wait()
+        assert (await rig.until(job, *ENDED)).state is JobState.SUCCEEDED
+        await rig.when(lambda: worker.running == 0)  # the body goes on, and its slot is free again
+
+
 async def test_items_and_progress_reach_the_feed_and_a_second_attempt_skips_what_is_there(rig: Rig) -> None:
     made: list[tuple[int, str]] = []
 
