@@ -301,7 +301,8 @@ class Browser:
             self._finish(followed)
             return
         fate = self._rng.random()
-        if fate < SHAKY and followed.id is not None:
+        roomy = self._topics_max > 2 * len(self.followed)  # asked for twice, it may take two places
+        if fate < SHAKY and followed.id is not None and roomy:
             self._twice.add(followed.id)
             self._say("subscribe", id=followed.id, topic=f"job:{as_uuid(followed.job)}")
         elif fate < 2 * SHAKY:

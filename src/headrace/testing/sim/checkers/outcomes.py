@@ -38,6 +38,8 @@ class OutcomeOnce(Checker):
             lawful = SettleResult.REPEATED
         else:
             lawful = SettleResult.LOST
+        if result is SettleResult.LOST and self.may_be_pruned(job):
+            return
         if result is not lawful:
             held = "nobody" if claim is None else f"fence {claim.job.fence}"
             self.fail_of(
