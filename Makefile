@@ -96,7 +96,7 @@ e2e: $(full) ## build the wheel, install it apart, test it from outside and in a
 	@REPORT=$(REPORT) scripts/e2e.sh $(ARGS)
 
 .PHONY: nightly
-nightly: $(full) ## the long runs: an hour
+nightly: $(full) ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
 	@$(pytest) -m nightly tests/nightly $(ARGS)
 
 .PHONY: proof
