@@ -10,6 +10,13 @@ SHELL = "runtime.worker:Worker"
 
 MUTANTS = (
     sim(
+        "an awaited answer has a deadline",
+        "An exchange without an answer is given up, and sent again.",
+        edit(f"{CORE}.next_deadline", ("at = min(at, self._answer_by)", "pass")),
+        edit(f"{CORE}.handle_timeout", ("now >= self._answer_by", "False")),
+        worlds=where_any(FaultKind.HANGING), bound=60, breaks=("nothing leaks", "acknowledged jobs end"),
+    ),
+    sim(
         "a body starts once per fence",
         "A claimed job is started at most once.",
         edit(f"{CORE}._start", ("effects.append(Start(job, pool.name))", "effects += [Start(job, pool.name)] * 2")),
