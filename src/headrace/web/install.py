@@ -107,9 +107,8 @@ def _wrap_lifespan(hr: Headrace, app: FastAPI, live: Live, workers: int) -> None
     @asynccontextmanager
     async def lifespan(served: Any) -> AsyncGenerator[Any]:
         await hr.open()
-        loop = asyncio.get_running_loop()
         try:
-            with live.ended_by_signals(loop.call_soon_threadsafe):
+            with live.ended_by_signals(asyncio.get_running_loop()):
                 async with inner(served) as state, hr.embedded(workers):
                     yield state
         finally:

@@ -1,13 +1,16 @@
 """The live connections of this process: how many there are, and that they end with the server."""
 
+import asyncio
 import contextlib
 import signal
 import threading
 from collections.abc import Callable, Generator
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from headrace.app import Headrace
+
+ENDING_S: Final = 1.0  # for connections to say goodbye, before the server hears that it is to stop
 
 
 class Ending(Protocol):
@@ -26,6 +29,7 @@ class Live:
         self.hr = hr
         self._connections: set[Ending] = set()
         self._stopping = False
+        self._unheard: list[Callable[[], object]] = []  # signals that the server has not been told of
 
     @property
     def full(self) -> bool:
@@ -42,6 +46,8 @@ class Live:
             yield
         finally:
             self._connections.discard(connection)
+            if not self._connections:
+                self._tell_server()
 
     def shut_down(self) -> None:
         """Ask every connection to come back elsewhere, and take no further ones."""
@@ -50,11 +56,12 @@ class Live:
             connection.shut_down()
 
     @contextlib.contextmanager
-    def ended_by_signals(self, call_soon: Callable[[Callable[[], None]], object]) -> Generator[None]:
-        """End them when SIGTERM or SIGINT comes, before the server waits for them.
+    def ended_by_signals(self, loop: asyncio.AbstractEventLoop) -> Generator[None]:
+        """End them when SIGTERM or SIGINT comes, before the server hears of it.
 
         A server waits for its open connections before it ends the lifespan, and a feed would keep it
-        waiting. So its own signal handlers are called after ours.
+        waiting; or it cuts them off, with a close code of its own. So its signal handlers are called
+        when the connections have ended, after `ENDING_S`, or at the second signal.
         """
         self._stopping = False
         if threading.current_thread() is not threading.main_thread():
@@ -65,18 +72,27 @@ class Live:
             handler = signal.getsignal(number)
             if callable(handler):
                 before[number] = handler
-                signal.signal(number, self._handler(handler, call_soon))
+                signal.signal(number, self._handler(handler, loop))
         try:
             yield
         finally:
+            self._tell_server()
             for restored, handler in before.items():
                 signal.signal(restored, handler)
 
     def _handler(
-        self, then: Callable[[int, FrameType | None], Any], call_soon: Callable[[Callable[[], None]], object]
+        self, then: Callable[[int, FrameType | None], object], loop: asyncio.AbstractEventLoop
     ) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
-            call_soon(self.shut_down)
-            then(number, frame)
+            self._unheard.append(lambda: then(number, frame))
+            loop.call_soon_threadsafe(self.shut_down)
+            if self._connections and len(self._unheard) == 1:
+                loop.call_soon_threadsafe(loop.call_later, ENDING_S, self._tell_server)
+            else:
+                self._tell_server()
 
         return handle
+
+    def _tell_server(self) -> None:
+        while self._unheard:
+            self._unheard.pop(0)()
