@@ -1,8 +1,8 @@
 """How soon a job runs again after a SIGKILL took the process that ran it.
 
 Measured from the instant before the kill, by the killer's clock, to the line that the same job's body writes next.
-Both clocks are the machine's monotonic one. Set apart, and counted: jobs that wait on purpose (a process that ran
-suspects was killed, which counts as a crash and backs off), kills with no other worker up, and kills whose jobs came
+Both clocks are the machine's monotonic one. Set apart, and counted: jobs that died among suspects (they run alone
+from then on, one after another, or back off), kills with no other worker up, and kills whose jobs came
 back while another fault (a full disk, a stopped tree, a restart of everything) lasted.
 """
 
@@ -87,7 +87,7 @@ def _pairs(starts: dict[str, list[Line]]) -> Iterator[tuple[Line, Line]]:
 
 def _why_apart(fault: Fault, line: Line, again: Line, windows: Sequence[Fault]) -> str | None:
     if line.pid in fault.suspects:
-        return "waits on purpose: its process ran suspects"
+        return "its process ran suspects: they run alone now, or back off"
     if not fault.others:
         return "no other worker was up"
     for window in windows:

@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         0.5, description="An event loop that a task has blocked for so long is reported, with the task and its stack."
     )
     crashes_max: Count = Field(
-        3, description="Crashes of a job's worker, counted while the job ran alone as a suspect, before quarantine."
+        3, description="Crashes of a job's worker, counted while the job ran alone, before quarantine."
     )
     crash_backoff_s: Seconds = Field(
         1.0, description="The wait after a counted crash; doubled by each further one, at most 60 s."

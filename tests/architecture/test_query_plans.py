@@ -39,9 +39,9 @@ SCANS = {
 INTENDED = {
     "claim": ["SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"],
     "claim_pick": ["SEARCH job USING INDEX headrace_job_ready (lane=?)", "SEARCH call USING INTEGER PRIMARY KEY"],
-    "claim_pick_suspects": ["SEARCH job USING INDEX headrace_job_suspect (lane=?)"],
+    "claim_pick_suspects": ["SEARCH job USING INDEX headrace_job_suspect (suspect=? AND lane=?)"],
     "lanes_ready": ["SEARCH job USING INDEX headrace_job_ready (lane>?)"],
-    "lanes_suspect": ["SEARCH job USING INDEX headrace_job_suspect (lane>?)"],
+    "lanes_suspect": ["SEARCH job USING INDEX headrace_job_suspect (suspect=? AND lane>?)"],
     "survey": [
         "SEARCH worker USING INDEX sqlite_autoindex_headrace_worker_1 (id=?)",
         "SEARCH job USING INDEX headrace_job_due",

@@ -63,19 +63,16 @@ async def serve(seat: Seat, path: str) -> int:
         seat.adopt(store)
         await cpu.warm()
         bodies = Bodies(registry, clock, rng, threads=4, cpu=cpu, overrides=dict)
-        alone = seat.role == "suspects"
+        suspects = seat.role == "suspects"
         kinds = {kind.value: frozenset(task.name for task in registry if task.kind is kind) for kind in Kind}
-        if alone:
-            pools = {"all": PoolSettings(frozenset(registry.names()), 1)}
-        else:
-            pools = {kind: PoolSettings(tasks, 20, prefetch_max=20) for kind, tasks in kinds.items()}
+        pools = {kind: PoolSettings(tasks, 20, prefetch_max=0 if suspects else 20) for kind, tasks in kinds.items()}
         record = WorkerRecord(
             seat.worker_id, socket.gethostname(), os.getpid(), seat.role, "1", None,
             {task.name: task.signature for task in registry}, 20, clock.wall(), seat.supervisor_pid,
         )  # fmt: skip
         return Worker(
             store, seat.hush(notifier), clock, bodies, record=record, lease_s=LEASE_S, beat=seat.beat,
-            settings=WorkerSettings(pools, suspects=alone, kill_grace_s=1.0), on_idle=seat.idle,
+            settings=WorkerSettings(pools, suspects=suspects, kill_grace_s=1.0), on_idle=seat.idle,
         )  # fmt: skip
 
     try:

@@ -293,7 +293,7 @@ def test_a_job_that_ended_as_crashed_is_counted_apart() -> None:
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        (Fault("kill_worker", 2.0, 2.0, (10,), suspects=(10,)), "on purpose"),
+        (Fault("kill_worker", 2.0, 2.0, (10,), suspects=(10,)), "ran suspects"),
         (Fault("kill_tree", 2.0, 2.0, (10,), others=0), "no other worker"),
     ],
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from headrace.core.errors import StoreUnavailable
-from headrace.core.model import ClaimRequest, NewJob, Pool, Reaped
+from headrace.core.model import ClaimRequest, NewJob, Pool, Reaped, Suspicion
 from headrace.core.states import JobState
 from headrace.notifiers.local import LocalNotifier
 from headrace.runtime.clock import SystemClock
@@ -112,7 +112,7 @@ async def test_a_killed_child_frees_its_jobs_at_once_and_is_replaced(house: Hous
     await until(lambda: "wake" in house.heard("suspects"))
     assert time.monotonic() - killed_at < 0.3
     assert [(record.state, record.suspect) for record in await house.store.get(jobs) if record] == [
-        (JobState.READY, True)
+        (JobState.READY, Suspicion.SHARED)
     ] * 3
     await house.up()
     assert house.ward().worker_id != old.worker_id
@@ -144,7 +144,7 @@ async def test_a_child_that_will_not_drain_is_killed_and_its_jobs_are_given_back
     assert await house.ended() == 0
     (record,) = await house.store.get([job])
     assert record is not None
-    assert (record.state, record.suspect, record.failures, record.crashes) == (JobState.READY, False, 0, 0)
+    assert (record.state, record.suspect, record.failures, record.crashes) == (JobState.READY, Suspicion.NONE, 0, 0)
 
 
 async def test_a_second_signal_leaves_no_grace(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ async def test_a_stopped_child_loses_its_lease_and_is_replaced(house: House, cap
     await house.up()
     (record,) = await house.store.get([job])
     assert record is not None
-    assert (record.state, record.suspect) == (JobState.READY, True)
+    assert (record.state, record.suspect) == (JobState.READY, Suspicion.SHARED)
     assert "its lease is not renewed" in caplog.text
     assert house.ward().worker_id != old.worker_id
 

@@ -293,7 +293,7 @@ async def test_poison_is_quarantined_and_harms_nobody(farm: Farm) -> None:
     assert record.failure.cause == "crashed"
     for neighbour in neighbours:
         ended = await farm.ended(neighbour)
-        assert (ended.state, ended.attempt, ended.crashes) == (JobState.SUCCEEDED, 2, 0)
+        assert (ended.state, ended.attempt, ended.crashes) == (JobState.SUCCEEDED, 3, 0)
 
 
 async def test_a_body_that_ignores_its_end_costs_its_worker_and_is_named(farm: Farm) -> None:

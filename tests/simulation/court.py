@@ -15,6 +15,7 @@ from headrace.core.model import (
     Settle,
     SettleResult,
     Succeeded,
+    Suspicion,
     WorkerRecord,
 )
 from headrace.ports.store import StoreSettings
@@ -29,6 +30,7 @@ JOB = bytes(15) + b"\1"
 OTHER = bytes(15) + b"\2"
 DONE = Succeeded('{"fence":1}')
 OOPS = Failure("Oops", "no")
+ORDINARY, SUSPECTS = (Suspicion.NONE,), (Suspicion.SHARED, Suspicion.ALONE)
 
 
 class Process:
@@ -91,7 +93,7 @@ class Court:
         return answer
 
     def claim(self, worker: str = "w1", limit: int = 1, *, suspects: bool = False) -> tuple[ClaimedJob, ...]:
-        request = ClaimRequest((Pool(frozenset({"t"}), limit),), suspects=suspects)
+        request = ClaimRequest((Pool(frozenset({"t"}), limit),), suspicion=SUSPECTS if suspects else ORDINARY)
         claimed: tuple[ClaimedJob, ...] = self.server.apply("exchange", (worker, (), request), {}).claimed
         return claimed
 

@@ -15,6 +15,7 @@ from headrace.core.model import (
     SettleResult,
     Snoozed,
     Succeeded,
+    Suspicion,
     UpdateKind,
 )
 from headrace.core.states import JobState
@@ -28,7 +29,7 @@ from headrace.testing.sim.checkers.ends import AcknowledgedEnds
 from headrace.testing.sim.checkers.live import BrowsersAreServed
 from headrace.testing.sim.checkers.outcomes import OutcomeOnce
 from headrace.testing.sim.sessions import Session
-from tests.simulation.court import DONE, JOB, OOPS, OTHER, Court, item, returned
+from tests.simulation.court import DONE, JOB, OOPS, ORDINARY, OTHER, SUSPECTS, Court, item, returned
 
 
 def test_every_promise_has_a_name_of_its_own() -> None:
@@ -90,13 +91,13 @@ def test_a_job_is_given_to_one_worker_at_a_time() -> None:
     court = Court(OneAttempt)
     first = court.running_job()
     court.register("w2")
-    assert court.breaks(e.Claimed("w2", replace(first, fence=2, attempt=2), suspects=False))
+    assert court.breaks(e.Claimed("w2", replace(first, fence=2, attempt=2), suspicion=ORDINARY))
     court.settle(GivenBack(started=True))
-    assert court.breaks(e.Claimed("w2", replace(first, fence=1, attempt=2), suspects=False))  # a fence again
-    assert court.breaks(e.Claimed("unknown", replace(first, fence=2, attempt=2), suspects=False))
+    assert court.breaks(e.Claimed("w2", replace(first, fence=1, attempt=2), suspicion=ORDINARY))  # a fence again
+    assert court.breaks(e.Claimed("unknown", replace(first, fence=2, attempt=2), suspicion=ORDINARY))
     court.reap("w1")
-    assert court.breaks(e.Claimed("w1", replace(first, fence=2, attempt=2), suspects=False))  # reaped
-    assert not court.breaks(e.Claimed("w2", replace(first, fence=2, attempt=2), suspects=False))
+    assert court.breaks(e.Claimed("w1", replace(first, fence=2, attempt=2), suspicion=ORDINARY))  # reaped
+    assert not court.breaks(e.Claimed("w2", replace(first, fence=2, attempt=2), suspicion=ORDINARY))
 
 
 def test_a_body_starts_once_per_fence_where_it_was_claimed() -> None:
@@ -146,14 +147,14 @@ def test_attempts_and_what_ended_them_are_counted() -> None:
     first = court.running_job()
     court.settle(Retried(OOPS))
     second = replace(first, fence=2, attempt=2, failures=1)
-    assert not court.breaks(e.Claimed("w1", second, suspects=False))
-    assert court.breaks(e.Claimed("w1", replace(second, attempt=1), suspects=False))
-    assert court.breaks(e.Claimed("w1", replace(second, failures=0), suspects=False))
-    assert court.breaks(e.Claimed("w1", replace(second, crashes=1), suspects=False))
-    assert court.breaks(e.Claimed("w1", replace(second, snoozes=1), suspects=False))
+    assert not court.breaks(e.Claimed("w1", second, suspicion=ORDINARY))
+    assert court.breaks(e.Claimed("w1", replace(second, attempt=1), suspicion=ORDINARY))
+    assert court.breaks(e.Claimed("w1", replace(second, failures=0), suspicion=ORDINARY))
+    assert court.breaks(e.Claimed("w1", replace(second, crashes=1), suspicion=ORDINARY))
+    assert court.breaks(e.Claimed("w1", replace(second, snoozes=1), suspicion=ORDINARY))
     court.claim()
     court.settle(GivenBack(started=False), fence=2)
-    assert not court.breaks(e.Claimed("w1", replace(second, fence=3), suspects=False))  # the number again
+    assert not court.breaks(e.Claimed("w1", replace(second, fence=3), suspicion=ORDINARY))  # the number again
 
 
 def test_a_body_that_started_is_not_given_back_as_if_it_had_not() -> None:
@@ -183,7 +184,7 @@ def test_the_list_of_attempts_tells_what_happened() -> None:
 def test_an_ended_job_is_given_to_nobody() -> None:
     court = Court(CancelledStays)
     first = court.running_job()
-    again = e.Claimed("w1", replace(first, fence=2, attempt=2), suspects=False)
+    again = e.Claimed("w1", replace(first, fence=2, attempt=2), suspicion=ORDINARY)
     court.settle(Retried(OOPS))
     assert not court.breaks(again)
     court.cancel()
@@ -200,7 +201,7 @@ def test_a_running_job_that_was_cancelled_never_waits_again() -> None:
     assert court.breaks(e.Reaped((), ("w1",), ((JOB, JobState.READY),)))
     assert not court.breaks(e.Reaped((), ("w1",), ((JOB, JobState.CANCELLED),)))
     court.book.jobs[JOB].claims[-1].ended = "settled"  # as if the store had sent it back to wait
-    assert court.breaks(e.Claimed("w1", replace(first, fence=2, attempt=2), suspects=False))
+    assert court.breaks(e.Claimed("w1", replace(first, fence=2, attempt=2), suspicion=ORDINARY))
 
 
 def test_a_person_is_told_the_state_that_a_job_is_in() -> None:
@@ -220,7 +221,7 @@ def test_nothing_is_claimed_before_it_is_due() -> None:
     court.register()
     court.enqueue(delay_s=5.0)
     claimed = ClaimedJob(JOB, 1, "t", "q", "{}", 1, 0, 0, 0, 1, 600.0, None, (), "", 2)
-    first = e.Claimed("w1", claimed, suspects=False)
+    first = e.Claimed("w1", claimed, suspicion=ORDINARY)
     court.wait(4.0)
     assert court.breaks(first)
     court.checker._due[JOB] = (court.server.wall() + 1.0, 0)  # type: ignore[attr-defined]  # it was not claimed
@@ -229,7 +230,7 @@ def test_nothing_is_claimed_before_it_is_due() -> None:
     assert court.broken == []
     court.settle(Snoozed(10.0))
     court.wait(9.0)
-    assert court.breaks(e.Claimed("w1", replace(claimed, fence=2), suspects=False))
+    assert court.breaks(e.Claimed("w1", replace(claimed, fence=2), suspicion=ORDINARY))
 
 
 def test_a_job_that_was_due_before_the_clock_was_stepped_back_is_not_early() -> None:
@@ -243,13 +244,19 @@ def test_a_job_that_was_due_before_the_clock_was_stepped_back_is_not_early() -> 
     assert court.broken == []
 
 
-def test_a_suspect_that_crashed_again_waits() -> None:
+def test_a_suspect_that_crashed_alone_waits() -> None:
     court = Court(NothingIsEarly)
     first = court.running_job()
     court.reap("w1")
     court.register("s1", "suspects")
     court.claim("s1", suspects=True)
     court.reap("s1")
-    again = e.Claimed("s2", replace(first, fence=3, suspect=True), suspects=True)
+    beside = e.Claimed("s2", replace(first, fence=3, suspect=Suspicion.ALONE), suspicion=SUSPECTS)
+    assert not court.breaks(beside)  # a crash among suspects accuses nobody
+    court.checker._due[JOB] = (court.server.wall(), 0)  # type: ignore[attr-defined]  # it was not claimed
+    court.register("s2", "suspects")
+    court.claim("s2", suspects=True)
+    court.reap("s2")
+    again = e.Claimed("s3", replace(first, fence=4, suspect=Suspicion.ALONE), suspicion=SUSPECTS)
     court.wait(0.5)
     assert court.breaks(again)

@@ -12,6 +12,7 @@ from headrace.core.model import (
     Lease,
     Settle,
     SettleResult,
+    Suspicion,
 )
 from headrace.core.states import JobState
 from headrace.core.worker import WorkerCore
@@ -25,7 +26,7 @@ from headrace.testing.sim.checkers.reaps import OnlyTheDeadAreReaped
 from headrace.testing.sim.checkers.slots import Slots
 from headrace.testing.sim.checkers.work import WorkIsKept
 from headrace.testing.sim.sessions import Session
-from tests.simulation.court import DONE, JOB, LEASE_S, OOPS, OTHER, Court, returned
+from tests.simulation.court import DONE, JOB, LEASE_S, OOPS, ORDINARY, OTHER, SUSPECTS, Court, returned
 
 # -- workers ------------------------------------------------------------------------------------------
 
@@ -81,8 +82,9 @@ def test_a_renewal_brings_every_cancel() -> None:
 def test_bodies_fit_the_slots() -> None:
     court = Court(Slots)
     court.running_job()
-    court.enqueue(OTHER)
-    court.claim()
+    for job in (OTHER, bytes(16)):
+        court.enqueue(job)
+        court.claim()
     court.start(job=OTHER)
     third = e.Started(bytes(16), 1, 1, "w1", "node of w1")
     assert court.breaks(third)
@@ -90,14 +92,18 @@ def test_bodies_fit_the_slots() -> None:
     assert not court.breaks(third)
 
 
-def test_suspects_have_one_slot() -> None:
+def test_nothing_runs_beside_one_that_runs_alone() -> None:
     court = Court(Slots)
-    court.register("s1", "suspects")
-    one, other = (e.Started(job, 1, 1, "s1", "node of s1") for job in (JOB, OTHER))
-    assert not court.breaks(one)
+    court.register()
+    for job in (JOB, OTHER):
+        court.enqueue(job)
+    court.claim(limit=2)
+    one, other = (e.Started(job, 1, 1, "w1", "node of w1") for job in (JOB, OTHER))
+    assert not court.breaks(one, other)
+    court.book.jobs[JOB].fences[1].job.suspect = Suspicion.ALONE
+    court.checker.see(e.Returned(OTHER, 1, "w1", "node of w1", DONE, lease_lost=False))
     assert court.breaks(other)
-    court.checker.see(e.Returned(JOB, 1, "s1", "node of s1", DONE, lease_lost=False))
-    court.checker.see(e.Returned(OTHER, 1, "s1", "node of s1", DONE, lease_lost=False))
+    court.checker.see(e.Returned(JOB, 1, "w1", "node of w1", DONE, lease_lost=False))
     assert not court.breaks(other)
 
 
@@ -107,30 +113,43 @@ def test_suspects_and_others_are_kept_apart() -> None:
     court.reap("w1")
     court.register("s1", "suspects")
     court.register("w2")
-    again = replace(first, fence=2, attempt=2, suspect=True)
-    assert not court.breaks(e.Claimed("s1", again, suspects=True))
-    assert court.breaks(e.Claimed("s1", replace(again, suspect=False), suspects=True))
-    assert court.breaks(e.Claimed("w2", again, suspects=False))
-    assert court.breaks(e.Claimed("w2", again, suspects=None))
+    again = replace(first, fence=2, attempt=2, suspect=Suspicion.SHARED)
+    assert not court.breaks(e.Claimed("s1", again, suspicion=SUSPECTS))
+    for other in (Suspicion.NONE, Suspicion.ALONE):
+        assert court.breaks(e.Claimed("s1", replace(again, suspect=other), suspicion=(other,)))
+    assert court.breaks(e.Claimed("w2", again, suspicion=ORDINARY))
+    assert court.breaks(e.Claimed("w2", again, suspicion=tuple(Suspicion)))
+
+
+def test_suspects_run_beside_each_other_but_for_those_that_run_alone() -> None:
+    court = Court(OnlyPoisonIsQuarantined)
+    first = court.running_job()
     court.enqueue(OTHER)
-    court.claim("w2")
-    court.reap("w2")
+    court.claim()
+    court.reap("w1")
+    court.register("s1", "suspects")
     court.claim("s1", suspects=True)
     (left,) = {JOB, OTHER} - set(court.book.workers["s1"].holds)
-    assert court.breaks(e.Claimed("s1", replace(again, id=left), suspects=True))  # beside another
+    beside = replace(first, id=left, fence=2, attempt=2, suspect=Suspicion.SHARED)
+    assert not court.breaks(e.Claimed("s1", beside, suspicion=SUSPECTS))
+    court.book.jobs[left].suspect = Suspicion.ALONE
+    alone = e.Claimed("s1", replace(beside, suspect=Suspicion.ALONE), suspicion=SUSPECTS)
+    assert court.breaks(alone)
+    court.settle(worker="s1", job=JOB if left == OTHER else OTHER, fence=2)
+    assert not court.breaks(alone)
 
 
-def test_only_deaths_as_a_suspect_count_towards_quarantine() -> None:
+def test_only_deaths_alone_count_towards_quarantine() -> None:
     court = Court(OnlyPoisonIsQuarantined)
     court.running_job()
     assert court.breaks(e.Reaped((), ("w1",), ((JOB, JobState.FAILED),)))
     assert court.breaks(e.Reaped((), ("w1",), ((JOB, JobState.SCHEDULED),)))
     court.reap("w1")
-    for number in range(3):
+    for number in range(4):
         court.wait(60.0)
         court.register(f"s{number}", "suspects")
         assert court.claim(f"s{number}", suspects=True)
-        end = JobState.SCHEDULED if number == 2 else JobState.FAILED
+        end = JobState.SCHEDULED if number in {0, 3} else JobState.FAILED
         assert court.breaks(e.Reaped((), (f"s{number}",), ((JOB, end),)))
         court.checker._quarantined.clear()  # type: ignore[attr-defined]
         court.reap(f"s{number}")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
-SUSPECTS = "suspects"  # claims what others died of, one at a time
+SUSPECTS = "suspects"  # claims only what others died on
 PREFETCH_FACTOR = 10  # jobs that may wait behind a slot, if they are short enough
 WORKERS_MAX = 64
 AGAIN_S = 0.5  # after an embedded worker failed, before another one is tried
@@ -61,8 +61,9 @@ def build(
 ) -> Worker:
     """A worker on the open store. `role` is worker, suspects or embedded.
 
-    An embedded one runs suspects beside other jobs, one at a time, unless `suspects_too` is False:
-    of several in one process only one may, or a crash would be blamed on more than one job.
+    An embedded one runs suspects beside other jobs, those that run alone one at a time, unless
+    `suspects_too` is False: of several in one process only one may, or a crash would be blamed on
+    more than one job.
     """
     settings = hr.settings
     slots = {
@@ -70,7 +71,7 @@ def build(
         Kind.THREAD: threads or settings.threads,
         Kind.CPU: cpu_processes or settings.cpu_processes,
     }
-    pools = _pools(hr, slots, alone=role == SUSPECTS)
+    pools = _pools(hr, slots, prefetch=role != SUSPECTS)
     rng = random.Random()  # noqa: S311 - jitter
     cpu_modules = {task.module for task in hr.registry if task.kind is Kind.CPU}
     cpu = CpuPool(slots[Kind.CPU], cpu_modules, rng) if cpu_modules else None
@@ -84,7 +85,6 @@ def build(
             pools=pools,
             queues=queues,
             suspects=None if role == EMBEDDED and suspects_too else role == SUSPECTS,
-            one_pool_at_a_time=role == SUSPECTS,
             poll_s=settings.poll_s,
             kill_grace_s=settings.kill_grace_s,
         ),
@@ -94,18 +94,11 @@ def build(
     )
 
 
-def _pools(hr: "Headrace", slots: Mapping[Kind, int], *, alone: bool) -> dict[str, PoolSettings]:
+def _pools(hr: "Headrace", slots: Mapping[Kind, int], *, prefetch: bool) -> dict[str, PoolSettings]:
     tasks = {kind: frozenset(task.name for task in hr.registry if task.kind is kind) for kind in Kind}
-    if alone:
-        # A cpu body runs in a process of its own and cannot take the worker along, so several are fine.
-        return {
-            "alone": PoolSettings(tasks[Kind.ASYNC] | tasks[Kind.THREAD], 1),
-            Kind.CPU.value: PoolSettings(tasks[Kind.CPU], slots[Kind.CPU]),
-        }
+    factor = {kind: PREFETCH_FACTOR if prefetch and kind is not Kind.CPU else 0 for kind in Kind}
     return {
-        kind.value: PoolSettings(tasks[kind], slots[kind], 0 if kind is Kind.CPU else slots[kind] * PREFETCH_FACTOR)
-        for kind in Kind
-        if tasks[kind]
+        kind.value: PoolSettings(tasks[kind], slots[kind], slots[kind] * factor[kind]) for kind in Kind if tasks[kind]
     }
 
 

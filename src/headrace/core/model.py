@@ -6,7 +6,7 @@ epoch, as the store saw them. JSON travels as text. A job's id is the 16 bytes o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
 from headrace.core.states import JobState
@@ -165,13 +165,21 @@ class Pool:
     limit: int
 
 
+class Suspicion(IntEnum):
+    """How often workers have died on a job, and so in whose company it runs; true for a suspect."""
+
+    NONE = 0
+    SHARED = 1  # once, beside others: it runs among suspects
+    ALONE = 2  # again, among suspects: it runs alone, and now a crash counts
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """What a worker can take now; `queues` None means all, `suspects` None means both kinds."""
+    """What a worker can take now; `queues` None means all. `suspicion`: of which kinds, in rising order."""
 
     pools: tuple[Pool, ...]
     queues: frozenset[str] | None = None
-    suspects: bool | None = False
+    suspicion: tuple[Suspicion, ...] = (Suspicion.NONE,)
 
 
 @dataclass(slots=True)
@@ -193,7 +201,7 @@ class ClaimedJob:
     tags: tuple[str, ...]
     signature: str
     offset: int
-    suspect: bool = False
+    suspect: Suspicion = Suspicion.NONE
     traceparent: str | None = None
     emitted: frozenset[str] = frozenset()  # keys of the items that earlier attempts emitted
 
@@ -303,7 +311,7 @@ class JobRecord:
     finished_at: float | None
     deadline_at: float | None
     worker: WorkerId | None
-    suspect: bool
+    suspect: Suspicion
     cancelling: bool
     result: Json | None
     failure: Failure | None

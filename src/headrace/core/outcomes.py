@@ -18,6 +18,7 @@ from headrace.core.model import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspicion,
 )
 from headrace.core.states import JobEvent
 
@@ -39,7 +40,7 @@ class Verdict:
     crashes: int = 0
     snoozes: int = 0
     attempt: int = 0
-    suspect: bool | None = False
+    suspect: Suspicion | None = Suspicion.NONE
     failure: Failure | None = None
     reason: str = ""
 
@@ -68,21 +69,22 @@ def judge(outcome: Outcome, *, cancelling: bool) -> Verdict:
             assert_never(outcome)
 
 
-def judge_crash(*, suspect: bool, crashes: int, cancelling: bool, crashes_max: int, backoff_s: float) -> Verdict:
+def judge_crash(*, suspect: Suspicion, crashes: int, cancelling: bool, crashes_max: int, backoff_s: float) -> Verdict:
     """The verdict on an attempt whose worker died; `crashes` are those counted before.
 
-    The first crash only makes a suspect, since most of the jobs that a worker held are innocent.
+    A crash beside others only narrows down who did it, since most of the jobs that a worker held
+    are innocent: first all of them run among themselves, and if that ends in a crash too, each alone.
     """
     kept = AttemptOutcome.CRASHED
-    if not suspect:
-        return Verdict(_unless(cancelling, JobEvent.CRASH), kept, suspect=True)
+    if suspect is not Suspicion.ALONE:
+        return Verdict(_unless(cancelling, JobEvent.CRASH), kept, suspect=Suspicion(suspect + 1))
     counted = crashes + 1
     if counted >= crashes_max and not cancelling:
         message = f"its worker died {counted} times while it ran alone"
         failure = Failure("headrace.Crashed", message, Cause.CRASHED, fingerprint="headrace.Crashed")
-        return Verdict(JobEvent.QUARANTINE, kept, crashes=1, suspect=True, failure=failure)
+        return Verdict(JobEvent.QUARANTINE, kept, crashes=1, suspect=suspect, failure=failure)
     delay_s = min(CRASH_DELAY_MAX_S, backoff_s * 2.0 ** min(crashes, 32))
-    return Verdict(_unless(cancelling, JobEvent.CRASH_AS_SUSPECT), kept, delay_s, crashes=1, suspect=True)
+    return Verdict(_unless(cancelling, JobEvent.CRASH_ALONE), kept, delay_s, crashes=1, suspect=suspect)
 
 
 def _unless(cancelling: bool, event: JobEvent) -> JobEvent:

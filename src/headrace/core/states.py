@@ -40,7 +40,7 @@ class JobEvent(StrEnum):
     CANCEL = "cancel"
     GIVE_BACK = "give back"
     CRASH = "crash"
-    CRASH_AS_SUSPECT = "crash as suspect"
+    CRASH_ALONE = "crash alone"
     QUARANTINE = "quarantine"
     REVIVE = "retry by a person"
 
@@ -58,7 +58,7 @@ TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.RUNNING, JobEvent.CANCEL): JobState.CANCELLED,
     (JobState.RUNNING, JobEvent.GIVE_BACK): JobState.READY,
     (JobState.RUNNING, JobEvent.CRASH): JobState.READY,
-    (JobState.RUNNING, JobEvent.CRASH_AS_SUSPECT): JobState.SCHEDULED,
+    (JobState.RUNNING, JobEvent.CRASH_ALONE): JobState.SCHEDULED,
     (JobState.RUNNING, JobEvent.QUARANTINE): JobState.FAILED,
     (JobState.FAILED, JobEvent.REVIVE): JobState.READY,
     (JobState.CANCELLED, JobEvent.REVIVE): JobState.READY,

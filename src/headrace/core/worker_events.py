@@ -33,8 +33,7 @@ class WorkerSettings:
 
     pools: Mapping[str, PoolSettings]
     queues: frozenset[str] | None = None
-    suspects: bool | None = False
-    one_pool_at_a_time: bool = False  # so that a crash is blamed on jobs of one kind only
+    suspects: bool | None = False  # None: beside other jobs, those that run alone one at a time
     poll_s: float = 1.0
     answer_s: float = 30.0  # after this, an exchange counts as unanswered
     prefetch_s: float = 0.05  # how much work may wait behind the slots

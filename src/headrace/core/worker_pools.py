@@ -7,7 +7,7 @@ while that claim is under way makes it hungry again.
 from collections import deque
 from dataclasses import dataclass, field
 
-from headrace.core.model import ClaimedJob, ClaimRequest, Pool
+from headrace.core.model import ClaimedJob, ClaimRequest, Pool, Suspicion
 from headrace.core.worker_events import PoolSettings, WorkerSettings
 
 
@@ -36,46 +36,51 @@ class Appetite:
         """Hungry from the start."""
         self._settings = settings
         self.pools = [SlotPool(name, pool) for name, pool in settings.pools.items() if pool.tasks]
-        self._suspects_held = 0  # only a worker that mixes them with other jobs counts them
-        self._suspects_hungry = settings.suspects is None
+        self._apart = settings.suspects is True  # nothing runs beside a job that runs alone
+        self._company = _COMPANY[settings.suspects]
+        self._alone_held = 0  # jobs that run alone: one at most
+        self._alone_hungry = settings.suspects is not False
         self._asked: list[SlotPool] = []
         self._rate_at = now
-        self._lead = 0  # with one pool at a time: which one is asked for first
 
     def wake(self, *, suspects: bool = True) -> None:
         """There may be work for every pool."""
         for pool in self.pools:
             pool.hungry = True
-        self._suspects_hungry = self._suspects_hungry or (suspects and self._settings.suspects is None)
+        self._alone_hungry = self._alone_hungry or (suspects and self._settings.suspects is not False)
 
     @property
     def hungry(self) -> bool:
         """Whether there is something to ask for, room or not."""
-        return self._wants_suspect or any(pool.hungry for pool in self.pools)
+        return self._wants_alone or any(pool.hungry for pool in self.pools)
 
     @property
-    def _wants_suspect(self) -> bool:
-        return self._suspects_hungry and not self._suspects_held
+    def _wants_alone(self) -> bool:
+        return self._alone_hungry and not self._alone_held
 
     def request(self, now: float) -> ClaimRequest | None:
         """The next claim; None: no room, or nothing to ask for. `answered` or `wake` must follow."""
         self._measure(now)
-        rooms = [(pool, pool.room(self._settings.prefetch_s)) for pool in self._open_pools()]
-        rooms = [(pool, room) for pool, room in rooms if room > 0]
-        if self._wants_suspect and rooms:
-            self._suspects_hungry, self._asked = False, []
-            tasks = frozenset[str]().union(*(pool.settings.tasks for pool, _ in rooms))
-            return ClaimRequest((Pool(tasks, 1),), self._settings.queues, suspects=True)
-        rooms = [(pool, room) for pool, room in rooms if pool.hungry]
-        if not rooms:
+        if self._apart and self._alone_held:
             return None
-        self._asked = [pool for pool, _ in rooms]
+        rooms = [(pool, pool.room(self._settings.prefetch_s)) for pool in self.pools]
+        rooms = [(pool, room) for pool, room in rooms if room > 0]
+        hungry = [(pool, room) for pool, room in rooms if pool.hungry]
+        if self._wants_alone and rooms and not (self._apart and (hungry or self._busy)):
+            self._alone_hungry, self._asked = False, []
+            tasks = frozenset[str]().union(*(pool.settings.tasks for pool, _ in rooms))
+            return ClaimRequest((Pool(tasks, 1),), self._settings.queues, (Suspicion.ALONE,))
+        if not hungry:
+            return None
+        self._asked = [pool for pool, _ in hungry]
         for pool in self._asked:
             pool.hungry = False
-        if self._settings.one_pool_at_a_time:
-            self._lead = self.pools.index(self._asked[0]) + 1
-        claims = tuple(Pool(pool.settings.tasks, room) for pool, room in rooms)
-        return ClaimRequest(claims, self._settings.queues, suspects=bool(self._settings.suspects))
+        claims = tuple(Pool(pool.settings.tasks, room) for pool, room in hungry)
+        return ClaimRequest(claims, self._settings.queues, self._company)
+
+    @property
+    def _busy(self) -> bool:
+        return any(pool.running or pool.waiting for pool in self.pools)
 
     def answered(self, *, more: bool) -> None:
         """The claim was answered; `more`: it left something behind."""
@@ -86,28 +91,17 @@ class Appetite:
         """The body of a job has ended."""
         pool.running -= 1
         pool.ended += 1
-        if self._settings.one_pool_at_a_time and not pool.running:
-            self.wake()  # the others may have a turn
         self.let_go(job)
 
     def hold(self, job: ClaimedJob) -> None:
         """A job was claimed, and runs or waits."""
-        if job.suspect and self._settings.suspects is None:
-            self._suspects_held += 1
+        self._alone_held += job.suspect is Suspicion.ALONE
 
     def let_go(self, job: ClaimedJob) -> None:
         """A job that was held is not any more."""
-        if job.suspect and self._settings.suspects is None:
-            self._suspects_held -= 1
-            self._suspects_hungry = True
-
-    def _open_pools(self) -> list[SlotPool]:
-        if not self._settings.one_pool_at_a_time:
-            return self.pools
-        if busy := [pool for pool in self.pools if pool.running or pool.waiting]:
-            return busy
-        lead = self._lead % max(len(self.pools), 1)
-        return [pool for pool in (*self.pools[lead:], *self.pools[:lead]) if pool.hungry][:1]
+        if job.suspect is Suspicion.ALONE:
+            self._alone_held -= 1
+            self._alone_hungry = True
 
     def _measure(self, now: float) -> None:
         elapsed = now - self._rate_at
@@ -120,3 +114,8 @@ class Appetite:
 
 
 _RATE_WINDOW_S = 0.01
+_COMPANY = {  # by what the worker runs: no suspects, suspects only, both
+    False: (Suspicion.NONE,),
+    True: (Suspicion.SHARED,),
+    None: (Suspicion.NONE, Suspicion.SHARED),
+}

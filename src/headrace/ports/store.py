@@ -65,7 +65,7 @@ class StoreSettings:
     result_retention_s: float = 7 * 86_400.0  # of results; afterwards `result_expired`
     key_retention_s: float = 86_400.0  # of keys after their job ended
     items_max: int = 10_000  # items and logs of one job's feed
-    crashes_max: int = 3  # as a suspect, before quarantine
+    crashes_max: int = 3  # alone, before quarantine
     crash_backoff_s: float = 1.0  # doubled per counted crash, at most 60 s
     lease_s: float = 10.0  # of a worker whose supervisor went silent
 
@@ -251,8 +251,9 @@ class Store(Protocol):
     async def reap(self, dead: Sequence[WorkerId] = ()) -> Reaped:
         """Free the jobs of workers that are known `dead`, whose holder died, or whose lease ended.
 
-        A job held by a crashed worker becomes a suspect, ready at once; one that crashed *as* a
-        suspect counts it: scheduled with back-off, or at `crashes_max` failed with cause `crashed`.
+        A job held by a crashed worker becomes a suspect, ready at once, and one that crashed among
+        suspects runs alone. A crash alone counts: the job is scheduled with back-off, or at
+        `crashes_max` failed with cause `crashed`.
         It stays a suspect until an attempt of it is settled with an outcome of its own (not given
         back).
         """

@@ -1,8 +1,8 @@
 """The process above the workers: keeps their leases alive, and frees their jobs when they die.
 
 It execs its children and never imports the user's module, so that nothing that module opens is
-shared between processes. One child more than was asked for runs suspects, one at a time: it has
-everything imported when a crash makes it needed.
+shared between processes. One child more than was asked for runs suspects: it has everything
+imported when a crash makes it needed.
 """
 
 import asyncio
@@ -196,6 +196,7 @@ class Supervisor:
             case "leaving":
                 ward.drain(self._grace_s)
             case "idle" if ward.extra:
+                self._wanted = 0  # what there is, is taken
                 ward.drain(0.0)
             case _:
                 pass

@@ -69,7 +69,7 @@ def job_view(
         "deadline_at": _instant(record.deadline_at),
         "worker": record.worker,
         "cancelling": record.cancelling,
-        "suspect": record.suspect,
+        "suspect": bool(record.suspect),
         "progress": _loaded(record.progress),
         "result": None if record.result_expired else _loaded(record.result),
         "result_expired": record.result_expired,

@@ -84,7 +84,7 @@ MUTANTS = (
         "sql: a key outlives its job",
         "A key is kept for its retention after its job's end.",
         edit(f"{STORE}.enqueue:_holder", ("finished_at + retention > tx.now", "finished_at > tx.now")),
-        bound=6, breaks=("enqueue",),
+        bound=30, breaks=("enqueue",),
     ),
     model(
         "sql: only what is past its retention is pruned",
@@ -133,7 +133,7 @@ MUTANTS = (
         "sql: a cancelled job does not wait again",
         "A job that somebody asked to cancel ends as cancelled instead of waiting again.",
         edit(f"{STORE}.settle:_settle_live", ("cancelling=bool(live.cancelling)", "cancelling=False")),
-        bound=30, breaks=("exchange", READS),
+        bound=160, breaks=("exchange", READS),
     ),
     model(
         "sql: reconcile spares what the worker holds",

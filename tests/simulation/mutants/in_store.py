@@ -1,9 +1,8 @@
 # ruff: noqa: E501 - an edit shows whole lines
 """Safeguards of the store, removed from the one that the simulator runs on."""
 
-from headrace.testing.sim.scenario import FaultKind
 from tests.simulation.mutants.edits import edit
-from tests.simulation.mutants.kinds import CRASHES, ZOMBIES, lost_answers, sim, where_all
+from tests.simulation.mutants.kinds import CRASHES, ZOMBIES, busy_people, lost_answers, sim
 
 MEMORY = "stores.memory.store:MemoryStore"
 BOARD = "stores.memory.board:Board"
@@ -31,7 +30,7 @@ MUTANTS = (
     sim(
         "suspects are claimed apart",
         "A claim for other jobs takes no suspects.",
-        edit(f"{BOARD}.lanes", ("request.suspects is None or suspect is request.suspects", "True")),
+        edit(f"{BOARD}.lanes", ("suspect in request.suspicion", "True")),
         bound=30, breaks=("quarantine hits poison, not its neighbours",),
     ),
     sim(
@@ -61,13 +60,13 @@ MUTANTS = (
     sim(
         "a crash makes a suspect",
         "What a dead worker ran, runs apart from its neighbours.",
-        edit("core.outcomes:judge_crash", ("JobEvent.CRASH), kept, suspect=True)", "JobEvent.CRASH), kept, suspect=False)")),
+        edit("core.outcomes:judge_crash", ("suspect=Suspicion(suspect + 1)", "suspect=suspect")),
         worlds=CRASHES, bound=76, breaks=("quarantine hits poison, not its neighbours",),
     ),
     sim(
-        "only suspects are quarantined",
-        "The first crash accuses nobody: most of the jobs that a worker held are innocent.",
-        edit("core.outcomes:judge_crash", ("if not suspect:", "if False:"), ("counted >= crashes_max", "counted >= 1")),
+        "only who ran alone is quarantined",
+        "A crash beside others accuses nobody: most of the jobs that a worker held are innocent.",
+        edit("core.outcomes:judge_crash", ("if suspect is not Suspicion.ALONE:", "if suspect is Suspicion.NONE:"), ("counted >= crashes_max", "counted >= 1")),
         worlds=CRASHES, bound=76, breaks=("quarantine hits poison, not its neighbours",),
     ),
     sim(
@@ -92,12 +91,12 @@ MUTANTS = (
         "a cancelled job leaves its lane",
         "A waiting job that was cancelled is not claimed any more.",
         edit(f"{BOARD}.cancel", ("self._leave(row)\n", "pass\n")),
-        worlds=where_all(FaultKind.CANCELS, FaultKind.HOLDS), bound=64, breaks=("cancelled stays cancelled",),
+        befalls=busy_people, bound=48, breaks=("cancelled stays cancelled",),
     ),
     sim(
         "a suspect's crash is counted",
         "A job that kills its worker again and again is counted towards quarantine.",
-        edit("core.outcomes:judge_crash", ("delay_s, crashes=1, suspect=True", "delay_s, crashes=0, suspect=True")),
+        edit("core.outcomes:judge_crash", ("delay_s, crashes=1, suspect=suspect", "delay_s, crashes=0, suspect=suspect")),
         worlds=CRASHES, bound=88, breaks=("attempts are counted right",),
     ),
     sim(
@@ -128,6 +127,6 @@ MUTANTS = (
         "a cancelled job does not wait again",
         "A job that somebody asked to cancel ends as cancelled instead of waiting again.",
         edit("core.outcomes:_unless", ("JobEvent.CANCEL if cancelling else event", "event")),
-        worlds=where_all(FaultKind.CANCELS, FaultKind.WORKER_CRASH), bound=216, breaks=("cancelled stays cancelled",),
+        worlds=CRASHES, befalls=busy_people, bound=116, breaks=("cancelled stays cancelled",),
     ),
 )  # fmt: skip

@@ -38,11 +38,6 @@ def where_any(*kinds: FaultKind) -> Worlds:
     return lambda scenario: any(scenario.has(kind) for kind in kinds)
 
 
-def where_all(*kinds: FaultKind) -> Worlds:
-    """Worlds that suffer all of these."""
-    return lambda scenario: all(scenario.has(kind) for kind in kinds)
-
-
 Befalls: TypeAlias = Callable[[World], None]
 
 
@@ -58,6 +53,11 @@ def lost_answers(world: World) -> None:
 def endless_answers(world: World) -> None:
     """Every third answer comes late or never, whatever the seed draws."""
     world.server.hangs = 0.33
+
+
+def busy_people(world: World) -> None:
+    """Jobs are cancelled and queues held all the time, whatever the seed draws."""
+    world.scenario.faults.update({FaultKind.CANCELS: 1.0, FaultKind.HOLDS: 1.0})
 
 
 ZOMBIES = where_any(FaultKind.LONG_PAUSE, FaultKind.FREEZE, FaultKind.PARTITION)

@@ -13,10 +13,12 @@ from headrace.core.model import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspicion,
 )
 from headrace.core.outcomes import CRASH_DELAY_MAX_S, Verdict, judge, judge_crash
 from headrace.core.states import JobEvent, JobState, transition
 
+NONE, SHARED, ALONE = Suspicion
 BOOM = Failure("app.Boom", "it broke")
 OUTCOMES: list[Outcome] = [
     Succeeded(),
@@ -69,34 +71,35 @@ def test_only_errors_are_failures(outcome: Outcome) -> None:
     assert judge(outcome, cancelling=False).failures == isinstance(outcome, Failed | Retried)
 
 
-def crash(*, suspect: bool, crashes: int = 0, cancelling: bool = False, limit: int = 3) -> Verdict:
+def crash(*, suspect: Suspicion, crashes: int = 0, cancelling: bool = False, limit: int = 3) -> Verdict:
     return judge_crash(suspect=suspect, crashes=crashes, cancelling=cancelling, crashes_max=limit, backoff_s=1.0)
 
 
-def test_the_first_crash_makes_a_suspect_and_counts_nothing() -> None:
-    assert crash(suspect=False, limit=1) == Verdict(JobEvent.CRASH, AttemptOutcome.CRASHED, suspect=True)
+@pytest.mark.parametrize(("before", "after"), [(NONE, SHARED), (SHARED, ALONE)])
+def test_a_crash_beside_others_makes_a_suspect_and_counts_nothing(before: Suspicion, after: Suspicion) -> None:
+    assert crash(suspect=before, limit=1) == Verdict(JobEvent.CRASH, AttemptOutcome.CRASHED, suspect=after)
 
 
-def test_crashes_as_suspect_back_off_then_quarantine() -> None:
-    first, second, third = (crash(suspect=True, crashes=n) for n in range(3))
-    assert (first.event, first.delay_s, first.crashes) == (JobEvent.CRASH_AS_SUSPECT, 1.0, 1)
-    assert (second.event, second.delay_s, second.crashes) == (JobEvent.CRASH_AS_SUSPECT, 2.0, 1)
+def test_crashes_alone_back_off_then_quarantine() -> None:
+    first, second, third = (crash(suspect=ALONE, crashes=n) for n in range(3))
+    assert (first.event, first.delay_s, first.crashes) == (JobEvent.CRASH_ALONE, 1.0, 1)
+    assert (second.event, second.delay_s, second.crashes) == (JobEvent.CRASH_ALONE, 2.0, 1)
     assert (third.event, third.delay_s, third.crashes) == (JobEvent.QUARANTINE, 0.0, 1)
     assert third.failure is not None
     assert third.failure.cause is Cause.CRASHED
     assert "3 times" in third.failure.message
-    assert {verdict.suspect for verdict in (first, second, third)} == {True}
+    assert {verdict.suspect for verdict in (first, second, third)} == {ALONE}
 
 
-@given(st.booleans(), st.integers(0, 100), st.integers(1, 100))
-def test_a_crash_of_what_was_asked_to_cancel_ends_it(suspect: bool, crashes: int, limit: int) -> None:
+@given(st.sampled_from(Suspicion), st.integers(0, 100), st.integers(1, 100))
+def test_a_crash_of_what_was_asked_to_cancel_ends_it(suspect: Suspicion, crashes: int, limit: int) -> None:
     verdict = crash(suspect=suspect, crashes=crashes, cancelling=True, limit=limit)
     assert (verdict.event, verdict.failure) == (JobEvent.CANCEL, None)
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1e6))
 def test_the_back_off_is_bounded(crashes: int, backoff_s: float) -> None:
-    verdict = judge_crash(suspect=True, crashes=crashes, cancelling=False, crashes_max=10**6, backoff_s=backoff_s)
+    verdict = judge_crash(suspect=ALONE, crashes=crashes, cancelling=False, crashes_max=10**6, backoff_s=backoff_s)
     assert 0 <= verdict.delay_s <= CRASH_DELAY_MAX_S
 
 
@@ -108,20 +111,23 @@ def test_what_is_no_outcome_is_refused() -> None:
 @pytest.mark.parametrize(
     ("verdict", "counted"),
     [
-        (judge(Succeeded(), cancelling=False), (0, 0, 0, 0, False)),
-        (judge(Failed(BOOM), cancelling=False), (1, 0, 0, 0, False)),
-        (judge(Cancelled(), cancelling=False), (0, 0, 0, 0, False)),
-        (judge(Retried(BOOM), cancelling=False), (1, 0, 0, 0, False)),
-        (judge(Snoozed(5), cancelling=False), (0, 0, 1, 0, False)),
+        (judge(Succeeded(), cancelling=False), (0, 0, 0, 0, NONE)),
+        (judge(Failed(BOOM), cancelling=False), (1, 0, 0, 0, NONE)),
+        (judge(Cancelled(), cancelling=False), (0, 0, 0, 0, NONE)),
+        (judge(Retried(BOOM), cancelling=False), (1, 0, 0, 0, NONE)),
+        (judge(Snoozed(5), cancelling=False), (0, 0, 1, 0, NONE)),
         (judge(GivenBack(started=True), cancelling=False), (0, 0, 0, 0, None)),
         (judge(GivenBack(started=False), cancelling=False), (0, 0, 0, -1, None)),
-        (crash(suspect=False), (0, 0, 0, 0, True)),
-        (crash(suspect=True), (0, 1, 0, 0, True)),
-        (crash(suspect=True, crashes=2), (0, 1, 0, 0, True)),
+        (crash(suspect=NONE), (0, 0, 0, 0, SHARED)),
+        (crash(suspect=SHARED, crashes=2), (0, 0, 0, 0, ALONE)),
+        (crash(suspect=ALONE), (0, 1, 0, 0, ALONE)),
+        (crash(suspect=ALONE, crashes=2), (0, 1, 0, 0, ALONE)),
     ],
     ids=lambda case: case.outcome.value if isinstance(case, Verdict) else None,
 )
-def test_what_each_end_of_an_attempt_counts(verdict: Verdict, counted: tuple[int, int, int, int, bool | None]) -> None:
+def test_what_each_end_of_an_attempt_counts(
+    verdict: Verdict, counted: tuple[int, int, int, int, Suspicion | None]
+) -> None:
     told = (verdict.failures, verdict.crashes, verdict.snoozes, verdict.attempt, verdict.suspect)
     assert told == counted
 
@@ -132,4 +138,4 @@ def test_a_retry_after_any_time_at_all_is_scheduled() -> None:
 
 
 def test_suspects_wait_a_minute_at_most() -> None:
-    assert [crash(suspect=True, crashes=n, limit=10**6).delay_s for n in (5, 6, 10**5)] == [32.0, 60.0, 60.0]
+    assert [crash(suspect=ALONE, crashes=n, limit=10**6).delay_s for n in (5, 6, 10**5)] == [32.0, 60.0, 60.0]

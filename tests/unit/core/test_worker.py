@@ -1,7 +1,7 @@
 """The worker core, one decision at a time, and under random histories."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from hypothesis import given, settings
@@ -19,6 +19,7 @@ from headrace.core.model import (
     Settle,
     SettleResult,
     Succeeded,
+    Suspicion,
 )
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
@@ -333,44 +334,54 @@ class TestTrouble:
         assert only(effects, Idle)
 
 
-class TestOnePoolAtATime:
-    """Suspects: a crash must be blamed on jobs of one kind only."""
+class TestSuspectsOnly:
+    """A child for suspects: among themselves, and one that runs alone has nothing beside it."""
 
     @staticmethod
     def worker() -> WorkerCore:
-        """Two pools: one that runs alone, one that runs several."""
-        pools = {"alone": PoolSettings(frozenset({"a"}), 1), "cpu": PoolSettings(frozenset({"c"}), 2)}
-        return WorkerCore(WorkerSettings(pools=pools, suspects=True, one_pool_at_a_time=True), 0.0)
+        """Two pools."""
+        pools = {"async": PoolSettings(frozenset({"a"}), 3), "cpu": PoolSettings(frozenset({"c"}), 2)}
+        return WorkerCore(WorkerSettings(pools=pools, suspects=True), 0.0)
 
     @staticmethod
-    def asked(effects: Sequence[Effect]) -> tuple[Exchange, frozenset[str]]:
-        """The exchange, and which tasks it asks for."""
+    def asked(effects: Sequence[Effect]) -> tuple[Exchange, tuple[Suspicion, ...]]:
+        """The exchange, and which kind it asks for."""
         (exchange,) = only(effects, Exchange)
         assert exchange.claim is not None
-        (pool,) = exchange.claim.pools
-        return exchange, pool.tasks
+        return exchange, exchange.claim.suspicion
 
-    def test_asks_for_one_pool_then_the_other_and_then_is_idle(self) -> None:
+    def test_asks_for_company_then_for_one_alone_and_then_is_idle(self) -> None:
         worker = self.worker()
-        first, tasks = self.asked(worker.handle(Woken(), 0.0))
-        assert tasks == {"a"}
-        second, tasks = self.asked(worker.handle(ExchangeAnswered(first.token, Exchanged((), ())), 0.0))
-        assert tasks == {"c"}
+        first, kind = self.asked(worker.handle(Woken(), 0.0))
+        assert kind == (Suspicion.SHARED,)
+        assert first.claim is not None
+        assert [pool.limit for pool in first.claim.pools] == [3, 2]
+        second, kind = self.asked(worker.handle(ExchangeAnswered(first.token, Exchanged((), ())), 0.0))
+        assert kind == (Suspicion.ALONE,)
+        assert second.claim is not None
+        assert [(pool.tasks, pool.limit) for pool in second.claim.pools] == [({"a", "c"}, 1)]
         assert worker.handle(ExchangeAnswered(second.token, Exchanged((), ())), 0.0) == [Idle()]
 
-    def test_while_one_pool_runs_only_that_one_is_asked_for(self) -> None:
+    def test_one_that_runs_alone_waits_until_the_company_has_ended(self) -> None:
+        worker = self.worker()
+        first, _ = self.asked(worker.handle(Woken(), 0.0))
+        company = tuple(replace(job(number, task="a"), suspect=Suspicion.SHARED) for number in (1, 2))
+        assert not only(worker.handle(ExchangeAnswered(first.token, Exchanged((), company)), 0.0), Exchange)
+        (second,) = only(worker.handle(Ended(job(1).id, 1, Succeeded()), 1.0), Exchange)
+        assert second.claim is None
+        worker.handle(ExchangeAnswered(second.token, Exchanged((SettleResult.SETTLED,), ())), 1.0)
+        _, kind = self.asked(worker.handle(Ended(job(2).id, 1, Succeeded()), 2.0))
+        assert kind == (Suspicion.ALONE,)
+
+    def test_beside_one_that_runs_alone_nothing_is_asked_for(self) -> None:
         worker = self.worker()
         first, _ = self.asked(worker.handle(Woken(), 0.0))
         second, _ = self.asked(worker.handle(ExchangeAnswered(first.token, Exchanged((), ())), 0.0))
-        taken = Exchanged((), (job(1, task="c"),))
-        worker.handle(ExchangeAnswered(second.token, taken), 0.0)
-        third, tasks = self.asked(worker.handle(Woken(), 0.0))
-        assert tasks == {"c"}
-        worker.handle(ExchangeAnswered(third.token, Exchanged((), ())), 0.0)
-        fourth, first_turn = self.asked(worker.handle(Ended(job(1).id, 1, Succeeded()), 1.0))
-        settled = Exchanged((SettleResult.SETTLED,), ())
-        _, second_turn = self.asked(worker.handle(ExchangeAnswered(fourth.token, settled), 1.0))
-        assert (first_turn, second_turn) == ({"a"}, {"c"})
+        alone = Exchanged((), (replace(job(1, task="c"), suspect=Suspicion.ALONE),))
+        assert only(worker.handle(ExchangeAnswered(second.token, alone), 0.0), Start)
+        assert not only(worker.handle(Woken(), 0.1), Exchange)
+        _, kind = self.asked(worker.handle(Ended(job(1).id, 1, Succeeded()), 1.0))
+        assert kind == (Suspicion.SHARED,)
 
 
 @dataclass

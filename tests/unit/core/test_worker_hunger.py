@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from headrace.core.model import ClaimedJob, Exchanged, SettleResult, Succeeded
+from headrace.core.model import ClaimedJob, Exchanged, SettleResult, Succeeded, Suspicion
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
     DrainAsked,
@@ -24,7 +24,7 @@ T = TypeVar("T")
 NOTHING = Exchanged((), ())
 
 
-def job(number: int, task: str = "a", *, suspect: bool = False) -> ClaimedJob:
+def job(number: int, task: str = "a", *, suspect: Suspicion = Suspicion.NONE) -> ClaimedJob:
     """A claimed job."""
     return ClaimedJob(
         number.to_bytes(16), 1, task, "default", "{}", 1, 0, 0, 0, 3, 60.0, None, (), "", 2, suspect=suspect
@@ -119,26 +119,26 @@ def test_a_promote_that_never_answers_is_asked_again() -> None:
 
 
 class TestMixed:
-    """A worker that runs suspects beside other jobs: one at a time, or a crash blames innocents."""
+    """A worker that runs suspects beside other jobs; of those that run alone one at a time, or two would be blamed."""
 
-    def test_one_suspect_at_a_time(self) -> None:
+    def test_one_at_a_time_of_those_that_run_alone(self) -> None:
         worker = core(suspects=None)
         first = asked(worker.handle(Woken(), 0.0))
         assert first.claim is not None
-        assert (first.claim.suspects, [pool.limit for pool in first.claim.pools]) == (True, [1])
-        effects = worker.handle(settled(first, job(1, "t", suspect=True), more=True), 0.0)
+        assert (first.claim.suspicion, [pool.limit for pool in first.claim.pools]) == ((Suspicion.ALONE,), [1])
+        effects = worker.handle(settled(first, job(1, "t", suspect=Suspicion.ALONE), more=True), 0.0)
         assert only(effects, Start)
         second = asked(effects)
         assert second.claim is not None
-        assert second.claim.suspects is False
+        assert second.claim.suspicion == (Suspicion.NONE, Suspicion.SHARED)
         worker.handle(settled(second), 0.0)
         third = asked(worker.handle(Woken(), 0.1))
         assert third.claim is not None
-        assert third.claim.suspects is False
+        assert third.claim.suspicion == (Suspicion.NONE, Suspicion.SHARED)
         worker.handle(settled(third), 0.1)
         fourth = asked(worker.handle(Ended(job(1).id, 1, Succeeded()), 0.2))
         assert fourth.claim is not None
-        assert fourth.claim.suspects is True
+        assert fourth.claim.suspicion == (Suspicion.ALONE,)
 
     def test_a_hint_of_new_work_does_not_cost_a_question_for_suspects(self) -> None:
         worker = core(suspects=None)
@@ -147,7 +147,7 @@ class TestMixed:
         assert worker.handle(settled(second), 0.0) == []
         hinted = asked(worker.handle(Woken(suspects=False), 0.1))
         assert hinted.claim is not None
-        assert hinted.claim.suspects is False
+        assert hinted.claim.suspicion == (Suspicion.NONE, Suspicion.SHARED)
 
 
 def test_a_back_off_that_is_over_while_the_worker_drains_asks_for_no_more_time() -> None:

@@ -15,6 +15,7 @@ from headrace.core.model import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspicion,
 )
 from headrace.runtime.cpu_wire import job_from_wire, job_to_wire, outcome_from_wire, outcome_to_wire
 
@@ -24,7 +25,8 @@ FAILURE = Failure("ValueError", "bad", Cause.DEADLINE, "Traceback…", "f00")
 def test_a_job_survives_the_way() -> None:
     job = ClaimedJob(
         id=bytes(range(16)), fence=3, task="t", queue="q", args='{"a":1}', attempt=2, failures=1, crashes=0, snoozes=4,
-        max_attempts=5, timeout_s=60.0, deadline_in_s=12.5, tags=("x", "y"), signature="abcd", offset=7, suspect=True,
+        max_attempts=5, timeout_s=60.0, deadline_in_s=12.5, tags=("x", "y"), signature="abcd", offset=7,
+        suspect=Suspicion.SHARED,
         traceparent="00-aa", emitted=frozenset({"k"}),
     )  # fmt: skip
     assert job_from_wire(json.loads(json.dumps(job_to_wire(job)))) == job

@@ -22,6 +22,7 @@ from headrace.core.model import (
     JobRecord,
     NewJob,
     Settle,
+    Suspicion,
     UpdateKind,
     WorkerRecord,
 )
@@ -358,7 +359,7 @@ async def test_a_lost_lease_stops_the_body_and_writes_nothing(rig: Rig) -> None:
         async with asyncio.timeout(DEADLINE_S):
             await stopped.wait()
         record = await rig.record(job)
-    assert (record.state, record.suspect) == (JobState.READY, True)
+    assert (record.state, record.suspect) == (JobState.READY, Suspicion.SHARED)
 
 
 async def test_dependencies_are_cleaned_up_after_the_outcome_is_stored(rig: Rig) -> None:

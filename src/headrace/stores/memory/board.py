@@ -21,6 +21,7 @@ from headrace.core.model import (
     Outcome,
     Pool,
     Succeeded,
+    Suspicion,
 )
 from headrace.core.outcomes import Verdict, judge
 from headrace.core.states import JobEvent, JobState, transition
@@ -43,13 +44,13 @@ class Board:
         self.keys: dict[tuple[str, str], Key] = {}
         self.queues: dict[str, bool] = {}  # name -> paused
         self.workers: dict[str, Worker] = {}
-        self.ready: dict[tuple[Lane, bool], list[Place]] = {}  # by lane, suspects apart
+        self.ready: dict[tuple[Lane, Suspicion], list[Place]] = {}  # by lane, suspects apart
         self.due: list[tuple[float, int, JobId]] = []  # a heap; entries of jobs that left stay until popped
         self.ended: dict[JobId, Row] = {}  # in the order in which they ended
         self.hints: set[str] = set()
         self.grown: set[JobId] = set()  # feeds to hint about
         self._seq = count(1)
-        self._served: dict[frozenset[str], tuple[Lane, bool]] = {}  # by pool: the lane that was served last
+        self._served: dict[frozenset[str], tuple[Lane, Suspicion]] = {}  # by pool: the lane that was served last
 
     # -- moves --------------------------------------------------------------------------------
 
@@ -176,14 +177,14 @@ class Board:
         due_at = self.next_due_at()
         return None if due_at == float("inf") else max(0.0, due_at - now)
 
-    def lanes(self, pool: Pool, request: ClaimRequest) -> list[tuple[Lane, bool]]:
+    def lanes(self, pool: Pool, request: ClaimRequest) -> list[tuple[Lane, Suspicion]]:
         """The non-empty lanes that the request takes and nothing holds, the next one to serve first."""
         lanes = sorted(
             (lane, suspect)
             for lane, suspect in self.ready
             if lane[1] in pool.tasks
             and (request.queues is None or lane[0] in request.queues)
-            and (request.suspects is None or suspect is request.suspects)
+            and suspect in request.suspicion
             and not self.queues[lane[0]]
         )
         served = self._served.get(pool.tasks)
@@ -193,7 +194,7 @@ class Board:
     # -- indexes ------------------------------------------------------------------------------
 
     def _choose(self, pool: Pool, request: ClaimRequest) -> list[Row]:
-        taken: dict[tuple[Lane, bool], int] = {}
+        taken: dict[tuple[Lane, Suspicion], int] = {}
         lanes, left = self.lanes(pool, request), pool.limit
         while left > 0 and lanes:
             share = max(1, left // len(lanes))
@@ -284,7 +285,7 @@ class Board:
 _JOB_HINTS_MAX = 100
 
 
-def _lane(row: Row) -> tuple[Lane, bool]:
+def _lane(row: Row) -> tuple[Lane, Suspicion]:
     return (row.job.queue, row.job.task, row.job.lane_key), row.suspect
 
 

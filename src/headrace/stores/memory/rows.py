@@ -10,6 +10,7 @@ from headrace.core.model import (
     JobRecord,
     Json,
     NewJob,
+    Suspicion,
     Update,
     UpdateKind,
     WorkerId,
@@ -43,7 +44,7 @@ class Row:
     started_at: float | None = None
     finished_at: float | None = None
     worker: WorkerId | None = None
-    suspect: bool = False
+    suspect: Suspicion = Suspicion.NONE
     cancelling: bool = False
     result: Json | None = None
     failure: Failure | None = None

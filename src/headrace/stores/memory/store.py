@@ -301,7 +301,7 @@ class MemoryStore(MemoryVault):
             return Reaped(
                 workers=tuple(worker.record.id for worker in gone),
                 jobs=tuple(row.job.id for row in freed),
-                suspects=sum(row.suspect and not row.state.terminal for row in freed),
+                suspects=sum(bool(row.suspect) and not row.state.terminal for row in freed),
                 quarantined=sum(row.state is JobState.FAILED for row in freed),
             )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from headrace.core.model import ClaimedJob, ClaimRequest, Pool, WorkerId
+from headrace.core.model import ClaimedJob, ClaimRequest, Pool, Suspicion, WorkerId
 from headrace.core.states import JobState
 from headrace.core.story import state_data
 from headrace.stores.sqlite.rows import tags_of
@@ -12,15 +12,17 @@ from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, LaneName, Row, Tx
 
 _SURVEY: Final = query("survey")
-_LANES: Final = (query("lanes_ready"), query("lanes_suspect"))
-_PICK: Final = (query("claim_pick"), query("claim_pick_suspects"))
+_LANES: Final = query("lanes_ready")
+_LANES_OF_SUSPECTS: Final = query("lanes_suspect")
+_PICK: Final = query("claim_pick")
+_PICK_SUSPECTS: Final = query("claim_pick_suspects")
 _CLAIM: Final = query("claim")
 _EMITTED: Final = query("emitted")
 _FEED_INSERT: Final = query("feed_insert")
 
 NUMBERS_MAX: Final = 100_000
 
-_Lane = tuple[int, int]  # suspect, lane number
+_Lane = tuple[Suspicion, int]  # and the lane's number
 
 
 @dataclass(slots=True)
@@ -59,8 +61,11 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
 
 def _lanes(tx: Tx, request: ClaimRequest, held: frozenset[str]) -> list[_Lane]:
     """The non-empty lanes that the request takes and nothing holds, in their order."""
-    kinds = (0, 1) if request.suspects is None else (int(request.suspects),)
-    found = [(kind, row[0]) for kind in kinds for row in tx.all(_LANES[kind])]
+    found = [
+        (kind, row[0])
+        for kind in request.suspicion
+        for row in (tx.all(_LANES_OF_SUSPECTS, (int(kind),)) if kind else tx.all(_LANES))
+    ]
 
     def takes(name: LaneName) -> bool:
         return name[0] not in held and (request.queues is None or name[0] in request.queues)
@@ -91,7 +96,7 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed) -> bool:
                 continue
             had = len(taken.get(lane, ()))
             size = had + min(share, left)
-            rows = tx.all(_PICK[lane[0]], (lane[1], size + 1))
+            rows = _pick(tx, lane, size + 1)
             if len(rows) > size:
                 rows.pop()
                 still.append(lane)
@@ -101,7 +106,7 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed) -> bool:
         open_lanes = still
     for (suspect, lane_number), rows in taken.items():
         queue, task, _ = tx.lane_name(lane_number)
-        _start(tx, (queue, task, bool(suspect)), rows, claimed.jobs)
+        _start(tx, (queue, task, suspect), rows, claimed.jobs)
         claimed.numbers += [row[0] for row in rows]
         claimed.feed += [
             (row[0], row[13] + 1, "state", row[4] + 1, tx.now, None, state_data(JobState.RUNNING, row[4] + 1))
@@ -111,7 +116,12 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed) -> bool:
     return bool(open_lanes)
 
 
-def _start(tx: Tx, lane: tuple[str, str, bool], rows: Sequence[Row], jobs: list[ClaimedJob]) -> None:
+def _pick(tx: Tx, lane: _Lane, limit: int) -> list[Row]:
+    kind, number = lane
+    return tx.all(_PICK_SUSPECTS, (number, limit, int(kind))) if kind else tx.all(_PICK, (number, limit))
+
+
+def _start(tx: Tx, lane: tuple[str, str, Suspicion], rows: Sequence[Row], jobs: list[ClaimedJob]) -> None:
     queue, task, suspect = lane
     now = tx.now
     numbers = tx.ledger.numbers

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headrace.core.model import Cause, Failure, JobRecord, Json, Update, UpdateKind
+from headrace.core.model import Cause, Failure, JobRecord, Json, Suspicion, Update, UpdateKind
 from headrace.core.states import JobState
 from headrace.core.story import Story
 from headrace.stores.sqlite.tx import MICRO, Row
@@ -93,7 +93,7 @@ def kept(row: Row, now: int, result_retention: int) -> Kept:
         tags=tags_of(row[7]), attempt=row[8], failures=row[9], crashes=row[10], snoozes=row[11],
         max_attempts=row[12], fence=row[13], offset=row[14], timeout_s=row[15], created_at=row[16] / MICRO,
         run_at=seconds(row[17]), started_at=seconds(row[18]), finished_at=seconds(finished_at),
-        deadline_at=seconds(row[20]), worker=row[21], suspect=bool(row[22]), cancelling=bool(row[23]),
+        deadline_at=seconds(row[20]), worker=row[21], suspect=Suspicion(row[22]), cancelling=bool(row[23]),
         result=result, failure=failure, progress=row[26], result_expired=expired,
     )  # fmt: skip
     story = Story(

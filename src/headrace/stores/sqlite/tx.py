@@ -33,7 +33,7 @@ class Ledger:
         self.names: dict[int, LaneName] = {}
         self.seq = 0
         self.numbers: dict[JobId, int] = {}  # of jobs that this process claimed
-        self.served: dict[frozenset[str], tuple[int, int]] = {}  # by pool: (suspect, lane) served last
+        self.served: dict[frozenset[str], tuple[int, int]] = {}  # by pool: (suspicion, lane) served last
 
     def place(self, now: int) -> int:
         """The next place in line: the microsecond, made to rise within this process."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from headrace.core.model import GivenBack, JobId, Lease, Reaped, WorkerId, WorkerRecord
+from headrace.core.model import GivenBack, JobId, Lease, Reaped, Suspicion, WorkerId, WorkerRecord
 from headrace.core.outcomes import judge, judge_crash
 from headrace.core.states import JobEvent
 from headrace.ports.store import StoreSettings
@@ -99,7 +99,7 @@ def reap(tx: Tx, dead: Sequence[WorkerId], settings: StoreSettings) -> Reaped:
 
 def _crash(tx: Tx, live: Live, settings: StoreSettings, tally: _Tally) -> None:
     verdict = judge_crash(
-        suspect=bool(live.suspect),
+        suspect=Suspicion(live.suspect),
         crashes=live.crashes,
         cancelling=bool(live.cancelling),
         crashes_max=settings.crashes_max,
@@ -108,7 +108,7 @@ def _crash(tx: Tx, live: Live, settings: StoreSettings, tally: _Tally) -> None:
     end_attempt(tx, live, verdict, settled_fence=live.settled_fence)
     tally.jobs.append(live.id)
     tally.quarantined += verdict.event is JobEvent.QUARANTINE
-    tally.suspects += verdict.event in {JobEvent.CRASH, JobEvent.CRASH_AS_SUSPECT}
+    tally.suspects += verdict.event in {JobEvent.CRASH, JobEvent.CRASH_ALONE}
 
 
 def _running(tx: Tx, number: int) -> list[Live]:

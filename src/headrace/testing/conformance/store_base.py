@@ -19,8 +19,10 @@ from headrace.core.model import (
     NewJob,
     Outcome,
     Pool,
+    Reaped,
     Settle,
     SettleResult,
+    Suspicion,
     UpdateKind,
     WorkerRecord,
 )
@@ -30,6 +32,7 @@ from headrace.testing.clock import ManualClock
 
 WORKER = "worker-1"
 FOREVER_S = 86_400.0  # longer than any test, on any clock
+KINDS = {False: (Suspicion.NONE,), True: (Suspicion.SHARED, Suspicion.ALONE), None: tuple(Suspicion)}
 
 
 class FullStore(Store, Vault, Protocol):
@@ -143,7 +146,7 @@ def request(
 ) -> ClaimRequest:
     """A request with one pool."""
     taken = None if queues is None else frozenset(queues)
-    return ClaimRequest((Pool(frozenset(tasks), limit),), taken, suspects)
+    return ClaimRequest((Pool(frozenset(tasks), limit),), taken, KINDS[suspects])
 
 
 async def claim(
@@ -165,6 +168,22 @@ async def claim_one(store: Store, *, worker: str = WORKER, suspects: bool | None
     claimed = await claim(store, worker=worker, suspects=suspects)
     assert len(claimed) == 1, claimed
     return claimed[0]
+
+
+async def crash(store: FullStore, worker: str = WORKER) -> Reaped:
+    """The worker dies and comes back."""
+    reaped = await store.reap([worker])
+    await register(store, worker)
+    return reaped
+
+
+async def accuse(store: FullStore, **fields: Any) -> ClaimedJob:
+    """A job whose worker died twice: it is ready, and runs alone."""
+    job = await enqueue_claimed(store, **fields)
+    await crash(store)
+    assert (await claim_one(store, suspects=True)).id == job.id
+    await crash(store)
+    return job
 
 
 async def enqueue_claimed(store: Store, **fields: Any) -> ClaimedJob:

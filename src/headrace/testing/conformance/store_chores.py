@@ -12,8 +12,10 @@ from headrace.testing.conformance.store_base import (
     MakeStore,
     StoreSuite,
     TimeControl,
+    accuse,
     claim,
     claim_one,
+    crash,
     enqueue_claimed,
     feed_of,
     ids_of,
@@ -78,11 +80,9 @@ class ChoresSuite(StoreSuite):
     async def test_a_promoted_suspect_stays_one(self, make_store: MakeStore, time: TimeControl) -> None:
         async with opened(make_store, StoreSettings(crash_backoff_s=time.tick)) as store:
             await register(store)
-            job = await enqueue_claimed(store)
-            for _ in range(2):
-                await store.reap(["worker-1"])
-                await register(store)
-                await claim(store, suspects=True)
+            job = await accuse(store)
+            await claim(store, suspects=True)
+            await crash(store)
             await time.pass_time(time.tick)
             assert (await store.promote(10))[0] == 1
             assert await claim(store) == []

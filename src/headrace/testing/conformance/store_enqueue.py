@@ -4,7 +4,7 @@
 import pytest
 
 from headrace.core.errors import Conflict, UsageError
-from headrace.core.model import Cancelled, Enqueued, Failed, Failure, Retried, Succeeded
+from headrace.core.model import Cancelled, Enqueued, Failed, Failure, Retried, Succeeded, Suspicion
 from headrace.core.states import JobState
 from headrace.ports.store import StoreSettings
 from headrace.testing.conformance.store_base import (
@@ -55,7 +55,7 @@ class EnqueueSuite(StoreSuite):
         assert (got.id, got.task, got.queue, got.args) == (job.id, "charge", "billing", text)
         assert (got.timeout_s, got.max_attempts, got.tags) == (12.5, 4, ("a", "b c", "é"))
         assert (got.signature, got.traceparent) == ("(int)", "00-1-2-01")
-        assert (got.attempt, got.failures, got.crashes, got.snoozes, got.suspect) == (1, 0, 0, 0, False)
+        assert (got.attempt, got.failures, got.crashes, got.snoozes, got.suspect) == (1, 0, 0, 0, Suspicion.NONE)
         assert got.emitted == frozenset()
         assert got.deadline_in_s is not None
         assert FOREVER_S - 60 < got.deadline_in_s <= FOREVER_S

@@ -24,6 +24,7 @@ from headrace.testing.conformance.store_base import (
     MakeStore,
     StoreSuite,
     TimeControl,
+    accuse,
     claim_one,
     enqueue_claimed,
     feed_of,
@@ -128,10 +129,8 @@ class FeedSuite(StoreSuite):
             "end:succeeded#2",
         ]
 
-    async def test_crash_and_crash_as_suspect(self, store: FullStore) -> None:
-        job = await enqueue_claimed(store)
-        await store.reap([WORKER])
-        await register(store)
+    async def test_crashes_beside_others_and_alone(self, store: FullStore) -> None:
+        job = await accuse(store)
         await claim_one(store, suspects=True)
         await store.reap([WORKER])
         assert await told(store, job.id) == [
@@ -139,18 +138,18 @@ class FeedSuite(StoreSuite):
             "running#1",
             "ready:crashed#1",
             "running#2",
-            "scheduled:crashed#2",
+            "ready:crashed#2",
+            "running#3",
+            "scheduled:crashed#3",
         ]
 
     async def test_quarantine(self, make_store: MakeStore) -> None:
         async with opened(make_store, StoreSettings(crashes_max=1)) as store:
             await register(store)
-            job = await enqueue_claimed(store)
-            await store.reap([WORKER])
-            await register(store)
+            job = await accuse(store)
             await claim_one(store, suspects=True)
             await store.reap([WORKER])
-            assert (await told(store, job.id))[-1] == "end:failed#2"
+            assert (await told(store, job.id))[-1] == "end:failed#3"
             end = json.loads((await feed_of(store, job.id)).updates[-1].data)
             assert end["error"]["cause"] == "crashed"
 

@@ -31,6 +31,7 @@ from headrace.core.model import (
     Outcome,
     Settle,
     Succeeded,
+    Suspicion,
     UpdateKind,
 )
 from headrace.core.states import JobState
@@ -213,15 +214,15 @@ class StoreWalk(RuleBasedStateMachine):
         worker=workers,
         task=st.sampled_from(["charge", "refund"]),
         queue=st.sampled_from(["billing", "mail"]),
-        suspects=st.booleans(),
+        kind=st.sampled_from(Suspicion),
     )
-    def claim_what_is_first(self, worker: str, task: str, queue: str, *, suspects: bool) -> None:
+    def claim_what_is_first(self, worker: str, task: str, queue: str, kind: Suspicion) -> None:
         """As many of one lane as share its highest priority: those, and no others."""
         board = self.memory._board  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        lane = [-minus for minus, _, _ in board.ready.get(((queue, task, ""), suspects), ())]
+        lane = [-minus for minus, _, _ in board.ready.get(((queue, task, ""), kind), ())]
         if lane:
             limit = lane.count(max(lane))
-            self.trade(worker, [], request(limit, [task], queues=[queue], suspects=suspects))
+            self.trade(worker, [], replace(request(limit, [task], queues=[queue]), suspicion=(kind,)))
 
     @precondition(lambda self: self.former_claims())
     @rule(worker=workers, pick=places, outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=4))

@@ -13,6 +13,7 @@ from headrace.core.model import (
     Retried,
     Snoozed,
     Succeeded,
+    Suspicion,
     UpdateKind,
 )
 from headrace.testing.conformance.store_base import request
@@ -60,6 +61,7 @@ def draw_move(rng: random.Random) -> tuple[str, dict[str, Any]]:
     picks = [int(rng.expovariate(0.5)) for _ in range(rng.choice((1, 2, 3)))]
     outcomes = rng.choices(OUTCOMES, k=3)
     task, queue, *_ = draw_spec(rng)
+    kind = rng.choices(tuple(Suspicion), (8, 1, 1))[0]
     arguments: dict[str, dict[str, Any]] = {
         "enqueue": {"specs": [draw_spec(rng) for _ in picks]},
         "enqueue_again": {"picks": [3 * pick for pick in picks]},  # older ones too
@@ -70,7 +72,7 @@ def draw_move(rng: random.Random) -> tuple[str, dict[str, Any]]:
             "wanted": request(1000, suspects=None),
         },
         "settle_many": {"worker": worker, "picks": [*picks, 0, 1, 2], "last": outcomes[0]},
-        "claim_what_is_first": {"worker": worker, "task": task, "queue": queue, "suspects": rng.random() < SELDOM},
+        "claim_what_is_first": {"worker": worker, "task": task, "queue": queue, "kind": kind},
         "come_late": {"worker": worker, "pick": picks[0], "outcomes": outcomes},
         "append": {
             "picks": picks,

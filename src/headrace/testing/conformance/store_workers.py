@@ -4,7 +4,17 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from headrace.core.model import AttemptOutcome, Cause, Failure, GivenBack, Reaped, Renewed, Retried, Succeeded
+from headrace.core.model import (
+    AttemptOutcome,
+    Cause,
+    Failure,
+    GivenBack,
+    Reaped,
+    Renewed,
+    Retried,
+    Succeeded,
+    Suspicion,
+)
 from headrace.core.states import JobState
 from headrace.ports.store import StoreSettings
 from headrace.testing.conformance.store_base import (
@@ -14,8 +24,10 @@ from headrace.testing.conformance.store_base import (
     MakeStore,
     StoreSuite,
     TimeControl,
+    accuse,
     claim,
     claim_one,
+    crash,
     enqueue_claimed,
     ids_of,
     new_job,
@@ -29,13 +41,6 @@ from headrace.testing.conformance.store_base import (
 )
 
 BOOM = Failure("app.Boom", "it broke")
-
-
-async def crash(store: FullStore, worker: str = WORKER) -> Reaped:
-    """The worker dies and comes back."""
-    reaped = await store.reap([worker])
-    await register(store, worker)
-    return reaped
 
 
 class WorkersSuite(StoreSuite):
@@ -123,7 +128,7 @@ class WorkersSuite(StoreSuite):
         await store.unregister("nobody")
         assert [worker for worker in await store.workers() if worker.alive] == []
         record = await record_of(store, job.id)
-        assert (record.state, record.suspect, record.failures, record.crashes) == (JobState.READY, False, 0, 0)
+        assert (record.state, record.suspect, record.failures, record.crashes) == (JobState.READY, Suspicion.NONE, 0, 0)
         await register(store)
         again = await claim_one(store)
         assert (again.id, again.attempt, again.failures) == (job.id, 2, 0)
@@ -140,7 +145,12 @@ class WorkersSuite(StoreSuite):
         assert (set(reaped.jobs), reaped.suspects, reaped.quarantined) == (set(ids_of(jobs)), 5, 0)
         for record in await store.get(ids_of(jobs)):
             assert record is not None
-            assert (record.state, record.suspect, record.crashes, record.failures) == (JobState.READY, True, 0, 0)
+            assert (record.state, record.suspect, record.crashes, record.failures) == (
+                JobState.READY,
+                Suspicion.SHARED,
+                0,
+                0,
+            )
 
     async def test_suspects_go_only_to_who_asks(self, store: FullStore) -> None:
         suspect = await enqueue_claimed(store)
@@ -153,7 +163,7 @@ class WorkersSuite(StoreSuite):
         another = new_job()
         await store.enqueue([another])
         (claimed,) = await claim(store, suspects=True)
-        assert (claimed.id, claimed.suspect, claimed.attempt, claimed.failures) == (suspect.id, True, 2, 0)
+        assert (claimed.id, claimed.suspect, claimed.attempt, claimed.failures) == (suspect.id, Suspicion.SHARED, 2, 0)
         assert ids_of(await claim(store, suspects=True)) == []
         assert ids_of(await claim(store, suspects=None)) == [another.id]
 
@@ -163,14 +173,14 @@ class WorkersSuite(StoreSuite):
         innocent = new_job()
         await store.enqueue([innocent])
         claimed = await claim(store, suspects=None)
-        assert {job.id: job.suspect for job in claimed} == {suspect.id: True, innocent.id: False}
+        assert {job.id: job.suspect for job in claimed} == {suspect.id: Suspicion.SHARED, innocent.id: Suspicion.NONE}
 
     async def test_a_suspect_that_ends_in_order_is_none_any_more(self, store: FullStore) -> None:
         job = await enqueue_claimed(store)
         await crash(store)
         await settle(store, await claim_one(store, suspects=True), Retried(BOOM))
         record = await record_of(store, job.id)
-        assert (record.suspect, record.failures, record.crashes) == (False, 1, 0)
+        assert (record.suspect, record.failures, record.crashes) == (Suspicion.NONE, 1, 0)
         assert (await claim_one(store)).id == job.id
 
     async def test_a_suspect_that_is_given_back_stays_one(self, store: FullStore) -> None:
@@ -181,17 +191,39 @@ class WorkersSuite(StoreSuite):
         assert await claim(store) == []
         assert (await claim_one(store, suspects=True)).attempt == 2
 
-    async def test_a_crash_as_suspect_counts_and_backs_off(self, make_store: MakeStore) -> None:
+    async def test_each_kind_of_suspect_goes_to_who_asks_for_it(self, store: FullStore) -> None:
+        alone = await accuse(store)
+        shared = await enqueue_claimed(store)
+        await crash(store)
+        wanted = request()
+        for kind, job in ((Suspicion.NONE, None), (Suspicion.SHARED, shared), (Suspicion.ALONE, alone)):
+            answer = await store.exchange(WORKER, (), replace(wanted, suspicion=(kind,)))
+            assert [(got.id, got.suspect) for got in answer.claimed] == ([] if job is None else [(job.id, kind)])
+            assert not answer.more
+
+    async def test_a_crash_among_suspects_accuses_nobody_yet(self, store: FullStore) -> None:
+        await store.enqueue([new_job() for _ in range(3)])
+        jobs = await claim(store)
+        await crash(store)
+        assert {job.suspect for job in await claim(store, suspects=True)} == {Suspicion.SHARED}
+        reaped = await crash(store)
+        assert (len(reaped.jobs), reaped.suspects, reaped.quarantined) == (3, 3, 0)
+        for record in await store.get(ids_of(jobs)):
+            assert record is not None
+            assert (record.state, record.suspect, record.crashes) == (JobState.READY, Suspicion.ALONE, 0)
+
+    async def test_a_crash_alone_counts_and_backs_off(self, make_store: MakeStore) -> None:
         settings = StoreSettings(crashes_max=4, crash_backoff_s=8.0)
         async with opened(make_store, settings) as store:
             await register(store)
-            job = await enqueue_claimed(store)
-            await crash(store)
+            job = await accuse(store)
+            record = await record_of(store, job.id)
+            assert (record.state, record.suspect, record.crashes) == (JobState.READY, Suspicion.ALONE, 0)
             await claim_one(store, suspects=True)
             reaped = await crash(store)
             assert (reaped.jobs, reaped.suspects, reaped.quarantined) == ((job.id,), 1, 0)
             record = await record_of(store, job.id)
-            assert (record.state, record.suspect, record.crashes) == (JobState.SCHEDULED, True, 1)
+            assert (record.state, record.suspect, record.crashes) == (JobState.SCHEDULED, Suspicion.ALONE, 1)
             due_s = (await store.exchange(WORKER, (), None)).next_due_s
             assert due_s is not None
             assert 4 < due_s <= 8
@@ -200,8 +232,7 @@ class WorkersSuite(StoreSuite):
         settings = StoreSettings(crashes_max=10, crash_backoff_s=time.tick / 16)
         async with opened(make_store, settings) as store:
             await register(store)
-            job = await enqueue_claimed(store)
-            await crash(store)
+            job = await accuse(store)
             delays: list[float] = []
             for _ in range(4):
                 await claim_one(store, suspects=True)
@@ -220,8 +251,7 @@ class WorkersSuite(StoreSuite):
         settings = StoreSettings(crashes_max=2, crash_backoff_s=time.tick)
         async with opened(make_store, settings) as store:
             await register(store)
-            job = await enqueue_claimed(store)
-            await crash(store)
+            job = await accuse(store)
             await claim_one(store, suspects=True)
             await crash(store)
             await time.pass_time(time.tick)
@@ -234,20 +264,19 @@ class WorkersSuite(StoreSuite):
             assert record.failure is not None
             assert record.failure.cause is Cause.CRASHED
             outcomes = [attempt.outcome for attempt in await store.attempts(job.id)]
-            assert outcomes == [AttemptOutcome.CRASHED] * 3
+            assert outcomes == [AttemptOutcome.CRASHED] * 4
             assert await claim(store, suspects=None) == []
 
     async def test_a_person_may_retry_a_quarantined_job_which_stays_a_suspect(self, make_store: MakeStore) -> None:
         async with opened(make_store, StoreSettings(crashes_max=1)) as store:
             await register(store)
-            job = await enqueue_claimed(store)
-            await crash(store)
+            job = await accuse(store)
             await claim_one(store, suspects=True)
             await crash(store)
             assert await store.retry([job.id]) == ["ready"]
             assert await claim(store) == []
             again = await claim_one(store, suspects=True)
-            assert (again.crashes, again.failures, again.attempt) == (0, 0, 3)
+            assert (again.suspect, again.crashes, again.failures, again.attempt) == (Suspicion.ALONE, 0, 0, 4)
 
     async def test_a_crashed_job_that_was_asked_to_cancel_ends(self, store: FullStore) -> None:
         job = await enqueue_claimed(store)
@@ -271,7 +300,10 @@ class WorkersSuite(StoreSuite):
         states = [record.state.value for record in await store.get([a.id, b.id, c.id, elsewhere.id]) if record]
         assert states == ["ready", "running", "ready", "running"]
         again = await claim(store)
-        assert {(job.id, job.attempt, job.suspect) for job in again} == {(a.id, 1, False), (c.id, 1, False)}
+        assert {(job.id, job.attempt, job.suspect) for job in again} == {
+            (a.id, 1, Suspicion.NONE),
+            (c.id, 1, Suspicion.NONE),
+        }
         assert await settle(store, a, Succeeded()) == "lost"
         assert await settle(store, b, Succeeded()) == "settled"
 

@@ -17,6 +17,7 @@ from headrace.core.model import (
     SettleResult,
     Snoozed,
     Succeeded,
+    Suspicion,
     WorkerId,
     WorkerRecord,
 )
@@ -30,7 +31,7 @@ class Claim:
 
     job: ClaimedJob
     worker: WorkerId
-    suspects: bool | None
+    suspicion: tuple[Suspicion, ...]
     started: bool = False  # a body began under it
     returned: bool = False
     ended: str | None = None  # settled | reconciled | unregistered | reaped | joined
@@ -59,7 +60,7 @@ class JobFacts:
     failures: int = 0  # these three since it was last revived
     crashes: int = 0
     snoozes: int = 0
-    suspect: bool = False
+    suspect: Suspicion = Suspicion.NONE
     effects: list[int] = field(default_factory=list[int])  # fences whose joined transaction was committed
 
     @property
@@ -130,8 +131,8 @@ class Book:
             case e.Reaped(workers=workers, freed=freed):
                 for job_id, _ in freed:
                     facts = self.jobs[job_id]
-                    facts.crashes += facts.suspect
-                    facts.suspect = True
+                    facts.crashes += facts.suspect is Suspicion.ALONE
+                    facts.suspect = Suspicion(min(facts.suspect + 1, Suspicion.ALONE))
                 for worker in workers:
                     self._let_go(self.workers[worker], "reaped", store_at)
                 for job_id, state in freed:
@@ -157,8 +158,8 @@ class Book:
 
     def _note_attempt(self, event: e.Claimed | e.Settled | e.Joined | e.Reconciled, store_at: float) -> None:
         match event:
-            case e.Claimed(worker, job, suspects):
-                claim = Claim(job, worker, suspects)
+            case e.Claimed(worker, job, suspicion):
+                claim = Claim(job, worker, suspicion)
                 facts = self.jobs[job.id]
                 facts.claims.append(claim)
                 facts.fences[job.fence] = claim
@@ -182,7 +183,8 @@ class Book:
         if claim is not None:
             claim.outcome = outcome
         facts.settled_fence = fence
-        facts.suspect = facts.suspect and isinstance(outcome, GivenBack)
+        if not isinstance(outcome, GivenBack):
+            facts.suspect = Suspicion.NONE
         end = JobState.CANCELLED if facts.cancel_asked else None
         match outcome:
             case Succeeded():

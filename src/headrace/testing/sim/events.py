@@ -18,6 +18,7 @@ from headrace.core.model import (
     Outcome,
     Settle,
     SettleResult,
+    Suspicion,
     Update,
     WorkerId,
     WorkerRecord,
@@ -46,11 +47,11 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A worker was given a job. `job` must not be changed; `suspects` is what the claim asked for."""
+    """A worker was given a job. `job` must not be changed; `suspicion` is what the claim asked for."""
 
     worker: WorkerId
     job: ClaimedJob
-    suspects: bool | None
+    suspicion: tuple[Suspicion, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class StoreServer:
         for settle, result in zip(settles, answer.settled, strict=True):
             self._tell(e.Settled(worker, settle, result))
         for job in answer.claimed:
-            self._tell(e.Claimed(worker, copy(job), claim.suspects))  # its worker changes its own
+            self._tell(e.Claimed(worker, copy(job), claim.suspicion))  # its worker changes its own
 
     def _saw_reconcile(self, args: Any, answer: Any, _: Any) -> None:
         self._tell(e.Reconciled(args[0], frozenset(args[1]), answer))

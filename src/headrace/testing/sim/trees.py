@@ -189,9 +189,9 @@ def build(
     """A production worker on a simulated process."""
     scenario = world.scenario
     known = registry(version)
-    alone = role == SUSPECTS
+    suspects = role == SUSPECTS
     tasks = frozenset(known.names())
-    pool = PoolSettings(tasks, 1) if alone else PoolSettings(tasks, scenario.slots, scenario.prefetch_max)
+    pool = PoolSettings(tasks, scenario.slots, 0 if suspects else scenario.prefetch_max)
     bodies = WatchedBodies(known, node.clock, rng, threads=1, cpu=None, overrides=dict[Any, Any])
     bodies.node, bodies.worker = node, node.worker or ""
     record = WorkerRecord(
@@ -209,14 +209,13 @@ def build(
     bell = world.bell(node)
     return Worker(
         world.store(node),
-        Deaf(bell) if alone else bell,
+        Deaf(bell) if suspects else bell,
         node.clock,
         bodies,
         record=record,
         settings=WorkerSettings(
             {"async": pool},
-            suspects=alone,
-            one_pool_at_a_time=alone,
+            suspects=suspects,
             poll_s=scenario.pace_s,
             answer_s=30.0 * scenario.pace_s,
             backoff_s=0.1 * scenario.pace_s,

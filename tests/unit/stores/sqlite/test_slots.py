@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core.model import ClaimRequest, Pool, WorkerRecord
+from headrace.core.model import ClaimRequest, Pool, Suspicion, WorkerRecord
 from headrace.stores.sqlite import SqliteStore
 from headrace.stores.sqlite.slots import Slots
 from headrace.testing.conformance.store_base import new_job
@@ -169,7 +169,7 @@ async def test_a_neighbour_reaps_a_dead_worker_at_once(tmp_path: Path) -> None:
         assert not list((store.directory / "workers").iterdir())
         other = WorkerRecord("other", "here", 1, "worker", "1", None, {"charge": ""}, 10, 0.0)
         await store.register(other, 1000.0)
-        wanted = ClaimRequest((Pool(frozenset({"charge"}), 10),), suspects=True)
+        wanted = ClaimRequest((Pool(frozenset({"charge"}), 10),), suspicion=(Suspicion.SHARED,))
         assert len((await store.exchange("other", (), wanted)).claimed) == 3
     finally:
         worker.kill()

@@ -57,13 +57,13 @@ CREATE TABLE headrace_job (
     state INTEGER NOT NULL,             -- 0, 1 or 2
     priority INTEGER NOT NULL,          -- higher first within the lane
     seq INTEGER NOT NULL,               -- the place in line: the microsecond it became ready, made to rise
-    suspect INTEGER NOT NULL,           -- 1: a worker died on it; it runs alone
+    suspect INTEGER NOT NULL,           -- 1: a worker died on it, it runs among suspects; 2: again, it runs alone
     cancelling INTEGER NOT NULL,        -- 1: running, and asked to stop
     fence INTEGER NOT NULL,             -- raised by every claim, never lowered
     settled_fence INTEGER NOT NULL,     -- the last fence that a settle ended
     attempt INTEGER NOT NULL,           -- the number users see
     failures INTEGER NOT NULL,
-    crashes INTEGER NOT NULL,           -- as a suspect
+    crashes INTEGER NOT NULL,           -- while it ran alone
     snoozes INTEGER NOT NULL,
     feed_end INTEGER NOT NULL,          -- the offset where its feed ends
     items INTEGER NOT NULL,             -- items and logs in its feed
@@ -76,7 +76,7 @@ CREATE TABLE headrace_job (
     failure TEXT                        -- the last one: JSON {type, message, cause, traceback, fingerprint}
 );
 CREATE INDEX headrace_job_ready ON headrace_job (lane, priority DESC, seq) WHERE state = 1 AND suspect = 0;
-CREATE INDEX headrace_job_suspect ON headrace_job (lane, priority DESC, seq) WHERE state = 1 AND suspect = 1;
+CREATE INDEX headrace_job_suspect ON headrace_job (suspect, lane, priority DESC, seq) WHERE state = 1 AND suspect > 0;
 CREATE INDEX headrace_job_due ON headrace_job (run_at) WHERE state = 0;
 CREATE INDEX headrace_job_running ON headrace_job (worker) WHERE state = 2;
 

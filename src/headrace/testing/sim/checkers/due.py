@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from headrace.core.model import JobId, Retried, SettleResult, Snoozed
+from headrace.core.model import JobId, Retried, SettleResult, Snoozed, Suspicion
 from headrace.core.outcomes import CRASH_DELAY_MAX_S
 from headrace.core.states import JobState
 from headrace.testing.sim import events as e
@@ -55,11 +55,11 @@ class NothingIsEarly(Checker):
             self._wait(event.settle.id, self.world.server.wall() + delay_s)
 
     def _reaped(self, event: e.Reaped) -> None:
-        """A suspect that crashed again comes back after a while, twice as long each time."""
+        """A suspect that crashed alone comes back after a while, twice as long each time."""
         for job, _ in event.freed:
             facts = self.book.jobs[job]
             first_s = self.world.server.settings.crash_backoff_s
-            delay_s = min(CRASH_DELAY_MAX_S, first_s * 2.0**facts.crashes) if facts.suspect else 0.0
+            delay_s = min(CRASH_DELAY_MAX_S, first_s * 2.0**facts.crashes) if facts.suspect is Suspicion.ALONE else 0.0
             self._wait(job, self.world.server.wall() + delay_s)
 
     def _retried(self, event: e.RetryApplied) -> None:

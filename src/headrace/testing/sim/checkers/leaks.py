@@ -48,7 +48,7 @@ class NothingLeaks(Checker):
             "slots taken": sum(pool.running for pool in appetite.pools),
             "jobs waiting": sum(len(pool.waiting) for pool in appetite.pools),
             "outcomes": len(core._settles),  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-            "suspects": appetite._suspects_held,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            "alone": appetite._alone_held,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             "to clean up": len(worker._closing),  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         }
         kept = ", ".join(f"{count} {what}" for what, count in left.items() if count)

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from headrace.core.model import Cause, JobId, SettleResult, Succeeded
+from headrace.core.model import Cause, JobId, SettleResult, Succeeded, Suspicion
 from headrace.core.states import JobState
 from headrace.runtime.context import run_now
 from headrace.runtime.supervisor import SUSPECTS
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class OnlyPoisonIsQuarantined(Checker):
-    """A job whose worker died is a suspect, and runs alone until an attempt of it ends by its own word.
+    """A job whose worker died runs among suspects, or if it did, alone, until an attempt of it ends by its own word.
 
-    Only deaths while it was alone in its process count, and so many of them end it as crashed. Who
-    asks for suspects is given nothing else, and the other way round.
+    Only deaths while it was alone in its process count, and so many of them end it as crashed. Each
+    is given what it asks for: who runs suspects nothing else, and nothing beside one that is alone.
     """
 
     name = "quarantine hits poison, not its neighbours"
@@ -46,25 +46,27 @@ class OnlyPoisonIsQuarantined(Checker):
 
     def _claimed(self, event: e.Claimed) -> None:
         job = event.job
-        if job.suspect is not self.book.jobs[job.id].suspect:
-            self.fail_of(job.id, f"it was claimed as {_kind(job.suspect)} and is {_kind(not job.suspect)}")
-        elif event.suspects is not None and event.suspects is not job.suspect:
+        known = self.book.jobs[job.id].suspect
+        if job.suspect is not known:
+            self.fail_of(job.id, f"it was claimed as {_kind(job.suspect)} and is {_kind(known)}")
+        elif job.suspect not in event.suspicion:
             self.fail_of(job.id, f"{event.worker} was given {_kind(job.suspect)} and asked for the others")
         worker = self.book.workers.get(event.worker)
         if worker is None:
             return
-        alone = worker.record.role == SUSPECTS
-        if alone is not job.suspect:
+        if (worker.record.role == SUSPECTS) is not bool(job.suspect):
             self.fail_of(job.id, f"{_kind(job.suspect)} was given to {event.worker}, a {worker.record.role}")
-        elif alone and worker.holds:
-            self.fail_of(job.id, f"{event.worker}, which runs suspects alone, was given it beside {len(worker.holds)}")
+            return
+        beside = [claim.job.suspect for held, claim in worker.holds.items() if held != job.id]
+        if beside and Suspicion.ALONE in {job.suspect, *beside}:
+            self.fail_of(job.id, f"{_kind(job.suspect)} was given to {event.worker} beside {len(beside)} others")
 
     def _reaped(self, event: e.Reaped) -> None:
         for job, state in event.freed:
             facts = self.book.jobs[job]
             if facts.cancel_asked:
                 lawful = JobState.CANCELLED
-            elif not facts.suspect:
+            elif facts.suspect is not Suspicion.ALONE:
                 lawful = JobState.READY
             elif facts.crashes + 1 >= self.world.server.settings.crashes_max:
                 lawful = JobState.FAILED
@@ -108,5 +110,9 @@ def is_poison(args: str) -> bool:
     return any(step["do"] == "die" and "until" not in step for step in steps)
 
 
-def _kind(suspect: bool) -> str:
-    return "a suspect" if suspect else "no suspect"
+def _kind(suspect: Suspicion) -> str:
+    return {
+        Suspicion.NONE: "no suspect",
+        Suspicion.SHARED: "a suspect among others",
+        Suspicion.ALONE: "a suspect that runs alone",
+    }[suspect]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from headrace.runtime.supervisor import SUSPECTS
+from headrace.core.model import Suspicion
 from headrace.testing.sim import events as e
 from headrace.testing.sim.checkers.base import Checker, Hearing
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Slots(Checker):
-    """The bodies of a process never exceed its slots, and suspects run alone in theirs, with nothing beside them."""
+    """The bodies of a process never exceed its slots, and nothing runs beside one that runs alone."""
 
     name = "bodies fit their worker's slots"
 
@@ -26,13 +26,12 @@ class Slots(Checker):
         return {e.Started: self._started, e.Returned: self._returned, e.Died: self._died}
 
     def _started(self, event: e.Started) -> None:
-        worker = self.book.workers.get(event.worker)
-        alone = worker is not None and worker.record.role == SUSPECTS
-        slots = 1 if alone else self.world.scenario.slots
         running = self._running.setdefault(event.node, set())
         running.add((event.job, event.fence))
+        alone = any(self.book.jobs[job].fences[fence].job.suspect is Suspicion.ALONE for job, fence in running)
+        slots = 1 if alone else self.world.scenario.slots
         if len(running) > slots:
-            self.fail_of(event.job, f"{len(running)} bodies run in {event.node}, which has {slots} slots")
+            self.fail_of(event.job, f"{len(running)} bodies run in {event.node}, which has room for {slots}")
 
     def _returned(self, event: e.Returned) -> None:
         self._running.get(event.node, set()).discard((event.job, event.fence))
