@@ -7,7 +7,7 @@ since other processes of an older version may be at work on it.
 from pathlib import Path
 
 from headrace.core.errors import InvalidConfig
-from headrace.stores.sqlite.schema import Plan
+from headrace.stores.migrations import Plan
 from headrace.stores.sqlite.store import migrate_file, plan_file
 
 __all__ = ["Plan", "apply", "plan"]
