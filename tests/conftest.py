@@ -2,11 +2,15 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from servers.pgbouncer import PgBouncer
+from servers.postgres import Postgres
+from servers.server import MissingError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +32,36 @@ def _missing(what: str) -> NoReturn:
 def missing() -> Callable[[str], NoReturn]:
     """Skip on a laptop, fail in CI: what a test calls when a server or a program that it needs is not there."""
     return _missing
+
+
+@pytest.fixture(scope="session")
+def postgres(missing: Callable[[str], NoReturn]) -> Iterator[Postgres]:
+    """A PostgreSQL server for the whole run; a test that restarts it leaves it running."""
+    try:
+        server = Postgres()
+    except MissingError as error:
+        missing(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: Postgres, missing: Callable[[str], NoReturn]) -> Iterator[PgBouncer]:
+    """A pooler by transaction in front of it."""
+    try:
+        pooler = PgBouncer(postgres)
+    except MissingError as error:
+        missing(str(error))
+    with pooler:
+        yield pooler
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A fresh database on the server, gone after the test; `pgbouncer.url(postgres_url)` is the same by the pooler."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
 
 
 @pytest.fixture(scope="session")
