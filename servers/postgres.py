@@ -88,6 +88,14 @@ class Postgres(Server):
         """Remove a database, whoever is connected to it."""
         self.sql(f'DROP DATABASE "{url.rpartition("/")[2]}" WITH (FORCE)')
 
+    def empty(self, url: str) -> None:
+        """Throw out whoever is connected to a database, and all that is in its schema `public`."""
+        name = url.rpartition("/")[2]
+        self.sql(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        )
+        self.sql("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public", name)
+
     def create_role(self, name: str, password: str) -> None:
         """Make a role that may log in with a password, and only so, and owns nothing."""
         secret = password.replace("'", "''")

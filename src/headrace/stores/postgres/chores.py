@@ -9,6 +9,7 @@ from headrace.core.states import JobState
 from headrace.ports.store import StoreSettings
 from headrace.stores.encoding import state_of
 from headrace.stores.postgres.lines import Lines
+from headrace.stores.postgres.settle import woke
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
 
@@ -31,7 +32,7 @@ _PRUNED_TO_PUT: Final = query("pruned_to_put")
 _OTHER: Final = query("prune_other")
 _RESULTS_PRUNED_TO: Final = "results_pruned_to"
 _ENDED_MAX: Final = 200_000  # ended jobs that are worth counting
-_DEAR_S: Final = 0.05  # from about 100,000 jobs on
+_DEAR: Final = 50_000  # from so many jobs on
 _SHARE: Final = 20  # so that a page which asks all the time costs at most a twentieth of a core
 
 
@@ -71,8 +72,8 @@ class Counts:
             counted += await tx.all(_COUNT_ENDED)
         known = (counted, list(await tx.all(_OLDEST, tx.now)))
         ended = self._clock()
-        cost = ended - started
-        self._known, self._until = known, ended + (_SHARE * cost if cost > _DEAR_S else 0.0)
+        dear = sum(row[2] for row in counted) > _DEAR
+        self._known, self._until = known, ended + (_SHARE * (ended - started) if dear else 0.0)
         return known
 
 
@@ -80,10 +81,7 @@ async def promote(tx: Tx, lines: Lines, limit: int) -> tuple[int, float | None]:
     """Make due jobs ready, the longest due first; how many, and how long until the next is due."""
     due = await tx.all(_PROMOTE, tx.now, limit)
     for number in {row[1] for row in due}:
-        line = lines.by_number(number)
-        tx.hints.add("queue:" if line is None else f"queue:{line.name[0]}")
-        if line is not None:
-            lines.woke([line.name])
+        woke(tx, lines, number)
     tx.grown += [row[0].bytes for row in due]
     row = await tx.one(_NEXT_DUE, tx.now)
     return len(due), None if row is None or row[0] is None else max(0.0, row[0])

@@ -12,6 +12,7 @@ from headrace.stores.postgres.tx import Row, Tx
 
 _EXCHANGE: Final = query("exchange")
 _SURVEY: Final = query("survey")
+_SURVEY_SUSPECTS: Final = query("survey_suspects")
 _LINES: Final = query("lines")
 _NOTHING: Final = (None,) * 4
 _NO_OFFER: Final = (None,) * 10
@@ -24,15 +25,17 @@ async def exchange(
 ) -> Exchanged:
     """Settle ended attempts, then claim; each call of the database is a transaction of its own."""
     batch = Settles.of(settles)
+    if request is not None and lines.suspects_due(request):
+        await _survey_suspects(tx, lines)
     offer = lines.offer(request, {}) if request is not None else Offer()
     rows = await tx.all(_EXCHANGE, tx.now, worker, *batch.params, *(offer.params if offer.lanes else _NO_OFFER))
     last = rows[-1]
-    next_due_s, more, moved, ended, ended_lines = last[18:]
+    next_due_s, more, moved, *told = last[18:]
     moved = [id_.bytes for id_ in moved or ()]
     tx.grown += moved
-    if ended:
-        note_ended(tx, lines, batch.ends, zip(ended, ended_lines, strict=True))
-    answers = await batch.answers(tx, moved, ended or ()) if settles else ()
+    if told[0]:
+        note_ended(tx, lines, batch.ends, zip(*told, strict=True))
+    answers = await batch.answers(tx, moved, told[0] or ()) if settles else ()
     claimed: list[ClaimedJob] = []
     taken: Counter[frozenset[str]] = Counter()
     again = _learn(lines, offer, rows[:-1], claimed, taken)
@@ -72,11 +75,21 @@ async def survey(tx: Tx, lines: Lines) -> None:
     """Look at the whole index of ready jobs."""
     began = lines.now()
     found = [(row[0], row[1], row[2]) for row in await tx.all(_SURVEY)]
-    unknown = [number for _, number, _ in found if lines.by_number(number) is None]
+    await _learn_names(tx, lines, [number for _, number, _ in found])
+    lines.surveyed(found, began)
+
+
+async def _survey_suspects(tx: Tx, lines: Lines) -> None:
+    found = [(row[0], row[1]) for row in await tx.all(_SURVEY_SUSPECTS)]
+    await _learn_names(tx, lines, [number for _, number in found])
+    lines.surveyed_suspects(found)
+
+
+async def _learn_names(tx: Tx, lines: Lines, numbers: Sequence[int]) -> None:
+    unknown = [number for number in numbers if lines.by_number(number) is None]
     if unknown:
         for number, queue, name, task, key, priority in await tx.all(_LINES, unknown):
             lines.learn(number, queue, (name, task, key, priority))
-    lines.surveyed(found, began)
 
 
 def _learn(

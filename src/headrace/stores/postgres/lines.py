@@ -4,7 +4,7 @@ A line is one priority of a lane. Claims offer every line that they may serve, e
 below it nothing was ready for a while, only rows that are dead but cannot be vacuumed away while
 somebody holds a snapshot. What is enqueued by others in new lines, or committed late below a floor,
 is found by a survey of the whole index, soon when a claim comes back empty-handed and else once a
-second, and never at more than a twentieth of the time.
+second. Where it is dear, it takes at most a twentieth of the time.
 
 Invariant: floors rise only to where everything was claimed `LAG_S` ago.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from headrace.core.model import ClaimRequest, Pool, Suspicion
+from headrace.core.model import ClaimRequest, Pool
 
 LineName: TypeAlias = tuple[str, str, str, int]  # queue, task, key, priority
 LaneName: TypeAlias = tuple[str, str, str]
@@ -22,6 +22,8 @@ Lane: TypeAlias = tuple[int, LaneName]  # and how suspect its jobs are
 
 LAG_S: Final = 0.1  # transactions that commit later than this wait for a survey
 SURVEY_S: Final = 1.0
+SUSPECTS_S: Final = 0.1
+_DEAR_S: Final = 0.005  # a survey that takes longer waits its turn
 _SHARE: Final = 20
 _LINES_MAX: Final = 2_000  # that one claim offers
 
@@ -91,7 +93,7 @@ class Lines:
         self._hot: set[Lane] = set()  # had something ready when last looked at
         self._suspects: set[Lane] = set()  # lanes with suspects, by the last survey
         self._served: dict[frozenset[str], Lane] = {}
-        self._surveyed_at = self._survey_at = float("-inf")
+        self._surveyed_at = self._survey_at = self._suspects_at = float("-inf")
 
     def get(self, name: LineName) -> Line | None:
         """A known line."""
@@ -111,9 +113,9 @@ class Lines:
                 self._lanes[name[:3]] = sorted(lane, key=lambda line: -line.name[3])
             return known
 
-    def woke(self, names: Iterable[LineName], kind: Suspicion = Suspicion.NONE) -> None:
-        """Something became ready there."""
-        lanes = {(int(kind), name[:3]) for name in names}
+    def woke(self, names: Iterable[LineName], kind: int = 0) -> None:
+        """Something became ready there; `kind` is how suspect it is."""
+        lanes = {(kind, name[:3]) for name in names}
         with self._lock:
             self._hot |= lanes
             if kind:
@@ -125,6 +127,18 @@ class Lines:
         """Whether to look at the whole index now; `empty`: a claim found nothing."""
         now = self._clock()
         return now >= self._survey_at and (empty or now - self._surveyed_at >= SURVEY_S)
+
+    def suspects_due(self, request: ClaimRequest) -> bool:
+        """Whether to look for suspects before this claim."""
+        return any(request.suspicion) and self._clock() - self._suspects_at >= SUSPECTS_S
+
+    def surveyed_suspects(self, found: Iterable[tuple[int, int]]) -> None:
+        """Where suspects are ready: kind and line."""
+        lanes = {(kind, line.name[:3]) for kind, number in found if (line := self._by_number.get(number)) is not None}
+        with self._lock:
+            self._hot = {lane for lane in self._hot if not lane[0]} | lanes
+            self._suspects = lanes
+            self._suspects_at = self._clock()
 
     def surveyed(self, found: Iterable[tuple[int, int, int]], began: float) -> None:
         """What a survey found (kind, line, first place), and when it began."""
@@ -140,7 +154,8 @@ class Lines:
             self._hot = hot
             self._suspects = {lane for lane in hot if lane[0]}
             self._surveyed_at = now
-            self._survey_at = now + _SHARE * (now - began)
+            cost = now - began
+            self._survey_at = now + (_SHARE * cost if cost > _DEAR_S else 0.0)
 
     def now(self) -> float:
         """The monotonic clock's."""

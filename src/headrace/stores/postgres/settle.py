@@ -83,19 +83,24 @@ async def end_attempts(tx: Tx, lines: Lines, ends: Sequence[End]) -> set[int]:
     if not ends:
         return set()
     told = await tx.all(_END, tx.now, ends_text(ends))
-    note_ended(tx, lines, ends, ((row[0], row[1]) for row in told))
+    note_ended(tx, lines, ends, ((row[0], row[1], row[2]) for row in told))
     return {row[0] for row in told}
 
 
-def note_ended(tx: Tx, lines: Lines, ends: Sequence[End], told: Iterable[tuple[int, int | None]]) -> None:
-    """Owe the hints for what ended."""
-    for at, number in told:
+def note_ended(tx: Tx, lines: Lines, ends: Sequence[End], told: Iterable[tuple[int, int | None, int]]) -> None:
+    """Owe the hints for what ended, and know what waits again."""
+    for at, number, suspect in told:
         tx.grown.append(ends[at].id)
-        line = None if number is None else lines.by_number(number)
-        if line is not None:
-            tx.hints.add(f"queue:{line.name[0]}")
-        elif number is not None:
-            tx.hints.add("queue:")
+        if number is not None:
+            woke(tx, lines, number, suspect)
+
+
+def woke(tx: Tx, lines: Lines, number: int, suspect: int = 0) -> None:
+    """Something became ready in a line, or will be later."""
+    line = lines.by_number(number)
+    tx.hints.add("queue:" if line is None else f"queue:{line.name[0]}")
+    if line is not None:
+        lines.woke([line.name], suspect)
 
 
 @dataclass(slots=True)

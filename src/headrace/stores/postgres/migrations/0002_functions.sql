@@ -127,7 +127,7 @@ BEGIN
         ON CONFLICT (id) DO NOTHING
         RETURNING id, state
     )
-    SELECT array_agg(a.id), array_agg(a.state) INTO v_added, v_states FROM added AS a;
+    SELECT coalesce(array_agg(a.id), '{}'), array_agg(a.state) INTO v_added, v_states FROM added AS a;
 
     -- Only now, in a snapshot of its own: a job may have moved to the history while its id was waited for.
     SELECT array_agg(h.id) INTO v_ended
@@ -138,7 +138,7 @@ BEGIN
         v_added := ARRAY(SELECT a FROM unnest(v_added) AS a WHERE a <> ALL (v_ended));
     END IF;
 
-    IF coalesce(cardinality(v_added), 0) = cardinality(p_ids) THEN
+    IF cardinality(v_added) = cardinality(p_ids) THEN
         states := v_states;
         RETURN NEXT;
         RETURN;
@@ -158,7 +158,7 @@ $$;
 -- End attempts as their verdicts say; guard: (id, fence, running). Told are those that did end, with the line of those
 -- that wait again. A job that somebody asked to cancel never waits again: it ends as cancelled.
 CREATE FUNCTION headrace_end_1(p_now timestamptz, p_ends jsonb)
-RETURNS TABLE (ord integer, line integer)
+RETURNS TABLE (ord integer, line integer, suspect smallint)
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -214,7 +214,7 @@ BEGIN
         SELECT live.id, live.fence, live.attempt, live.worker, live.started_at, v_now, live.outcome, live.to_failure
         FROM live WHERE live.more_attempts = 0 AND live.end_state IS DISTINCT FROM 3
     )
-    SELECT live.ord, CASE WHEN live.end_state IS NULL THEN live.line END FROM live;
+    SELECT live.ord, CASE WHEN live.end_state IS NULL THEN live.line END, live.to_suspect FROM live;
 END
 $$;
 
@@ -232,7 +232,7 @@ RETURNS TABLE (
     id uuid, fence integer, line integer, seq bigint, args text, attempt integer, failures integer, crashes integer,
     snoozes integer, max_attempts integer, timeout_s double precision, deadline_in_s double precision, tags text[],
     signature text, feed_end integer, suspect smallint, traceparent text, emitted text[],
-    next_due_s double precision, more boolean, moved uuid[], ended integer[], ended_lines integer[]
+    next_due_s double precision, more boolean, moved uuid[], ended integer[], ended_lines integer[], ended_suspects smallint[]
 )
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
@@ -248,6 +248,7 @@ DECLARE
     v_moved uuid[];
     v_ended integer[];
     v_ended_lines integer[];
+    v_ended_suspects smallint[];
 BEGIN
     IF p_done IS NOT NULL THEN
         WITH leaves AS (
@@ -268,7 +269,8 @@ BEGIN
         SELECT array_agg(k.id) INTO v_moved FROM keeps AS k;
     END IF;
     IF p_ends IS NOT NULL THEN
-        SELECT array_agg(e.ord), array_agg(e.line) INTO v_ended, v_ended_lines FROM headrace_end_1(p_now, p_ends) AS e;
+        SELECT array_agg(e.ord), array_agg(e.line), array_agg(e.suspect) INTO v_ended, v_ended_lines, v_ended_suspects
+        FROM headrace_end_1(p_now, p_ends) AS e;
     END IF;
 
     IF p_pool_limits IS NOT NULL THEN
@@ -315,7 +317,7 @@ BEGIN
             job.max_attempts, job.timeout_s, extract(epoch FROM job.deadline_at - v_now)::double precision, job.tags,
             job.signature, job.feed_end, job.suspect, job.traceparent,
             CASE WHEN job.fence > 1 THEN ARRAY(SELECT feed.key FROM headrace_feed AS feed WHERE feed.job = job.id AND feed.key IS NOT NULL) END,
-            NULL::double precision, NULL::boolean, NULL::uuid[], NULL::integer[], NULL::integer[]
+            NULL::double precision, NULL::boolean, NULL::uuid[], NULL::integer[], NULL::integer[], NULL::smallint[]
         FROM started AS job;
         GET DIAGNOSTICS v_count = ROW_COUNT;
         v_more := v_count > 0 AND EXISTS (
@@ -333,6 +335,6 @@ BEGIN
         NULL::integer, NULL::integer, NULL::double precision, NULL::double precision, NULL::text[], NULL::text, NULL::integer,
         NULL::smallint, NULL::text, NULL::text[],
         (SELECT extract(epoch FROM min(job.due_at) - v_now)::double precision FROM headrace_job AS job WHERE job.state = 0),
-        v_more, v_moved, v_ended, v_ended_lines;
+        v_more, v_moved, v_ended, v_ended_lines, v_ended_suspects;
 END
 $$;
