@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from headrace.core.model import ClaimedJob, ClaimRequest, Exchanged, Settle, Suspicion, WorkerId
+from headrace.core.model import ClaimedJob, ClaimRequest, Exchanged, JobId, Settle, Suspicion, WorkerId
 from headrace.stores.postgres.lines import Lane, Lines, Offer
 from headrace.stores.postgres.settle import Settles, note_ended
 from headrace.stores.postgres.sql import query
@@ -24,6 +25,11 @@ async def exchange(
     tx: Tx, lines: Lines, worker: WorkerId, settles: Sequence[Settle], request: ClaimRequest | None
 ) -> Exchanged:
     """Settle ended attempts, then claim; each call of the database is a transaction of its own."""
+    split = _second_fence(settles)
+    if split:  # of one job two fences: what the first comes to must not depend on the second
+        before = await exchange(tx, lines, worker, settles[:split], None)
+        after = await exchange(tx, lines, worker, settles[split:], request)
+        return replace(after, settled=before.settled + after.settled)
     batch = Settles.of(settles)
     if request is not None and lines.suspects_due(request):
         await _survey_suspects(tx, lines)
@@ -31,8 +37,8 @@ async def exchange(
     rows = await tx.all(_EXCHANGE, tx.now, worker, *batch.params, *(offer.params if offer.lanes else _NO_OFFER))
     last = rows[-1]
     next_due_s, more, moved, *told = last[18:]
-    moved = [id_.bytes for id_ in moved or ()]
-    tx.grown += moved
+    moved = moved or ()
+    tx.grown += [batch.done[at - 1].id for at in moved]
     if told[0]:
         note_ended(tx, lines, batch.ends, zip(*told, strict=True))
     answers = await batch.answers(tx, moved, told[0] or ()) if settles else ()
@@ -43,6 +49,15 @@ async def exchange(
         next_due_s, more = await _claim_more(tx, lines, worker, request, claimed, taken, (again, next_due_s, more))
     tx.grown += [job.id for job in claimed]
     return Exchanged(answers, tuple(claimed), None if next_due_s is None else max(0.0, next_due_s), more)
+
+
+def _second_fence(settles: Sequence[Settle]) -> int:
+    """Where a job comes again under another fence; 0: nowhere."""
+    fences: dict[JobId, int] = {}
+    for at, settle in enumerate(settles):
+        if fences.setdefault(settle.id, settle.fence) != settle.fence:
+            return at
+    return 0
 
 
 async def _claim_more(

@@ -136,19 +136,19 @@ class Settles:
         results = [_result(settle.outcome) for settle in self.done]
         return [UUID(settle.id) for settle in self.done], [settle.fence for settle in self.done], results, ends
 
-    async def answers(self, tx: Tx, moved: Iterable[JobId], ended: Iterable[int]) -> tuple[SettleResult, ...]:
-        """What became of each, in order."""
-        settled = set(moved) | {self.ends[at].id for at in ended}
-        if len(settled) == len(self.settles):
+    async def answers(self, tx: Tx, moved: Sequence[int], ended: Sequence[int]) -> tuple[SettleResult, ...]:
+        """What became of each, in order; `moved` counts from 1, as the database does."""
+        if len(moved) + len(ended) == len(self.settles):
             return (SettleResult.SETTLED,) * len(self.settles)
-        # Of one job two fences may be here; one at most was the running one.
-        fences = {settle.id: settle.fence for settle in self.done if settle.id in settled}
-        fences |= {self.ends[at].id: self.ends[at].fence for at in ended}
-        unsure = {settle.id for settle in self.settles if fences.get(settle.id) != settle.fence}
-        before = {row[0].bytes: row[1] for row in await tx.all(_FENCES, [UUID(id_) for id_ in unsure])} if unsure else {}
+        settled = {(self.done[at - 1].id, self.done[at - 1].fence) for at in moved}
+        settled |= {(self.ends[at].id, self.ends[at].fence) for at in ended}
+        unsure = {settle.id for settle in self.settles if (settle.id, settle.fence) not in settled}
+        before: dict[JobId, int] = {}
+        if unsure:
+            before = {row[0].bytes: row[1] for row in await tx.all(_FENCES, [UUID(id_) for id_ in unsure])}
         answers: list[SettleResult] = []
         for at, settle in enumerate(self.settles):
-            here = fences.get(settle.id) == settle.fence
+            here = (settle.id, settle.fence) in settled
             if here and self._first[settle.id, settle.fence] == at:
                 answers.append(SettleResult.SETTLED)
             elif here or 0 < settle.fence == before.get(settle.id):

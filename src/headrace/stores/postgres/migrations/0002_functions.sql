@@ -89,10 +89,9 @@ BEGIN
                     IF v_holder.job <> r.id
                         AND (v_holder.lives OR v_holder.finished_at + p_key_retention_s * interval '1 second' > v_now)
                     THEN
-                        IF v_holder.digest <> r.digest THEN
+                        IF v_holder.digest <> r.digest AND (clash IS NULL OR r.ord < clash) THEN
                             clash := r.ord;
                             holder := v_holder.job;
-                            RAISE SQLSTATE 'HR001';
                         END IF;
                         v_landings[r.ord] := v_holder.job;
                     ELSE
@@ -102,6 +101,9 @@ BEGIN
                     EXIT;
                 END LOOP;
             END LOOP;
+            IF clash IS NOT NULL THEN
+                RAISE SQLSTATE 'HR001';
+            END IF;
         EXCEPTION WHEN SQLSTATE 'HR001' THEN
             RETURN NEXT;
             RETURN;
@@ -232,7 +234,7 @@ RETURNS TABLE (
     id uuid, fence integer, line integer, seq bigint, args text, attempt integer, failures integer, crashes integer,
     snoozes integer, max_attempts integer, timeout_s double precision, deadline_in_s double precision, tags text[],
     signature text, feed_end integer, suspect smallint, traceparent text, emitted text[],
-    next_due_s double precision, more boolean, moved uuid[], ended integer[], ended_lines integer[], ended_suspects smallint[]
+    next_due_s double precision, more boolean, moved integer[], ended integer[], ended_lines integer[], ended_suspects smallint[]
 )
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
@@ -245,16 +247,17 @@ DECLARE
     v_held integer[];
     v_count integer;
     v_more boolean := false;
-    v_moved uuid[];
+    v_moved integer[];
     v_ended integer[];
     v_ended_lines integer[];
     v_ended_suspects smallint[];
 BEGIN
     IF p_done IS NOT NULL THEN
         WITH leaves AS (
-            DELETE FROM headrace_job AS job USING unnest(p_done, p_done_fences, p_done_results) AS done (id, fence, result)
+            DELETE FROM headrace_job AS job
+            USING unnest(p_done, p_done_fences, p_done_results) WITH ORDINALITY AS done (id, fence, result, ord)
             WHERE job.id = done.id AND job.fence = done.fence AND job.state = 2
-            RETURNING job.*, done.result
+            RETURNING job.*, done.result, done.ord
         ), keeps AS (
             INSERT INTO headrace_history (id, finished_at, created_at, first_due_at, first_claimed_at, started_at, deadline_at,
                 timeout_s, line, worker, fence, settled_fence, attempt, failures, crashes, snoozes, max_attempts, feed_end,
@@ -264,9 +267,8 @@ BEGIN
                 job.snoozes, job.max_attempts, job.feed_end + 1, job.items, job.first_claim_offset, 3, 0, job.key, job.tags,
                 job.signature, job.traceparent, job.result, job.args
             FROM leaves AS job
-            RETURNING id
         )
-        SELECT array_agg(k.id) INTO v_moved FROM keeps AS k;
+        SELECT array_agg(leaves.ord::integer) INTO v_moved FROM leaves;
     END IF;
     IF p_ends IS NOT NULL THEN
         SELECT array_agg(e.ord), array_agg(e.line), array_agg(e.suspect) INTO v_ended, v_ended_lines, v_ended_suspects
@@ -317,7 +319,7 @@ BEGIN
             job.max_attempts, job.timeout_s, extract(epoch FROM job.deadline_at - v_now)::double precision, job.tags,
             job.signature, job.feed_end, job.suspect, job.traceparent,
             CASE WHEN job.fence > 1 THEN ARRAY(SELECT feed.key FROM headrace_feed AS feed WHERE feed.job = job.id AND feed.key IS NOT NULL) END,
-            NULL::double precision, NULL::boolean, NULL::uuid[], NULL::integer[], NULL::integer[], NULL::smallint[]
+            NULL::double precision, NULL::boolean, NULL::integer[], NULL::integer[], NULL::integer[], NULL::smallint[]
         FROM started AS job;
         GET DIAGNOSTICS v_count = ROW_COUNT;
         v_more := v_count > 0 AND EXISTS (
