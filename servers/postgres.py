@@ -136,7 +136,7 @@ class Postgres(Server):
     def _ready(self) -> bool:
         """Whether it takes connections: what it writes in the last line of its own pid file."""
         try:
-            lines = (self._data / "postmaster.pid").read_text("ascii").splitlines()
-        except OSError:
+            first, *_, last = (self._data / "postmaster.pid").read_text("ascii").splitlines()
+        except (OSError, ValueError):  # not there yet, or half written
             return False
-        return lines[0] == str(self.pid) and lines[-1].strip() == "ready"
+        return first == str(self.pid) and last.strip() == "ready"
