@@ -1,90 +1,23 @@
 """Hints by way of a real PostgreSQL: every notifier stands for a process."""
 
 import asyncio
-import os
-import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
 
-import asyncpg
 import pytest
 
 from headrace.notifiers import postgres as keeping
 from headrace.notifiers import postgres_line
 from headrace.notifiers.outbox import MESSAGE_BYTES_MAX, read
 from headrace.notifiers.postgres import GATHER_S, PostgresNotifier
-from headrace.notifiers.postgres_line import APPLICATION, Line, channel_of
+from headrace.notifiers.postgres_line import Line, channel_of
 from servers.pgbouncer import PgBouncer
 from servers.postgres import Postgres
 from servers.server import free_port
+from tests.integration.notifiers.kit import Admin, Make, left_behind, sessions, until
 from tests.unit.notifiers.ear import Ear
 
 ODD = 'queue:smith\'s \\ "sons" 100 % 北京'
-MINE = f"""
-    SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = '{APPLICATION}' ORDER BY backend_start
-"""
-
-Make = Callable[..., PostgresNotifier]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - other processes are asked
-            await asyncio.sleep(0.005)
-
-
-async def sessions(admin: "asyncpg.Connection[asyncpg.Record]", count: int) -> list[int]:
-    """The sessions of notifiers, the oldest first, when there are so many."""
-    async with asyncio.timeout(20):
-        while len(found := await admin.fetch(MINE)) != count:  # noqa: ASYNC110 - the server is asked
-            await asyncio.sleep(0.01)
-    return [row["pid"] for row in found]
-
-
-@pytest.fixture
-async def make(postgres_url: str) -> AsyncIterator[Make]:
-    made: list[PostgresNotifier] = []
-
-    def new(url: str = postgres_url, schema: str = "headrace") -> PostgresNotifier:
-        made.append(PostgresNotifier(url, schema))
-        return made[-1]
-
-    yield new
-    for notifier in made:
-        await notifier.stop()
-
-
-@pytest.fixture
-async def pair(make: Make) -> tuple[PostgresNotifier, PostgresNotifier]:
-    """Two that are known to hear."""
-    one, other = make(), make()
-    await one.start()
-    await other.start()
-    await until(lambda: one.working and other.working)
-    return one, other
-
-
-@pytest.fixture
-async def admin(postgres_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    connection = await asyncpg.connect(postgres_url, timeout=10)
-    yield connection
-    connection.terminate()
-
-
-@pytest.fixture
-async def messages(admin: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
-    """What goes over the channel, probes left out."""
-    seen: list[str] = []
-
-    def keep(connection: object, pid: int, channel: str, payload: object) -> None:
-        _, _, message = str(payload).partition(" ")
-        if not message.startswith("?"):
-            seen.append(message)
-
-    await admin.add_listener(channel_of("headrace"), keep)
-    return seen
 
 
 async def test_two_processes_hear_each_other_and_nobody_hears_himself_twice(
@@ -182,7 +115,7 @@ async def test_a_big_burst_is_one_hint_for_all(
 
 
 async def test_what_others_say_on_the_channel_does_no_harm(
-    pair: tuple[PostgresNotifier, PostgresNotifier], admin: "asyncpg.Connection[asyncpg.Record]"
+    pair: tuple[PostgresNotifier, PostgresNotifier], admin: Admin
 ) -> None:
     one, _ = pair
     ear = Ear()
@@ -195,7 +128,7 @@ async def test_what_others_say_on_the_channel_does_no_harm(
 
 async def test_a_connection_that_was_terminated_comes_back(
     pair: tuple[PostgresNotifier, PostgresNotifier],
-    admin: "asyncpg.Connection[asyncpg.Record]",
+    admin: Admin,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     one, other = pair
@@ -244,23 +177,6 @@ async def test_a_server_that_restarts_is_found_again(
     other.publish(["queue:again"])
     await here.hears("queue:again")
     assert caplog.text.count("no connection for hints") == 2  # once each, however often they tried
-
-
-@pytest.fixture
-async def stuck(
-    make: Make, admin: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[PostgresNotifier]:
-    """One that worked, until its session stood still."""
-    monkeypatch.setattr(keeping, "PROBE_EVERY_S", 0.1)
-    monkeypatch.setattr(postgres_line, "ANSWER_S", 0.5)
-    monkeypatch.setattr(postgres_line, "CLOSE_S", 0.1)
-    notifier = make()
-    await notifier.start()
-    await until(lambda: notifier.working)
-    (its,) = await sessions(admin, 1)
-    os.kill(its, signal.SIGSTOP)
-    yield notifier
-    os.kill(its, signal.SIGCONT)
 
 
 async def test_a_session_that_hangs_is_noticed(stuck: PostgresNotifier) -> None:
@@ -315,15 +231,6 @@ async def test_no_log_line_has_the_password(
     assert "s3cret" not in caplog.text
 
 
-async def left_behind(pooled: str) -> list[str]:
-    """What a session of the pool listens to; a pool gives out first what came back last."""
-    connection = await asyncpg.connect(pooled, timeout=10, statement_cache_size=0)
-    try:
-        return [row[0] for row in await connection.fetch("SELECT pg_listening_channels()")]
-    finally:
-        await connection.close()
-
-
 async def test_behind_a_pooler_it_is_known_not_to_work(
     make: Make,
     pgbouncer: PgBouncer,
@@ -371,7 +278,7 @@ async def test_a_pooler_that_does_not_give_itself_away_is_found_out_by_the_probe
     assert await left_behind(pooled) == []
 
 
-async def test_a_stop_leaves_nothing(make: Make, admin: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def test_a_stop_leaves_nothing(make: Make, admin: Admin) -> None:
     before = asyncio.all_tasks()
     for after_s in (0.0, 0.001, 0.003, 0.006, 0.01, 0.02, 0.05):  # in the middle of everything
         notifier = make()
