@@ -184,7 +184,10 @@ class ClaimRequest:
 
 @dataclass(slots=True)
 class ClaimedJob:
-    """One job under lease. `(id, fence)` guards every write of this attempt."""
+    """One job under lease. `(id, fence)` guards every write of this attempt.
+
+    `waited_s` is how long it was ready before this claim; None: the store does not know.
+    """
 
     id: JobId
     fence: int
@@ -204,6 +207,7 @@ class ClaimedJob:
     suspect: Suspicion = Suspicion.NONE
     traceparent: str | None = None
     emitted: frozenset[str] = frozenset()  # keys of the items that earlier attempts emitted
+    waited_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
