@@ -184,10 +184,7 @@ class ClaimRequest:
 
 @dataclass(slots=True)
 class ClaimedJob:
-    """One job under lease. `(id, fence)` guards every write of this attempt.
-
-    `waited_s` is how long it was ready before this claim; None: the store does not know.
-    """
+    """One job under lease. `(id, fence)` guards every write of this attempt."""
 
     id: JobId
     fence: int
@@ -207,7 +204,7 @@ class ClaimedJob:
     suspect: Suspicion = Suspicion.NONE
     traceparent: str | None = None
     emitted: frozenset[str] = frozenset()  # keys of the items that earlier attempts emitted
-    waited_s: float | None = None
+    waited_s: float | None = None  # how long it was ready before this claim, true to the ms; None: unknown
 
 
 @dataclass(frozen=True, slots=True)
