@@ -1,6 +1,7 @@
 """Counting begins when somebody may ask, and asking costs the store little, whoever and however often."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -158,5 +159,5 @@ async def test_embedded_workers_and_enqueues_are_counted(hr: Headrace) -> None:
 
 def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed()
-    monkeypatch.setitem(__import__("sys").modules, "prometheus_client", None)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
     assert not installed()
