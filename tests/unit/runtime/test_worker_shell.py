@@ -435,7 +435,7 @@ async def test_the_observer_is_told_of_every_attempt_and_exchange(rig: Rig, monk
             raise ValueError("not yet")
 
     async def itself(ctx: JobContext) -> None:
-        await ctx.succeed(1)
+        await ctx.succeed(None)
 
     whole, failures = rig.store.exchange, iter([StoreUnavailable("away")])
 
