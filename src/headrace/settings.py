@@ -22,6 +22,7 @@ DAY_S = 86_400.0
 
 Seconds = Annotated[float, Field(gt=0, le=10 * 365 * DAY_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
 Bytes = Annotated[int, Field(ge=KIB, le=1 << 30)]
 Secret = Annotated[SecretStr, Field(min_length=SECRET_BYTES_MIN)]
 
@@ -155,6 +156,16 @@ class Settings(BaseSettings):
     )
     pending_s: Seconds = Field(
         10.0, description="How long a subscription with a valid token waits for a job whose commit is not seen yet."
+    )
+
+    # -- metrics --------------------------------------------------------------------------------
+    metrics_port: Port | None = Field(
+        None,
+        description="Where `headrace worker` answers `GET /metrics`; 0 takes a free one. An API has that route anyway.",
+        json_schema_extra={"default": "none"},
+    )
+    metrics_host: Annotated[str, StringConstraints(min_length=1)] = Field(
+        "127.0.0.1", description="The address for it; with `HEADRACE_AUTH=off`, a loopback one."
     )
 
     # -- log ------------------------------------------------------------------------------------

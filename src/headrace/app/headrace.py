@@ -222,7 +222,7 @@ class Headrace:
         if any(call.options.using is not using for call in calls):
             raise UsageError("all calls of one enqueue_many need the same using=, since it is one transaction")
         jobs = [new_job(call, self) for call in calls]
-        landed = await self._write(jobs, using)
+        landed = await self.write(jobs, using)
         return [self._job(call, each) for call, each in zip(calls, landed, strict=True)]
 
     async def enqueue_raw(
@@ -245,17 +245,18 @@ class Headrace:
     async def submit(self, call: Call[R]) -> Job[R]:
         """Enqueue one call."""
         job = new_job(call, self)
-        landed = await self._write([job], call.options.using)
+        landed = await self.write([job], call.options.using)
         return self._job(call, landed[0])
 
     def submit_sync(self, call: Call[R], instead: str) -> Job[R]:
         """Enqueue one call, blocking; `instead` is what a coroutine writes."""
         job, using = new_job(call, self), call.options.using
         if using is None:
-            landed = self.wait(self._write([job], None), instead)
+            landed = self.wait(self.write([job]), instead)
         else:
             self.wait(self.open(), instead)
             landed = run_now(self.store.join(using).enqueue([job]))
+            self.services.metrics.observer.enqueued([job], landed)
         return self._job(call, landed[0])
 
     def wait(self, work: Coroutine[Any, Any, T], instead: str) -> T:
@@ -266,12 +267,14 @@ class Headrace:
         """
         return self.services.wait(work, instead)
 
-    async def _write(self, jobs: list[NewJob], using: object | None) -> list[Enqueued]:
+    async def write(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
+        """Write new jobs, all or none; where each landed. Every enqueue comes here, but a blocking one with `using`."""
         services = self.services
         if services.home is not asyncio.get_running_loop():  # the way of every enqueue: one comparison
             await self.open()
         store = services.store
         landed = await (store.enqueue(jobs) if using is None else store.join(using).enqueue(jobs))
+        services.metrics.observer.enqueued(jobs, landed)
         if self.after_enqueue is not None and using is None:
             await self.after_enqueue(landed)
         return landed

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
+from headrace.app.metrics import Metrics
 from headrace.app.portal import Portal
 from headrace.app.tokens import Signer, load_signer
 from headrace.core.errors import InvalidConfig, UsageError
@@ -46,6 +47,7 @@ class Services:
         self.clock = clock
         self.store, self.notifier = _adapters(settings, clock, moved=moved)
         self.feed = FeedReader(self.store, self.notifier, clock)
+        self.metrics = Metrics(self.store, clock)
         self.portal = Portal()
         self.signer: Signer | None = None
         self.home: asyncio.AbstractEventLoop | None = None  # the loop on which the notifier hears

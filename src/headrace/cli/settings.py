@@ -19,6 +19,7 @@ GROUPS: Final = {
     "args_bytes_max": "Sizes",
     "auth": "Access",
     "heartbeat_s": "Live feed",
+    "metrics_port": "Metrics",
     "log_level": "Log",
 }
 """The first setting of each section of the page, and the section's title."""
