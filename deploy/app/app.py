@@ -9,8 +9,9 @@ from hashlib import sha256
 from typing import Annotated
 
 from fastapi import FastAPI, Query
-from headrace import Headrace, Job, JobContext, Retry, SyncJobContext
 from pydantic import Field
+
+from headrace import Headrace, Job, JobContext, Retry, SyncJobContext
 
 hr = Headrace()
 app = FastAPI(title="The first deployment")
