@@ -91,9 +91,8 @@ class Postgres(Server):
     def empty(self, url: str) -> None:
         """Throw out whoever is connected to a database, and all that is in its schema `public`."""
         name = url.rpartition("/")[2]
-        self.sql(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-        )
+        others = f"FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        self.sql(f"SELECT pg_terminate_backend(pid) {others}")
         self.sql("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public", name)
 
     def create_role(self, name: str, password: str) -> None:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast, overload
 
+from headrace.app.adapters import KeepingStore
 from headrace.app.job import Job
 from headrace.app.options import (
     QUEUE_CHARS_MAX,
@@ -17,7 +18,7 @@ from headrace.app.options import (
     check_priority,
     from_json,
 )
-from headrace.app.services import KeepingStore, Services
+from headrace.app.services import Services
 from headrace.app.task import Call, Task, TaskDecorator, local_names, new_job
 from headrace.app.workers import build, embedded
 from headrace.core.errors import InvalidConfig, UnknownTask, UsageError
@@ -62,7 +63,7 @@ class Headrace:
     ) -> None:
         """Nothing is opened or written before the first use.
 
-        `store` is `sqlite:///path` or `memory://`; without it, `HEADRACE_STORE` or
+        `store` is `sqlite:///path`, `postgresql://user@host/database` or `memory://`; without it, `HEADRACE_STORE` or
         `sqlite:///headrace.db`. `auth` is a dependency on `HTTPConnection` that returns the app's own
         user; `origins` may open the WebSocket. `clock` replaces the system's, for tests.
 

@@ -216,11 +216,12 @@ def _check_tasks(described: "Described", target: str, queues: tuple[str, ...]) -
 
 def _announce(described: "Described", target: str, processes: int, metrics: socket.socket | None) -> None:
     from headrace.cli.sockets import address
+    from headrace.settings import shown_url
 
     count = len(described.tasks)
     output.note(
         f"headrace: running jobs of {target}: {count} task{'s' * (count != 1)},"
-        f" {processes} process{'es' * (processes != 1)}, store {described.settings['store']}"
+        f" {processes} process{'es' * (processes != 1)}, store {shown_url(described.settings['store'])}"
     )
     if metrics is not None:
         output.note(f"headrace: their metrics are on {address(metrics)}/metrics")

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from headrace.core.model import QueueRecord
-from headrace.core.states import JobState
 from headrace.ports.store import StoreSettings
 from headrace.stores.encoding import state_of
 from headrace.stores.postgres.lines import Lines
 from headrace.stores.postgres.settle import woke
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
+
+if TYPE_CHECKING:
+    from headrace.core.states import JobState
 
 _PAUSE: Final = query("queue_pause")
 _QUEUES: Final = query("queues")

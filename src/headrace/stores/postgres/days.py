@@ -13,7 +13,10 @@ from headrace.stores.postgres.tx import Tx
 AHEAD: Final = 3  # days
 LOCK: Final = 0x44617973  # "Days"
 _DAYS: Final = query("days")
-_PREPARE: Final = "SELECT pg_try_advisory_xact_lock($1), set_config('lock_timeout', '1s', true), clock_timestamp(), headrace_pruned_to()"
+_PREPARE: Final = (
+    "SELECT pg_try_advisory_xact_lock($1), set_config('lock_timeout', '1s', true), clock_timestamp(),"
+    " headrace_pruned_to()"
+)
 _LEFT: Final = (
     "SELECT EXISTS (SELECT FROM {name} WHERE NOT (state = 3 AND feed_end = 3 AND key IS NULL)),"
     " EXISTS (SELECT FROM {name} WHERE finished_at > $1)"
@@ -47,9 +50,8 @@ async def _make(tx: Tx, day: date) -> None:
     )
     if not taken:  # else it came too late for this day, whose rows are deleted one by one
         await tx.all(f"CREATE TABLE {name} (LIKE headrace_history INCLUDING ALL)")
-        await tx.all(
-            f"ALTER TABLE headrace_history ATTACH PARTITION {name} FOR VALUES FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"
-        )
+        bounds = f"FROM ('{begin.isoformat()}') TO ('{end.isoformat()}')"
+        await tx.all(f"ALTER TABLE headrace_history ATTACH PARTITION {name} FOR VALUES {bounds}")
 
 
 def _begins(day: date) -> datetime:

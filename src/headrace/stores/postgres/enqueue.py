@@ -19,8 +19,6 @@ _LINE: Final = query("line")
 _V7: Final = 7
 
 
-
-
 async def enqueue(tx: Tx, jobs: Sequence[NewJob], numbers: Sequence[int], key_retention_s: float) -> list[Enqueued]:
     """Add jobs, all or none; `numbers` are their lines'.
 
@@ -48,9 +46,10 @@ async def enqueue(tx: Tx, jobs: Sequence[NewJob], numbers: Sequence[int], key_re
         [job.key for job in jobs] if keyed else None,
         [job.key_digest for job in jobs] if keyed else None,
     )
-    states, landed, ends, created, clash, holder = row
-    if clash is not None:
-        job = jobs[clash - 1]
+    states, landed, ends, created = row[:4]
+    if row[4] is not None:
+        at: int = row[4]
+        job, holder = jobs[at - 1], row[5]
         raise Conflict(f"the key {job.key!r} of task {job.task!r} belongs to a job with other arguments", holder.bytes)
     tx.hints.update(f"queue:{queue}" for queue in {job.queue for job in jobs})
     if landed is None:

@@ -36,8 +36,8 @@ async def exchange(
     offer = lines.offer(request, {}) if request is not None else Offer()
     rows = await tx.all(_EXCHANGE, tx.now, worker, *batch.params, *(offer.params if offer.lanes else _NO_OFFER))
     last = rows[-1]
-    next_due_s, more, moved, *told = last[18:]
-    moved = moved or ()
+    next_due_s, more, told = last[18], last[19], (last[21], last[22], last[23])
+    moved: list[int] = last[20] or []
     tx.grown += [batch.done[at - 1].id for at in moved]
     if told[0]:
         note_ended(tx, lines, batch.ends, zip(*told, strict=True))
@@ -60,7 +60,7 @@ def _second_fence(settles: Sequence[Settle]) -> int:
     return 0
 
 
-async def _claim_more(
+async def _claim_more(  # noqa: PLR0917 - what one call has in hand
     tx: Tx, lines: Lines, worker: WorkerId, request: ClaimRequest, claimed: list[ClaimedJob],
     taken: "Counter[frozenset[str]]", first: tuple[bool, float | None, bool],
 ) -> tuple[float | None, bool]:  # fmt: skip

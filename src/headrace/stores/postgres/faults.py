@@ -46,8 +46,7 @@ def mapped(error: BaseException, where: str) -> HeadraceError:
         return error
     code = sqlstate(error)
     if code is None:
-        said = str(error) or type(error).__name__
-        return StoreUnavailable(f"the database {where} cannot be reached: {said}")
+        return StoreUnavailable(f"the database {where} cannot be reached: {str(error) or type(error).__name__}")
     said = _SAID.get(code)
     if code in _UNUSABLE:
         return StoreUnusable(f"the database {where} {said} [{code}]")

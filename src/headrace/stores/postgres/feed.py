@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from asyncpg.pgproto.pgproto import UUID
 
@@ -14,6 +13,9 @@ from headrace.stores.encoding import failure_of
 from headrace.stores.postgres.rows import kept, updates_of
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Tx, seconds
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _GUARD: Final = query("append_guard")
 _KEYS: Final = query("append_keys")
@@ -56,12 +58,22 @@ async def append(tx: Tx, writes: Sequence[FeedWrite], items_max: int) -> list[in
     if new:
         ids, offsets, kinds, attempts, keys, data = zip(*new, strict=True)
         await tx.all(
-            _FEED_INSERT, list(ids), list(offsets), list(kinds), list(attempts), [now] * len(new), list(keys), list(data)
+            _FEED_INSERT,
+            list(ids),
+            list(offsets),
+            list(kinds),
+            list(attempts),
+            [now] * len(new),
+            list(keys),
+            list(data),
         )
     raised = [(id_, feed) for (id_, _), feed in feeds.items() if feed.raised]
     if raised:
         await tx.all(
-            _RAISE, [UUID(id_) for id_, _ in raised], [feed.end for _, feed in raised], [feed.items for _, feed in raised]
+            _RAISE,
+            [UUID(id_) for id_, _ in raised],
+            [feed.end for _, feed in raised],
+            [feed.items for _, feed in raised],
         )
     latest = [(UUID(id_), *feed.progress) for (id_, _), feed in feeds.items() if feed.progress is not None]
     if latest:
@@ -70,7 +82,7 @@ async def append(tx: Tx, writes: Sequence[FeedWrite], items_max: int) -> list[in
     return answers
 
 
-def _add(
+def _add(  # noqa: PLR0917 - what one batch has in hand
     tx: Tx, feed: _Growing, write: FeedWrite, emitted: dict[tuple[JobId, str], int],
     new: list[tuple[UUID, int, str, int, str | None, str]], items_max: int,
 ) -> int:  # fmt: skip
@@ -91,14 +103,12 @@ def _add(
     return feed.end
 
 
-async def read_updates(
-    tx: Tx, job: JobId, after: int, limit: int, now: float | None, retention_s: float
-) -> FeedPage | None:
+async def read_updates(tx: Tx, job: JobId, after: int, limit: int, retention_s: float) -> FeedPage | None:
     """Up to `limit` updates with offsets above `after`, in order, of no epoch yet; None: unknown job."""
     row = await tx.one(_READ, UUID(job), after, limit)
     if row is None:
         return None
-    story = kept(row, now, retention_s)
+    story = kept(row, tx.now, retention_s)
     record = story.record
     progress = None
     if record.state is JobState.RUNNING and record.progress is not None:

@@ -43,7 +43,7 @@ class Gatherer:
         answer: asyncio.Future[list[Enqueued]] = loop.create_future()
         here.waiting.append((list(jobs), answer))
         if len(here.flights) < FLIGHTS:
-            flight = loop.create_task(self._fly(here))  # noqa: TID251 - it must outlive the caller
+            flight = loop.create_task(self._fly(here))
             here.flights.add(flight)
             flight.add_done_callback(here.flights.discard)
         return await answer

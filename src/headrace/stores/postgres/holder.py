@@ -43,7 +43,10 @@ class Holder:
     async def _take(self) -> "asyncpg.Connection[Any] | None":
         try:
             connection = await asyncpg.connect(
-                self._url, timeout=CONNECT_S, command_timeout=CONNECT_S, server_settings={"application_name": "headrace lease"}
+                self._url,
+                timeout=CONNECT_S,
+                command_timeout=CONNECT_S,
+                server_settings={"application_name": "headrace lease"},
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             logger.warning("no session for the proof of life (%s); the lease alone keeps the workers", error)

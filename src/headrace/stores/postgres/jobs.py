@@ -30,16 +30,14 @@ _END_OF_IDS: Final = UUID(b"\xff" * 16)
 _START_OF_IDS: Final = bytes(16)
 
 
-async def get(tx: Tx, ids: Sequence[JobId], now: float | None, retention_s: float) -> list[Kept | None]:
+async def get(tx: Tx, ids: Sequence[JobId], retention_s: float) -> list[Kept | None]:
     """Jobs, live or ended, in order."""
     rows = await tx.all(_GET, [UUID(id_) for id_ in ids])
-    found = {row[0].bytes: kept(row, now, retention_s) for row in rows}
+    found = {row[0].bytes: kept(row, tx.now, retention_s) for row in rows}
     return [found.get(id_) for id_ in ids]
 
 
-async def find(
-    tx: Tx, where: JobFilter, after: JobId | None, limit: int, now: float | None, retention_s: float
-) -> JobPage:
+async def find(tx: Tx, where: JobFilter, after: JobId | None, limit: int, retention_s: float) -> JobPage:
     """A page of jobs, newest first; it may be short, with more to come, where few of many match."""
     start = _END_OF_IDS if after is None else UUID(after)
     state = None if where.state is None else NUMBERS[where.state]
@@ -61,7 +59,7 @@ async def find(
     for sql in statements:
         rows = await tx.all(sql, start, *terms, SCAN_MAX, limit + 1)
         *found, last = rows
-        records += [kept(row, now, retention_s).record for row in found]
+        records += [kept(row, tx.now, retention_s).record for row in found]
         if last[31] >= SCAN_MAX and len(found) <= limit:
             floor = max(floor, last[0].bytes)
     records = sorted((record for record in records if record.id >= floor), key=lambda record: record.id, reverse=True)
@@ -90,18 +88,15 @@ async def states(tx: Tx, jobs: Sequence[JobId]) -> list[JobState | None]:
     return [found.get(id_) for id_ in jobs]
 
 
-async def retry(tx: Tx, jobs: Sequence[JobId], now: float | None, retention_s: float) -> list[JobState | None]:
+async def retry(tx: Tx, jobs: Sequence[JobId], retention_s: float) -> list[JobState | None]:
     """Make failed and cancelled jobs ready again, failures and crashes counted from 0."""
-    answers: list[JobState | None] = []
-    for job in jobs:
-        answers.append(await _retry_one(tx, job, now, retention_s))
-    return answers
+    return [await _retry_one(tx, job, retention_s) for job in jobs]
 
 
-async def _retry_one(tx: Tx, job: JobId, now: float | None, retention_s: float) -> JobState | None:
+async def _retry_one(tx: Tx, job: JobId, retention_s: float) -> JobState | None:
     if await tx.one(_HISTORY_LOCK, UUID(job)) is None:
         return (await states(tx, [job]))[0]
-    (found,) = await get(tx, [job], now, retention_s)
+    (found,) = await get(tx, [job], retention_s)
     revived = None if found is None else await tx.one(_REVIVE, UUID(job), tx.now)
     if found is None or revived is None:
         return (await states(tx, [job]))[0]

@@ -204,9 +204,7 @@ class Lines:
         """Learn from what an offer brought; whether another look is worth it: a lane had more, and there is room."""
         again = False
         with self._lock:
-            for pool, start, end, limit in zip(
-                offer.pools, offer.pool_from, offer.pool_to, offer.limits, strict=True
-            ):
+            for pool, start, end, limit in zip(offer.pools, offer.pool_from, offer.pool_to, offer.limits, strict=True):
                 left = limit
                 full = False
                 for lane, share in zip(offer.lanes[start - 1 : end], offer.shares[start - 1 : end], strict=True):

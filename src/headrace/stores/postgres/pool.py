@@ -7,7 +7,7 @@ keeper's thread, a script's. Invariant: a loop's pool is closed before its loop 
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
@@ -57,7 +57,7 @@ class Pools:
             await connection.fetchval("SELECT $1::integer", 1)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncGenerator[Connection]:
         """A connection outside any transaction; errors of the driver come out as ours."""
         mine = self._mine()
         try:
@@ -73,7 +73,7 @@ class Pools:
             raise mapped(error, self.where) from error
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self) -> AsyncGenerator[Connection]:
         """A connection inside a transaction, which is committed at the end."""
         async with self.connection() as connection:
             await connection.execute("BEGIN;" + (_SET_LOCAL if self.pooled else ""))

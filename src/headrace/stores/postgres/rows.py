@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from headrace.core.model import JobRecord, Json, Suspicion, Update, UpdateKind
@@ -22,16 +22,16 @@ class Kept:
     story: Story
 
 
-def kept(row: Row, now: float | None, result_retention_s: float) -> Kept:
+def kept(row: Row, now: datetime | None, result_retention_s: float) -> Kept:
     """From a row of `get` or a page of `find`; `now` is the store's clock, None: the database's, in the row."""
     state = state_of(row[3])
     finished_at = row[19]
     result: Json | None = row[24]
-    at = row[30].timestamp() if now is None else now
+    at: datetime = row[30] if now is None else now
     expired = (
         state is JobState.SUCCEEDED
         and finished_at is not None
-        and (result is None or (finished_at + timedelta(seconds=result_retention_s)).timestamp() <= at)
+        and (result is None or finished_at + timedelta(seconds=result_retention_s) <= at)
     )
     result = None if expired else result
     failure = failure_of(row[25])

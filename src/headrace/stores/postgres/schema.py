@@ -4,14 +4,14 @@ Invariant: a migration is applied whole or not at all, by one process at a time:
 """
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from headrace.core.errors import StoreUnusable
 from headrace.stores.migrations import Migration, Plan, compared, program_version
 from headrace.stores.migrations import migrations as known
 
 if TYPE_CHECKING:
-    from asyncpg import Connection
+    from headrace.stores.postgres.pool import Connection
 
 OLDEST: Final = 130_000  # PostgreSQL 13
 LOCK: Final = 0x48656164  # "Head": of whoever migrates
@@ -33,7 +33,7 @@ def migrations() -> tuple[Migration, ...]:
     return known("headrace.stores.postgres")
 
 
-async def plan(connection: "Connection[Any]") -> Plan:
+async def plan(connection: "Connection") -> Plan:
     """Compare a database with this version.
 
     Raises:
@@ -48,7 +48,7 @@ async def plan(connection: "Connection[Any]") -> Plan:
     return compared(migrations(), applied)
 
 
-async def apply(connection: "Connection[Any]", where: str) -> Plan:
+async def apply(connection: "Connection", where: str) -> Plan:
     """Apply what is pending, inside the caller's transaction; what was applied.
 
     Raises:
@@ -72,6 +72,6 @@ async def apply(connection: "Connection[Any]", where: str) -> Plan:
     return found
 
 
-async def epoch(connection: "Connection[Any]") -> str:
+async def epoch(connection: "Connection") -> str:
     """The name of this history of offsets."""
     return str(await connection.fetchval(_EPOCH_GET))

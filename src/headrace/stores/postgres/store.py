@@ -190,9 +190,7 @@ class PostgresStore:
         wanted = names(jobs)
         numbers = [(await self._line(tx, name)) for name in wanted]
         answers = await enqueue(tx, jobs, numbers, self._settings.key_retention_s)
-        self._lines.woke(
-            name for name, answer in zip(wanted, answers, strict=True) if answer.state is JobState.READY
-        )
+        self._lines.woke(name for name, answer in zip(wanted, answers, strict=True) if answer.state is JobState.READY)
         self._ring(tx)
         return answers
 
@@ -220,13 +218,13 @@ class PostgresStore:
 
     async def get(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
         """The jobs, in order; None for unknown ones."""
-        found = await self._each(lambda tx: verbs.get(tx, ids, self._reading(), self._settings.result_retention_s))
+        found = await self._each(lambda tx: verbs.get(tx, ids, self._settings.result_retention_s))
         return [None if one is None else one.record for one in found]
 
     async def find(self, where: JobFilter, *, after: JobId | None = None, limit: int = 50) -> JobPage:
         """Jobs that match, newest first, live and ended."""
         retention_s = self._settings.result_retention_s
-        return await self._each(lambda tx: verbs.find(tx, where, after, limit, self._reading(), retention_s))
+        return await self._each(lambda tx: verbs.find(tx, where, after, limit, retention_s))
 
     async def attempts(self, job: JobId) -> list[AttemptRecord]:
         """Every attempt of one job, in order; the running one last."""
@@ -235,7 +233,7 @@ class PostgresStore:
     async def read_updates(self, job: JobId, after: int, limit: int) -> FeedPage | None:
         """Up to `limit` updates with offsets above `after`, in order; None: unknown job."""
         retention_s = self._settings.result_retention_s
-        page = await self._each(lambda tx: feed.read_updates(tx, job, after, limit, self._reading(), retention_s))
+        page = await self._each(lambda tx: feed.read_updates(tx, job, after, limit, retention_s))
         return None if page is None else replace(page, epoch=self._epoch)
 
     async def offsets(self, jobs: Sequence[JobId]) -> dict[JobId, int]:
@@ -249,14 +247,11 @@ class PostgresStore:
     async def retry(self, jobs: Sequence[JobId]) -> list[JobState | None]:
         """Make failed and cancelled jobs ready again."""
         retention_s = self._settings.result_retention_s
-        return await self._write(lambda tx: verbs.retry(tx, jobs, self._reading(), retention_s))
+        return await self._write(lambda tx: verbs.retry(tx, jobs, retention_s))
 
     async def edit(self, job: JobId, args: Json) -> JobState | None:
         """Give a failed job other arguments."""
         return await self._write(lambda tx: verbs.edit(tx, job, args))
-
-    def _reading(self) -> float | None:
-        return None if self._wall is None else self._wall()
 
     def join(self, using: object) -> Joined:
         """Bind to a user's session or connection."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from headrace.core.model import JobId
 
-Row: TypeAlias = Sequence[Any]
+Row: TypeAlias = Any  # a driver's, indexed by number
 
 JOB_HINTS_MAX = 100
 
