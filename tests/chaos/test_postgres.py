@@ -10,8 +10,11 @@ import psycopg
 import pytest
 from kit import Farm
 
+from headrace.app.adapters import adapters
 from headrace.core.errors import StoreUnavailable
 from headrace.core.states import JobState
+from headrace.runtime.clock import SystemClock
+from headrace.settings import Settings
 from servers.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(120)
@@ -133,8 +136,10 @@ async def test_no_connection_left_is_unavailable_and_passes(farm: Farm, server: 
                 taken.enter_context(closing(psycopg.connect(farm.url)))
             except psycopg.OperationalError:
                 taken_all = True
-        server_says = pytest.raises(StoreUnavailable, match="max_connections")
-        with server_says:
-            await asyncio.gather(*(farm.store.workers() for _ in range(12)))
-        job = await farm.enqueue(farm_tasks.quick, number=1)  # by a connection that it has
+        await asyncio.gather(*(farm.store.workers() for _ in range(12)))  # by the connections that it has
+        job = await farm.enqueue(farm_tasks.quick, number=1)
+        newcomer, _ = adapters(Settings(store=farm.url), SystemClock(), moved=False)
+        with pytest.raises(StoreUnavailable, match="max_connections"):
+            await newcomer.open()
+        await newcomer.close()
     assert (await farm.ended(job)).state is JobState.SUCCEEDED
