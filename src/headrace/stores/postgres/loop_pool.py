@@ -25,6 +25,7 @@ else:
 CONNECT_S: Final = 10.0  # for a new connection, and for a free one
 IDLE_S: Final = 300.0
 CLOSE_S: Final = 5.0
+FULL_S: Final = 1.0
 _NONE_LEFT: Final = "53300"
 
 
@@ -37,6 +38,7 @@ class LoopPool:
         self._size = size
         self._idle: list[tuple[float, Connection]] = []
         self._count = 0
+        self._full_until = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._guard: AsyncGenerator[None, None] | None = None
 
@@ -71,12 +73,14 @@ class LoopPool:
             connection = self._idle_one()
             if connection is not None:
                 return connection
-            if self._count < self._size:
+            now = asyncio.get_running_loop().time()
+            if self._count < self._size and (now >= self._full_until or not self._count):
                 try:
                     return await self._new()
                 except asyncpg.PostgresError as error:
                     if sqlstate(error) != _NONE_LEFT or not self._count:
                         raise
+                    self._full_until = now + FULL_S  # asking again at once would keep the server busy with refusals
             await self._until_one_is_free(give_up)
 
     def _idle_one(self) -> Connection | None:
