@@ -10,6 +10,7 @@ from headrace.core.model import (
     Failed,
     FeedWrite,
     GivenBack,
+    Lease,
     Retried,
     Settle,
     SettleResult,
@@ -166,7 +167,8 @@ def test_a_body_that_started_is_not_given_back_as_if_it_had_not() -> None:
     gone = e.Reconciled("w1", frozenset(), 1)
     assert not court.breaks(back)
     assert not court.breaks(gone)
-    assert court.breaks(e.Reconciled("w1", frozenset({JOB}), 1))
+    assert court.breaks(e.Reconciled("w1", frozenset({Lease(JOB, 1)}), 1))
+    assert not court.breaks(e.Reconciled("w1", frozenset({Lease(JOB, 2)}), 1))  # of another claim it knows
     court.start()
     assert court.breaks(back)
     assert court.breaks(gone)

@@ -36,6 +36,7 @@ from headrace.core.model import (
     JobPage,
     JobRecord,
     Json,
+    Lease,
     NewJob,
     QueueRecord,
     Reaped,
@@ -154,10 +155,12 @@ class Store(Protocol):
         """
         ...
 
-    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+    async def reconcile(self, worker: WorkerId, held: Sequence[Lease]) -> int:
         """Give back what the store thinks this worker runs and the worker does not know of.
 
-        For claims whose answer was lost: they are given back as not started. Returns how many.
+        For claims whose answer was lost: they are given back as not started. `held` names all that
+        the worker knows of, with its fence: what runs, what waits, and what is still to be settled.
+        A claim of the same job under another fence is none of it. Returns how many were given back.
         """
         ...
 
