@@ -159,6 +159,39 @@ def test_an_id_that_was_seen_is_not_added_again() -> None:
     assert not court.breaks(e.Added(again, Enqueued(JOB, JobState.READY, 1, created=False)))
 
 
+def test_an_id_is_known_as_long_as_its_record_is_kept() -> None:
+    court = Court(OneHolderPerKey)
+    court.running_job()
+    again = NewJob(JOB, "t", "q", "{}")
+    adds, lands = Enqueued(JOB, JobState.READY, 1, created=True), Enqueued(JOB, JobState.SUCCEEDED, 3, created=False)
+    kept_s = court.server.settings.retention_s
+    court.timeline.run(2 * kept_s)
+    assert court.breaks(e.Added(again, adds))  # it runs: that is never pruned
+    court.settle()
+    court.timeline.run(3 * kept_s - 1.0)
+    assert court.breaks(e.Added(again, adds))
+    assert not court.breaks(e.Added(again, lands))
+    court.timeline.run(3 * kept_s)
+    assert not court.breaks(e.Added(again, adds))
+    assert not court.breaks(e.Added(again, lands))  # nobody has pruned it yet
+    assert court.breaks(e.Added(again, replace(lands, state=JobState.READY)))
+    assert court.breaks(e.Added(again, replace(lands, id=OTHER)))
+
+
+def test_a_key_is_not_held_longer_than_its_holder_is_known() -> None:
+    court = Court(OneHolderPerKey)
+    court.running_job(key="k", key_digest="one")
+    court.settle()
+    kept_s = court.server.settings.retention_s
+    court.server.step_s = kept_s
+    court.server.wall()  # it shows that instant, and prunes by it
+    court.server.step_s = 0.0
+    new = NewJob(OTHER, "t", "q", "{}", key="k", key_digest="one")
+    assert not court.breaks(e.Added(new, Enqueued(JOB, JobState.SUCCEEDED, 3, created=False)))
+    assert court.breaks(e.Added(new, Enqueued(bytes(16), JobState.READY, 1, created=False)))
+    assert not court.breaks(e.Added(new, Enqueued(OTHER, JobState.READY, 1, created=True)))
+
+
 def test_a_producer_is_told_what_was_written() -> None:
     court = Court(OneHolderPerKey)
     answer = court.enqueue()

@@ -129,10 +129,11 @@ class Store(Protocol):
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Add jobs, all or none; an id that was seen before, ended or not, is not added again.
 
-        An id is looked at before its key. A `(task, key)` with the same `key_digest` lands on the
-        job that holds it, also within one batch. A key lives as long as its job and
-        `key_retention_s` beyond its end, but never longer than the job's own record; whoever comes
-        later takes it over. `run_at` goes before `delay_s`; of two deadlines the earlier counts.
+        That holds while the job's record is kept. An id is looked at before its key. A `(task, key)`
+        with the same `key_digest` lands on the job that holds it, also within one batch. A key lives
+        as long as its job and `key_retention_s` beyond its end, but never longer than the job's own
+        record; whoever comes later takes it over. `run_at` goes before `delay_s`; of two deadlines
+        the earlier counts.
 
         Returns: one entry per job, in order, with the state and feed's end of the job it landed on.
 

@@ -23,8 +23,8 @@ class Holder:
 class OneHolderPerKey(Checker):
     """An enqueue with a held key lands on its holder, one seen before on itself, any other adds a job.
 
-    A key is held as long as its job lives, and for its retention after that. What a producer is told
-    is what was written.
+    A key is held as long as its job lives, and for its retention after that; neither id nor key is
+    known longer than the job's record is kept. What a producer is told is what was written.
     """
 
     name = "a key has one holder"
@@ -43,7 +43,9 @@ class OneHolderPerKey(Checker):
         job, answer = event.job, event.answer
         self._answers.setdefault(job.id, set()).add(answer)
         holder = self._holder(job)
-        if job.id in self.book.jobs:
+        if holder is not None and self._forgotten(holder.id, answer):
+            holder = None
+        if job.id in self.book.jobs and not self._forgotten(job.id, answer):
             self._expect(event, job.id)
         elif holder is None:
             self._expect(event, None)
@@ -53,6 +55,10 @@ class OneHolderPerKey(Checker):
             self._expect(event, holder.id)
         if answer.created and job.key is not None:
             self._holders[job.task, job.key] = Holder(answer.id, job.key_digest)
+
+    def _forgotten(self, job: JobId, answer: Enqueued) -> bool:
+        """Whether the store may have deleted a job's record, and the answer says that it has."""
+        return (answer.created or answer.id != job) and self.may_be_pruned(job)
 
     def _expect(self, event: e.Added, on: JobId | None) -> None:
         """It lands on a job that is there, or with None is added."""
