@@ -15,7 +15,7 @@ from headrace.core.states import JobState
 from headrace.testing.sim import events as e
 from headrace.testing.sim.checkers.feeds import FeedsAreWhole
 from headrace.testing.sim.checkers.items import ItemsAreKept
-from headrace.testing.sim.checkers.keys import OneHolderPerKey
+from headrace.testing.sim.checkers.keys import Holder, OneHolderPerKey
 from tests.simulation.court import JOB, OTHER, Court, item
 
 # -- feeds, items, keys -------------------------------------------------------------------------------
@@ -178,18 +178,24 @@ def test_an_id_is_known_as_long_as_its_record_is_kept() -> None:
     assert court.breaks(e.Added(again, replace(lands, id=OTHER)))
 
 
-def test_a_key_is_not_held_longer_than_its_holder_is_known() -> None:
+def test_a_key_that_had_expired_may_be_gone_when_the_clock_was_stepped_back() -> None:
     court = Court(OneHolderPerKey)
     court.running_job(key="k", key_digest="one")
     court.settle()
-    kept_s = court.server.settings.retention_s
-    court.server.step_s = kept_s
-    court.server.wall()  # it shows that instant, and prunes by it
-    court.server.step_s = 0.0
-    new = NewJob(OTHER, "t", "q", "{}", key="k", key_digest="one")
-    assert not court.breaks(e.Added(new, Enqueued(JOB, JobState.SUCCEEDED, 3, created=False)))
-    assert court.breaks(e.Added(new, Enqueued(bytes(16), JobState.READY, 1, created=False)))
-    assert not court.breaks(e.Added(new, Enqueued(OTHER, JobState.READY, 1, created=True)))
+    new = NewJob(OTHER, "t", "q", "{}", key="k", key_digest="other")
+    lands, adds = (
+        Enqueued(JOB, JobState.SUCCEEDED, 3, created=False),
+        Enqueued(OTHER, JobState.READY, 1, created=True),
+    )
+    for shown_s, may_be_gone in ((-1.0, False), (0.0, True)):
+        court.server.step_s = court.server.settings.key_retention_s + shown_s
+        court.server.wall()  # it shows that instant, and may prune by it
+        court.server.step_s = 0.0
+        assert not court.breaks(e.Added(replace(new, key_digest="one"), lands))
+        assert court.breaks(e.Added(new, lands))  # of other arguments, it was refused or added
+        assert court.breaks(e.Added(new, replace(lands, id=bytes(16))))
+        assert court.breaks(e.Added(new, adds)) is not may_be_gone
+        court.checker._holders["t", "k"] = Holder(JOB, "one")  # type: ignore[attr-defined]  # that was not so
 
 
 def test_a_producer_is_told_what_was_written() -> None:
