@@ -23,6 +23,7 @@ from headrace.core.model import (
     JobPage,
     JobRecord,
     Json,
+    Lease,
     NewJob,
     QueueRecord,
     Reaped,
@@ -206,7 +207,7 @@ class PostgresStore:
         """Settle ended attempts, then claim."""
         return await self._each(lambda tx: exchange(tx, self._lines, worker, settles, claim))
 
-    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+    async def reconcile(self, worker: WorkerId, held: Sequence[Lease]) -> int:
         """Give back what the store thinks this worker runs and the worker does not know of."""
         known = frozenset(held)
         return await self._write(lambda tx: workers.reconcile(tx, self._lines, worker, known))
