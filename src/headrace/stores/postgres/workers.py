@@ -78,7 +78,8 @@ async def unregister(tx: Tx, lines: Lines, worker: WorkerId) -> None:
 async def reconcile(tx: Tx, lines: Lines, worker: WorkerId, held: frozenset[Lease]) -> int:
     """Give back what this worker was given and does not know of; how many."""
     row = await tx.one(_LOCK, worker)
-    unknown = [] if row is None else [live for live in await _running(tx, row[0]) if Lease(live.id, live.fence) not in held]
+    runs = [] if row is None else await _running(tx, row[0])
+    unknown = [live for live in runs if Lease(live.id, live.fence) not in held]
     return await _give_back(tx, lines, unknown, started=False)
 
 
