@@ -176,9 +176,7 @@ async def test_a_stopped_child_loses_its_lease_and_is_replaced(
     assert house.ward().worker_id != old.worker_id
 
 
-async def test_a_child_stopped_for_less_than_its_lease_keeps_it(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_child_stopped_for_less_than_its_lease_keeps_it(house: House, caplog: pytest.LogCaptureFixture) -> None:
     await house.start(lease_s=5.0)
     await house.up()
     (job,) = await house.claimed(1)
