@@ -261,8 +261,11 @@ class PostgresStore:
 
     async def register(self, worker: WorkerRecord, lease_s: float) -> None:
         """Make the worker known and give it its lease; again for changes."""
-        holder = await self._held()
-        await self._write(lambda tx: workers.register(tx, worker, lease_s, holder))
+        # A supervised worker registers again itself: its supervisor goes on holding its lease.
+        held = await self._write(lambda tx: workers.register(tx, worker, lease_s, None))
+        holder = await self._held() if held is None else None
+        if holder is not None:
+            await self._write(lambda tx: workers.register(tx, worker, lease_s, holder))
 
     async def renew(self, worker: WorkerId, lease_s: float) -> Renewed:
         """Extend the lease and read the cancels; never blocked by a writer."""

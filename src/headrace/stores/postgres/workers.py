@@ -38,8 +38,8 @@ class Live:
     feed_end: int
 
 
-async def register(tx: Tx, worker: WorkerRecord, lease_s: float, holder: int | None) -> None:
-    """Make the worker known, or renew what is known of it, and give it its lease."""
+async def register(tx: Tx, worker: WorkerRecord, lease_s: float, holder: int | None) -> int | None:
+    """Make the worker known, or renew what is known of it, and give it its lease; who holds that."""
     (row,) = await tx.all(
         _PUT,
         worker.id,
@@ -54,7 +54,9 @@ async def register(tx: Tx, worker: WorkerRecord, lease_s: float, holder: int | N
         worker.supervisor_pid,
         worker.draining,
     )
-    await tx.all(_LEASE_PUT, row[0], tx.now, lease_s, holder)
+    (lease,) = await tx.all(_LEASE_PUT, row[0], tx.now, lease_s, holder)
+    kept: int | None = lease[0]
+    return kept
 
 
 async def renew(tx: Tx, worker: WorkerId, lease_s: float, holder: int | None) -> Renewed:
