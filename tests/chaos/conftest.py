@@ -1,7 +1,5 @@
 """A farm: a store, and trees of processes on it."""
 
-import os
-import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,10 +22,4 @@ async def farm(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     await made.store.open()
     await made.notifier.start()
     yield made
-    for process in made.trees:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGCONT)
-            process.kill()  # its children die with it
-        process.wait()
-    await made.notifier.stop()
-    await made.store.close()
+    await made.end()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -98,3 +99,13 @@ class Farm:
 
     def said(self, number: int = 0) -> str:
         return (self.directory / f"tree-{number}.txt").read_text()
+
+    async def end(self) -> None:
+        """Whatever happened: no process stays."""
+        for process in self.trees:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGCONT)
+                process.kill()  # its children die with it
+            process.wait()
+        await self.notifier.stop()
+        await self.store.close()

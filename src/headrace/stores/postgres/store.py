@@ -43,7 +43,8 @@ from headrace.stores.postgres.faults import shown, sqlstate
 from headrace.stores.postgres.gather import Gatherer
 from headrace.stores.postgres.holder import CLASS, Holder
 from headrace.stores.postgres.lines import LineName, Lines
-from headrace.stores.postgres.pool import Connection, Pools
+from headrace.stores.postgres.loop_pool import Connection
+from headrace.stores.postgres.pool import Pools
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx, instant
 
