@@ -29,6 +29,7 @@ _SAID: Final = {
     "53300": "has no connection left: raise max_connections, or put a pooler in between",
     "53100": "has no room: its disk is full. Nothing was written; make room and repeat",
     "53200": "is out of memory",
+    "55P03": "kept this waiting for too long behind another transaction (your own session's? then pass using=session)",
     "57014": "took longer than it may for this statement",
     "25006": "is read-only just now (a standby?); jobs need the primary",
     "3D000": "does not exist: create it, `createdb` does",
@@ -37,7 +38,7 @@ _SAID: Final = {
     "42501": "does not allow this user to do it: let it own the headrace_* tables, or GRANT ALL on them",
 }
 _UNUSABLE: Final = {"3D000", "28P01", "28000", "42501"}
-_NO_SCHEMA: Final = {"42P01", "42883", "42703", "3F000"}  # no such table, function, column, schema
+NO_SCHEMA: Final = {"42P01", "42883", "42703", "3F000"}  # no such table, function, column, schema
 _OF_A_ROW: Final = {"22", "23", "54"}  # what one row was refused for says nothing against the database
 
 
@@ -59,7 +60,7 @@ def mapped(error: BaseException, where: str) -> HeadraceError:
     said = _SAID.get(code)
     if code in _UNUSABLE:
         return StoreUnusable(f"the database {where} {said} [{code}]")
-    if code in _NO_SCHEMA:
+    if code in NO_SCHEMA:
         return SchemaMismatch(f"the database {where} lacks what this version needs ({error}): run `headrace migrate`")
     if code == "25006" or code[:2] in _TRANSIENT:
         return StoreUnavailable(f"the database {where} {said or _TRANSIENT[code[:2]]}: {error} [{code}]")

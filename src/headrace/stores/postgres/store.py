@@ -43,6 +43,7 @@ from headrace.stores.postgres.exchange import exchange
 from headrace.stores.postgres.faults import shown, sqlstate
 from headrace.stores.postgres.gather import Gatherer
 from headrace.stores.postgres.holder import CLASS, Holder
+from headrace.stores.postgres.join import Home, join
 from headrace.stores.postgres.lines import LineName, Lines
 from headrace.stores.postgres.loop_pool import Connection
 from headrace.stores.postgres.pool import Pools
@@ -257,7 +258,10 @@ class PostgresStore:
 
     def join(self, using: object) -> Joined:
         """Bind to a user's session or connection."""
-        raise NotImplementedError
+        if not self._epoch:
+            raise StoreUnavailable(f"the store {self.where} is not open")
+        home = Home(self.where, self._epoch, self._now, self._lines, self._settings.key_retention_s, self._ring)
+        return join(home, using)
 
     # -- workers ------------------------------------------------------------------------------
 
