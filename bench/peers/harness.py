@@ -1,0 +1,233 @@
+"""One run of the peers: servers and environments when they are first needed, a fresh queue for every measurement."""
+
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from bench.peers import environments
+from bench.peers.catalogue import PEERS
+from bench.peers.environments import Environment, UnavailableError
+from bench.peers.meter import FOLDER_VARIABLE, Meters
+from bench.peers.peer import Peer, Setting
+from bench.peers.results import Results
+from bench.peers.scale import Scale
+from bench.peers.servers.postgres import Postgres
+from bench.peers.servers.rabbitmq import RabbitMQ
+from bench.peers.servers.redis import Redis
+from bench.peers.trees import Tree
+from bench.processes import ROOT, TooSlowError, wait_for
+
+PRODUCER_S = 120.0
+READY_S = 60.0
+WARM_JOBS = 5
+SQLITE, POSTGRES, REDIS, RABBITMQ = "sqlite", "postgres", "redis", "rabbitmq"
+Server: TypeAlias = Postgres | Redis | RabbitMQ
+MAKE: dict[str, Callable[[Path], Server]] = {POSTGRES: Postgres, REDIS: Redis, RABBITMQ: RabbitMQ}
+T = TypeVar("T")
+
+
+class PeerError(RuntimeError):
+    """A peer's program failed, and its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An empty queue of one peer, and the folder in which its jobs leave their marks."""
+
+    peer: Peer
+    server: Server | None
+    environment: Environment
+    folder: Path
+    url: str
+    queue: str
+    database: str = ""
+
+    @property
+    def meters(self) -> Meters:
+        return Meters(self.folder)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "PEER_URL": self.url,
+            "PEER_QUEUE": self.queue,
+            "HEADRACE_STORE": self.url,
+            FOLDER_VARIABLE: str(self.folder),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def server_cpu_s(self) -> float:
+        return self.server.tree.cpu_s if self.server is not None else 0.0
+
+    def commits(self) -> int:
+        """Transactions that this queue's database has committed; 0 where there is none."""
+        if not isinstance(self.server, Postgres):
+            return 0
+        sql = f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{self.database}'"
+        return int(self.server.query(sql) or 0)
+
+    def worker(self, setting: Setting) -> Tree:
+        at = {"bin": str(self.environment.folder / "bin"), "folder": str(self.environment.folder)}
+        command = [word.format_map(at) for word in setting.command]
+        number = len(list(self.folder.glob("worker-*.log")))
+        return Tree(command, self.folder / f"worker-{number}.log", self.variables | dict(setting.environment))
+
+    def produce(self, mode: str, **options: float | str) -> dict[str, float]:
+        """Run the producer to its end; what it says."""
+        try:
+            return self.producing(mode, **options).finish()
+        except subprocess.TimeoutExpired as error:
+            raise TooSlowError(f"the producer's {mode}: not within {error.timeout:.0f} s") from error
+
+    def producing(self, mode: str, **options: float | str) -> "Producing":
+        peer = self.peer
+        if peer.language == "node":
+            command = ["node", str(self.environment.folder / peer.module)]
+        else:
+            command = [self.environment.program("python"), "-m", "bench.peers.producer", peer.module]
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return Producing([*command, mode, *words], self.variables)
+
+    def until_ready(self, workers: list[Tree], setting: Setting) -> None:
+        """Jobs go through and every worker lives."""
+        before = self.meters.read().count
+        self.produce("fill", count=WARM_JOBS)
+        meters = self.meters
+        self.watch(lambda: meters.read().count >= before + WARM_JOBS, workers, f"{setting.text}: first jobs", READY_S)
+
+    def watch(self, look: Callable[[], T | None], workers: list[Tree], what: str, seconds: float) -> T:
+        """The first truthy answer of `look`; the worker's last words when it ends or is too slow."""
+
+        def looked() -> T | None:
+            found = look()
+            ended = next((worker for worker in workers if not worker.is_alive), None)
+            if not found and ended is not None:
+                raise PeerError(f"the worker ended: {ended.last_words()}")
+            return found
+
+        return wait_for(looked, what, seconds, every_s=0.01)
+
+
+class Producing:
+    """A producer that runs beside something else."""
+
+    def __init__(self, command: list[str], variables: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, seconds: float = PRODUCER_S) -> dict[str, float]:
+        try:
+            told, cried = self._process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise
+        if self._process.returncode != 0:
+            lines = [line for line in cried.splitlines() if line.strip()]
+            raise PeerError(f"the producer failed: {(lines or ['it said nothing'])[-1][:300]}")
+        answer: dict[str, float] = json.loads(told.strip().splitlines()[-1])
+        return answer
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+class Harness:
+    """Where everything is made, and stopped again."""
+
+    def __init__(self, root: Path, scale: Scale, store: str = POSTGRES) -> None:
+        self.root = root
+        self.scale = scale
+        self.store = store
+        self.results = Results()
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._servers: dict[str, Server | str] = {}
+        self._environments: dict[str, Environment] = {}
+        self._templates: set[str] = set()
+
+    def stop(self) -> None:
+        for server in self._servers.values():
+            if not isinstance(server, str):
+                server.stop()
+
+    def server_name(self, peer: Peer) -> str:
+        return self.store if peer.server == "store" else peer.server
+
+    def environment(self, peer: Peer) -> Environment:
+        with self._lock:
+            name = peer.environment
+            if name not in self._environments:
+                kind, _, folder = name.partition(":")
+                make = {"own": lambda _: environments.own(), "node": lambda _: environments.node(folder)}
+                self._environments[name] = make.get(kind, environments.python)(name)
+            return self._environments[name]
+
+    def server(self, peer: Peer) -> Server | None:
+        """The peer's server, running.
+
+        Raises:
+            UnavailableError: it is not here or does not start; asked again, it says so at once.
+        """
+        name = self.server_name(peer)
+        if name == SQLITE:
+            return None
+        with self._lock:
+            if name not in self._servers:
+                try:
+                    self._servers[name] = MAKE[name](self.root / name)
+                except (UnavailableError, TooSlowError, OSError) as error:
+                    self._servers[name] = str(error)
+            found = self._servers[name]
+        if isinstance(found, str):
+            raise UnavailableError(found)
+        return found
+
+    @contextlib.contextmanager
+    def place(self, peer: Peer) -> Iterator[Place]:
+        """An empty queue, for the time of the block."""
+        server, environment = self.server(peer), self.environment(peer)
+        name = f"b{next(self._numbers)}"
+        folder = self.root / f"{name}-{peer.name}"
+        folder.mkdir()
+        if isinstance(server, Postgres):
+            self._from_template(server, peer, environment, name)
+            try:
+                yield Place(peer, server, environment, folder, server.url(name), name, name)
+            finally:
+                server.drop(name)
+        elif isinstance(server, Redis):
+            database = next(n for n, other in enumerate(PEERS) if other.name == peer.name)
+            server.clear(database)
+            yield Place(peer, server, environment, folder, server.url(database), name)
+        elif isinstance(server, RabbitMQ):
+            yield Place(peer, server, environment, folder, server.url(), name)
+        else:
+            yield Place(peer, None, environment, folder, f"sqlite:///{folder / 'headrace.db'}", name)
+
+    def _from_template(self, server: Postgres, peer: Peer, environment: Environment, name: str) -> None:
+        """A database with the peer's tables, which are made once."""
+        template = f"template_{peer.name}"
+        with self._lock:
+            if template not in self._templates:
+                server.drop(template)
+                server.create(template)
+                folder = self.root / template
+                folder.mkdir(exist_ok=True)
+                Place(peer, server, environment, folder, server.url(template), template).produce("prepare")
+                self._templates.add(template)
+            server.create(name, template)

@@ -1,0 +1,98 @@
+"""A backlog through one worker process or two: body starts a second, and the CPU time that a job costs."""
+
+import contextlib
+import time
+from dataclasses import dataclass
+
+from bench.peers.harness import Harness, Place
+from bench.peers.meter import Reading
+from bench.peers.peer import Peer, Setting
+from bench.peers.results import Figures
+from bench.peers.trees import Tree
+
+START_S = 60.0
+LOOK_S = 0.01
+SPARE = 1.2
+"""So much more than what is expected to be done in the time is put in, so that the time ends the drain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """What is drained, by how many workers, at which setting."""
+
+    name: str
+    task: str
+    workers: int
+    setting: str  # a field of Peer
+    guess: float = 1.0
+    """Of the peer's rate: sizes the first backlog."""
+
+    def applies(self, peer: Peer) -> bool:
+        return self.setting != "default" or peer.default is not None
+
+    def measure(self, harness: Harness, peer: Peer) -> Figures:
+        setting = self.of(peer)
+        scale = harness.scale
+        rate = harness.results.latest(peer.name, self.name, "per_s") or peer.rate * self.guess
+        count = round(min(max(scale.jobs_min, rate * scale.drain_s * SPARE), scale.jobs_max))
+        with harness.place(peer) as place, contextlib.ExitStack() as stack:
+            place.produce("fill", task=self.task, count=count)
+            workers = [stack.enter_context(place.worker(setting)) for _ in range(self.workers)]
+            return _watch(place, workers, count, scale.drain_s, self.workers * setting.processes)
+
+    def of(self, peer: Peer) -> Setting:
+        if self.setting == "default" and peer.default is not None:
+            return peer.default
+        if self.setting == "sleeping" and peer.sleeping is not None:
+            return peer.sleeping
+        return peer.best
+
+
+def _watch(place: Place, workers: list[Tree], count: int, seconds: float, processes: int) -> Figures:
+    """From the first start on, until all have started or the time is over."""
+    meters = place.meters
+    place.watch(lambda: meters.read().count, workers, "the first job's start", START_S)
+    begun, worked, served, commits = meters.read(), _cpu_s(workers), place.server_cpu_s(), place.commits()
+    samples = [(time.monotonic(), begun.count)]
+    give_up = samples[0][0] + seconds
+    while True:
+        now = meters.read()
+        samples.append((time.monotonic(), now.count))
+        late = max(now.starts) if len(now.starts) >= processes else None
+        if now.count >= count or time.monotonic() > (give_up if late is None else max(give_up, late + seconds)):
+            break
+        if late is None and time.monotonic() > give_up + START_S:
+            break
+        time.sleep(LOOK_S)
+    jobs = max(1, now.count - begun.count)
+    spent = place.commits() - commits
+    figures = {
+        "per_s": _rate(now, samples, processes),
+        "worker_us_per_job": 1e6 * (_cpu_s(workers) - worked) / jobs,
+        "server_us_per_job": 1e6 * (place.server_cpu_s() - served) / jobs,
+        "jobs": now.count,
+        "backlog": count,
+        "processes": len(now.starts),
+    }
+    return figures | ({"jobs_per_commit": jobs / spent} if spent > 0 else {})
+
+
+def _cpu_s(workers: list[Tree]) -> float:
+    return sum(worker.cpu_s for worker in workers)
+
+
+def _rate(now: Reading, samples: list[tuple[float, int]], processes: int) -> float:
+    """Starts a second; with several processes, from when the last of them had begun."""
+    if processes > 1 and len(now.starts) >= processes:
+        at, before = next((sample for sample in samples if sample[0] >= max(now.starts)), samples[-1])
+        if now.last - at > 0.2:
+            return (now.count - before) / (now.last - at)
+    elapsed = now.last - min(now.starts)
+    return (now.count - 1) / elapsed if elapsed > 0 else 0.0
+
+
+ONE = Drain("drain_noop_1", "noop", 1, "best")
+TWO = Drain("drain_noop_2", "noop", 2, "best", guess=1.5)
+DEFAULT = Drain("drain_noop_1_default", "noop", 1, "default", guess=0.5)
+SLEEPS_ONE = (Drain("drain_1ms_1", "sleep_1", 1, "sleeping", 0.8), Drain("drain_10ms_1", "sleep_10", 1, "sleeping", 0.5))
+SLEEPS_TWO = (Drain("drain_1ms_2", "sleep_1", 2, "sleeping"), Drain("drain_10ms_2", "sleep_10", 2, "sleeping", 0.8))
