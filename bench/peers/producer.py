@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from bench.peers.queues.client import AsyncClient, SyncClient
 BACKLOG = 5_000
 LOOPS = 4
 PAUSE_S = 0.005
+CONNECT_S = 30.0
 Told = dict[str, float]
 
 
@@ -76,9 +78,10 @@ class Awaited:
         async def caller() -> None:
             nonlocal added
             while time.perf_counter() < until:
-                added += await call()
+                made = await call()
+                added += made
 
-        await call()  # connects
+        await asyncio.gather(*[call() for _ in range(callers)])  # connects
         started = time.perf_counter()
         until = started + self._options.seconds
         await asyncio.gather(*[caller() for _ in range(callers)])
@@ -143,7 +146,7 @@ class Blocking(AsyncClient):
         """Nothing: it connects when it is first used."""
 
     async def close(self) -> None:
-        """Nothing: it ends with the process."""
+        self.client.close()
 
     async def one(self, task: str, n: float) -> None:
         self.client.one(task, n)
@@ -161,18 +164,22 @@ class Threaded(Awaited):
 
     async def callers(self) -> Told:
         threads, seconds, client = self._blocking.threads, self._options.seconds, self._blocking
-        client.one("noop", 1)  # connects
-        started = time.perf_counter()
+        connected = threading.Barrier(threads + 1)
 
         def caller() -> int:
-            added = 0
-            while time.perf_counter() < started + seconds:
+            client.one("noop", 1)  # connects
+            connected.wait()
+            added, until = 0, time.perf_counter() + seconds
+            while time.perf_counter() < until:
                 client.one("noop", 1)
                 added += 1
             return added
 
         with ThreadPoolExecutor(threads) as pool:
-            counts = [future.result() for future in [pool.submit(caller) for _ in range(threads)]]
+            calls = [pool.submit(caller) for _ in range(threads)]
+            connected.wait(CONNECT_S)
+            started = time.perf_counter()
+            counts = [call.result() for call in calls]
         return {"count": sum(counts), "elapsed_s": time.perf_counter() - started}
 
 

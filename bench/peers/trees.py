@@ -75,7 +75,8 @@ class Tree:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self.stop()
+        """At once: what it holds is thrown away with its queue, and a graceful end may take long."""
+        self.kill()
 
     @property
     def pid(self) -> int:

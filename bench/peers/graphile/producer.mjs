@@ -27,7 +27,7 @@ const many = (name, size, first = 0) =>
 
 async function together(loops, size, call) {
   let added = 0;
-  await call(); // connects
+  await Promise.all(Array.from({ length: loops }, call)); // connects
   const from = now();
   const loop = async () => {
     while (now() < from + seconds) {

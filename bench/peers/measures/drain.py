@@ -35,10 +35,14 @@ class Drain:
         scale = harness.scale
         rate = harness.results.latest(peer.name, self.name, "per_s") or peer.rate * self.guess
         count = round(min(max(scale.jobs_min, rate * scale.drain_s * SPARE), scale.jobs_max))
-        with harness.place(peer) as place, contextlib.ExitStack() as stack:
+        with harness.place(peer) as place:
             place.produce("fill", task=self.task, count=count)
-            workers = [stack.enter_context(place.worker(setting)) for _ in range(self.workers)]
-            return _watch(place, workers, count, scale.drain_s, self.workers * setting.processes)
+            commits = place.commits()
+            with contextlib.ExitStack() as stack:
+                workers = [stack.enter_context(place.worker(setting)) for _ in range(self.workers)]
+                figures = _watch(place, workers, count, scale.drain_s, self.workers * setting.processes)
+            spent = place.commits() - commits  # a session tells at its end
+            return figures | ({"jobs_per_commit": figures["jobs"] / spent} if spent > 0 else {})
 
     def of(self, peer: Peer) -> Setting:
         if self.setting == "default" and peer.default is not None:
@@ -52,7 +56,7 @@ def _watch(place: Place, workers: list[Tree], count: int, seconds: float, proces
     """From the first start on, until all have started or the time is over."""
     meters = place.meters
     place.watch(lambda: meters.read().count, workers, "the first job's start", START_S)
-    begun, worked, served, commits = meters.read(), _cpu_s(workers), place.server_cpu_s(), place.commits()
+    begun, worked, served = meters.read(), _cpu_s(workers), place.server_cpu_s()
     samples = [(time.monotonic(), begun.count)]
     give_up = samples[0][0] + seconds
     while True:
@@ -65,8 +69,7 @@ def _watch(place: Place, workers: list[Tree], count: int, seconds: float, proces
             break
         time.sleep(LOOK_S)
     jobs = max(1, now.count - begun.count)
-    spent = place.commits() - commits
-    figures = {
+    return {
         "per_s": _rate(now, samples, processes),
         "worker_us_per_job": 1e6 * (_cpu_s(workers) - worked) / jobs,
         "server_us_per_job": 1e6 * (place.server_cpu_s() - served) / jobs,
@@ -74,7 +77,6 @@ def _watch(place: Place, workers: list[Tree], count: int, seconds: float, proces
         "backlog": count,
         "processes": len(now.starts),
     }
-    return figures | ({"jobs_per_commit": jobs / spent} if spent > 0 else {})
 
 
 def _cpu_s(workers: list[Tree]) -> float:

@@ -50,7 +50,7 @@ def _drain(place: Place, part: str, count: int) -> float:
         here.watch(lambda: meters.read().count >= count, [worker], f"{count} jobs started", FINISH_S)
         time.sleep(0.5)  # the last outcomes are written
     now = meters.read()
-    return (now.count - 1) / (now.last - min(now.starts))
+    return (now.count - 1) / (now.last - min(now.starts)) if count > 1 else 0.0
 
 
 async def _claims(place: Place, count: int) -> float:

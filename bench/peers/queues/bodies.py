@@ -1,8 +1,8 @@
 """What the jobs of every peer do, async and sync; each leaves its marks by itself, without the peer's help."""
 
 import asyncio
-import functools
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -16,13 +16,17 @@ HOLD_S = 120.0
 LOOK_S = 0.02
 
 
-@functools.lru_cache(maxsize=4)
-def _meter(_pid: int) -> Meter:
-    return mine(FOLDER)  # of this process: a forked one has its own
+_meters: dict[int, Meter] = {}  # by process: a forked one has its own
+_making = threading.Lock()
 
 
 def hit() -> None:
-    _meter(os.getpid()).hit()
+    pid = os.getpid()
+    meter = _meters.get(pid)
+    if meter is None:
+        with _making:
+            meter = _meters.get(pid) or _meters.setdefault(pid, mine(FOLDER))
+    meter.hit()
 
 
 def mark(sent: float) -> None:

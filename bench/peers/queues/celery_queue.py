@@ -21,6 +21,10 @@ TASKS = {name: app.task(name=name)(body) for name, body in SYNC.items()}
 
 
 class Client(SyncClient):
+    def close(self) -> None:
+        app.producer_pool.force_close_all()
+        app.pool.force_close_all()
+
     def one(self, task: str, n: float) -> None:
         TASKS[task].apply_async((n,))
 

@@ -33,6 +33,10 @@ class SyncClient:
     bulk = 100
     threads = 8
 
+    def close(self) -> None:
+        """Say goodbye: what was sent without confirmation may else be lost with the process."""
+        raise NotImplementedError
+
     def one(self, task: str, n: float) -> None:
         raise NotImplementedError
 

@@ -13,5 +13,8 @@ ACTORS = {name: dramatiq.actor(body, actor_name=name, queue_name=QUEUE) for name
 
 
 class Client(SyncClient):
+    def close(self) -> None:
+        broker.close()
+
     def one(self, task: str, n: float) -> None:
         ACTORS[task].send(n)
