@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bench.peers.peer import Peer, Setting
 
 QUEUES = "bench.peers.queues"
-CELERY = ("{bin}/celery", "-A", f"{QUEUES}.celery_queue", "worker", "--loglevel", "WARNING")
+CELERY = ("{bin}/celery", "-A", f"{QUEUES}.celery_queue", "worker", "--hostname", "{name}@%h", "--loglevel", "WARNING")
 SOLO = Setting(
     "solo pool, no gossip, mingle or heartbeat",
     (*CELERY, "--pool", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat"),
@@ -90,7 +90,7 @@ PEERS: Sequence[Peer] = (
         package="pgqueuer",
         best=_program("pgqueuer_queue", "batches of 200, asyncpg, uvloop", PEER_BATCH="200"),
         default=_program("pgqueuer_queue", "batches of 10"),
-        durability="claim and outcome are committed, outcomes in batches; a job is picked up again after 30 s; log kept",
+        durability="claim and outcome are committed, outcomes in batches; picked up again after 30 s; log kept",
         rate=10_000,
     ),
     Peer(

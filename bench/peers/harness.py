@@ -18,10 +18,11 @@ from bench.peers.meter import FOLDER_VARIABLE, Meters
 from bench.peers.peer import Peer, Setting
 from bench.peers.results import Results
 from bench.peers.scale import Scale
-from bench.peers.servers.postgres import Postgres
+from bench.peers.servers import postgres
+from bench.peers.servers.postgres import Postgres  # or servers.postgres, the project's test server: the same surface
 from bench.peers.servers.rabbitmq import RabbitMQ
 from bench.peers.servers.redis import Redis
-from bench.peers.trees import Tree
+from bench.peers.trees import Tree, family_cpu_s
 from bench.processes import ROOT, TooSlowError, wait_for
 
 PRODUCER_S = 120.0
@@ -29,7 +30,7 @@ READY_S = 60.0
 WARM_JOBS = 5
 SQLITE, POSTGRES, REDIS, RABBITMQ = "sqlite", "postgres", "redis", "rabbitmq"
 Server: TypeAlias = Postgres | Redis | RabbitMQ
-MAKE: dict[str, Callable[[Path], Server]] = {POSTGRES: Postgres, REDIS: Redis, RABBITMQ: RabbitMQ}
+MAKE: dict[str, Callable[[Path], Server]] = {POSTGRES: postgres.start, REDIS: Redis, RABBITMQ: RabbitMQ}
 T = TypeVar("T")
 
 
@@ -47,7 +48,6 @@ class Place:
     folder: Path
     url: str
     queue: str
-    database: str = ""
 
     @property
     def meters(self) -> Meters:
@@ -64,19 +64,20 @@ class Place:
         }
 
     def server_cpu_s(self) -> float:
-        return self.server.tree.cpu_s if self.server is not None else 0.0
+        return family_cpu_s(self.server.pid) if self.server is not None and self.server.pid is not None else 0.0
 
     def commits(self) -> int:
         """Transactions that this queue's database has committed; 0 where there is none."""
         if not isinstance(self.server, Postgres):
             return 0
-        sql = f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{self.database}'"
-        return int(self.server.query(sql) or 0)
+        name = self.url.rpartition("/")[2]
+        return int(self.server.sql(f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{name}'") or 0)
 
     def worker(self, setting: Setting) -> Tree:
-        at = {"bin": str(self.environment.folder / "bin"), "folder": str(self.environment.folder)}
-        command = [word.format_map(at) for word in setting.command]
         number = len(list(self.folder.glob("worker-*.log")))
+        home = self.environment.folder
+        at = {"bin": str(home / "bin"), "folder": str(home), "name": f"{self.queue}-{number}"}
+        command = [word.format_map(at) for word in setting.command]
         return Tree(command, self.folder / f"worker-{number}.log", self.variables | dict(setting.environment))
 
     def produce(self, mode: str, **options: float | str) -> dict[str, float]:
@@ -158,7 +159,7 @@ class Harness:
         self._lock = threading.Lock()
         self._servers: dict[str, Server | str] = {}
         self._environments: dict[str, Environment] = {}
-        self._templates: set[str] = set()
+        self._templates: dict[str, str] = {}
 
     def stop(self) -> None:
         for server in self._servers.values():
@@ -189,8 +190,8 @@ class Harness:
         with self._lock:
             if name not in self._servers:
                 try:
-                    self._servers[name] = MAKE[name](self.root / name)
-                except (UnavailableError, TooSlowError, OSError) as error:
+                    self._servers[name] = MAKE[name](self.root)
+                except Exception as error:  # noqa: BLE001 - the peers that need it fail, and no others
                     self._servers[name] = str(error)
             found = self._servers[name]
         if isinstance(found, str):
@@ -205,11 +206,11 @@ class Harness:
         folder = self.root / f"{name}-{peer.name}"
         folder.mkdir()
         if isinstance(server, Postgres):
-            self._from_template(server, peer, environment, name)
+            url = server.create_database(self._template(server, peer, environment))
             try:
-                yield Place(peer, server, environment, folder, server.url(name), name, name)
+                yield Place(peer, server, environment, folder, url, name)
             finally:
-                server.drop(name)
+                server.drop_database(url)
         elif isinstance(server, Redis):
             database = next(n for n, other in enumerate(PEERS) if other.name == peer.name)
             server.clear(database)
@@ -219,15 +220,13 @@ class Harness:
         else:
             yield Place(peer, None, environment, folder, f"sqlite:///{folder / 'headrace.db'}", name)
 
-    def _from_template(self, server: Postgres, peer: Peer, environment: Environment, name: str) -> None:
+    def _template(self, server: Postgres, peer: Peer, environment: Environment) -> str:
         """A database with the peer's tables, which are made once."""
-        template = f"template_{peer.name}"
         with self._lock:
-            if template not in self._templates:
-                server.drop(template)
-                server.create(template)
-                folder = self.root / template
+            if peer.name not in self._templates:
+                folder = self.root / f"template-{peer.name}"
                 folder.mkdir(exist_ok=True)
-                Place(peer, server, environment, folder, server.url(template), template).produce("prepare")
-                self._templates.add(template)
-            server.create(name, template)
+                url = server.create_database()
+                Place(peer, server, environment, folder, url, "template").produce("prepare")
+                self._templates[peer.name] = url.rpartition("/")[2]
+            return self._templates[peer.name]

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One way to start a worker; `{bin}` and `{folder}` in the command stand for the peer's environment."""
+    """One way to start a worker.
+
+    In the command `{bin}` and `{folder}` stand for the peer's environment, `{name}` for a name of its own.
+    """
 
     text: str
     command: Sequence[str]

@@ -12,9 +12,15 @@ from bench.peers.harness import Harness, PeerError
 from bench.peers.measures import RERUN, ROUNDS, Measure, rerun
 from bench.peers.peer import Peer
 from bench.peers.results import Figures
+from bench.peers.servers.postgres import SETTINGS
 from bench.processes import TooSlowError
 
 EXPECTED = (PeerError, TooSlowError, UnavailableError)
+SERVERS = {
+    "postgres": ", ".join(f"{name}={value}" for name, value in SETTINGS.items()),
+    "redis": "defaults: snapshots now and then, no append-only file",
+    "rabbitmq": "defaults; durable queues, persistent messages",
+}
 BOOT_S = 10.0
 """What the workers of all peers get to start in, when they do so together."""
 
@@ -70,7 +76,7 @@ class Run:
         if version := environment.versions.get(peer.package):
             facts[f"{stem}.version"] = version
         if server is not None:
-            facts |= {f"{server.name}.version": server.version, f"{server.name}.settings": server.describe()}
+            facts |= {f"{server.name}.version": server.version, f"{server.name}.settings": SERVERS[server.name]}
         return True
 
     def _make(self, peer: Peer, name: str, make: Callable[[], Figures]) -> None:

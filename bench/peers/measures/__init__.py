@@ -49,5 +49,5 @@ ROUNDS: Mapping[str, Measure] = dict(
 )
 """Made for each peer in turn, as often as their scale says: so that a slow minute of the machine touches all peers."""
 RERUN = "rerun"
-"""Made last: Headrace's kills alone, then one kill of every other peer, all at once, since most take long or never end."""
+"""Made last: Headrace's kills alone, then one of every other peer, all at once: most take long or never end."""
 NAMES = (*ROUNDS, RERUN)

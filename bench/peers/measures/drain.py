@@ -1,6 +1,7 @@
 """A backlog through one worker process or two: body starts a second, and the CPU time that a job costs."""
 
 import contextlib
+import dataclasses
 import time
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Drain:
         return self.setting != "default" or peer.default is not None
 
     def measure(self, harness: Harness, peer: Peer) -> Figures:
-        setting = self.of(peer)
+        setting = _in_headrace_batches(harness, peer, self.of(peer))
         scale = harness.scale
         rate = harness.results.latest(peer.name, self.name, "per_s") or peer.rate * self.guess
         count = round(min(max(scale.jobs_min, rate * scale.drain_s * SPARE), scale.jobs_max))
@@ -50,6 +51,15 @@ class Drain:
         if self.setting == "sleeping" and peer.sleeping is not None:
             return peer.sleeping
         return peer.best
+
+
+def _in_headrace_batches(harness: Harness, peer: Peer, setting: Setting) -> Setting:
+    """The floor takes as many jobs to a transaction as Headrace did in the same run."""
+    batch = harness.results.latest("headrace", ONE.name, "jobs_per_commit")
+    if peer.name != "floor" or batch is None:
+        return setting
+    size = round(min(max(batch, 10), 1_000))
+    return dataclasses.replace(setting, environment={"PEER_BATCH": str(size)} | dict(setting.environment))
 
 
 def _watch(place: Place, workers: list[Tree], count: int, seconds: float, processes: int) -> Figures:
@@ -96,5 +106,8 @@ def _rate(now: Reading, samples: list[tuple[float, int]], processes: int) -> flo
 ONE = Drain("drain_noop_1", "noop", 1, "best")
 TWO = Drain("drain_noop_2", "noop", 2, "best", guess=1.5)
 DEFAULT = Drain("drain_noop_1_default", "noop", 1, "default", guess=0.5)
-SLEEPS_ONE = (Drain("drain_1ms_1", "sleep_1", 1, "sleeping", 0.8), Drain("drain_10ms_1", "sleep_10", 1, "sleeping", 0.5))
+SLEEPS_ONE = (
+    Drain("drain_1ms_1", "sleep_1", 1, "sleeping", 0.8),
+    Drain("drain_10ms_1", "sleep_10", 1, "sleeping", 0.5),
+)
 SLEEPS_TWO = (Drain("drain_1ms_2", "sleep_1", 2, "sleeping"), Drain("drain_10ms_2", "sleep_10", 2, "sleeping", 0.8))

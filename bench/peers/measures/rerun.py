@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from bench.peers.harness import Harness, Place
+from bench.peers.harness import Harness, PeerError, Place
 from bench.peers.peer import Peer, Setting
 from bench.peers.results import Figures
 from bench.peers.trees import Tree, family
@@ -20,14 +20,17 @@ def _starts(place: Place, n: int) -> list[tuple[int, float]]:
     return [(int(pid), float(at)) for pid, at in (line.split() for line in lines)]
 
 
-def _kill(place: Place, trees: list[Tree], n: int, seconds: float) -> float:
-    """One job that holds on, and the end of the worker that has it; seconds until it starts elsewhere."""
+def _kill(place: Place, trees: list[Tree], n: int, seconds: float) -> float | None:
+    """One job that holds on, and the end of the worker that has it; seconds until it starts elsewhere, if it does."""
     place.produce("hold", number=n)
     starts = place.watch(lambda: _starts(place, n), trees, "the body's start", START_S)
     victim = next(tree for tree in trees if starts[0][0] in family(tree.pid))
     killed_at = victim.kill()
     trees.remove(victim)
-    again = place.watch(lambda: _starts(place, n)[1:], trees, "run again elsewhere", seconds)
+    try:
+        again = place.watch(lambda: _starts(place, n)[1:], trees, "run again elsewhere", seconds)
+    except TooSlowError:
+        return None
     (place.folder / f"release-{n}").touch()
     return again[0][1] - killed_at
 
@@ -43,8 +46,11 @@ def measure(harness: Harness, peer: Peer, kills: int = 1, rest_s: float | None =
         trees = [first, stack.enter_context(place.worker(setting))]
         for n in range(kills):
             time.sleep(rest)
-            if not all(tree.is_alive for tree in trees):
-                raise TooSlowError("a worker ended by itself")
-            waits.append(_kill(place, trees, n, scale.kill_s))
+            if ended := next((tree for tree in trees if not tree.is_alive), None):
+                raise PeerError(f"a worker ended by itself: {ended.last_words()}")
+            waited = _kill(place, trees, n, scale.kill_s)
+            if waited is None:
+                return {"kills": n + 1, "not_within_s": scale.kill_s}
+            waits.append(waited)
             trees.append(stack.enter_context(place.worker(setting)))
-    return {"p50_s": median(waits), "p99_s": percentile(waits, 0.99), "kills": len(waits)}
+    return {"p50_s": median(waits), "p99_s": percentile(waits, 0.99), "max_s": max(waits), "kills": len(waits)}

@@ -11,7 +11,7 @@ from bench.peers.harness import Harness, Place
 from bench.peers.meter import Meter, Meters
 from bench.peers.peer import Peer
 from bench.peers.results import Figures
-from bench.peers.servers.postgres import Postgres
+from bench.peers.servers.postgres import Postgres, hold_snapshot
 from bench.peers.trees import Tree
 
 SPARE_S = 2.0
@@ -60,7 +60,7 @@ def measure(harness: Harness, peer: Peer) -> Figures:
     return {
         "per_s": _rate(first, last),
         "added_per_s": (last.added - first.added) / (last.at - first.at),
-        "backlog": last.added - last.started,
+        "backlog": max(0, last.added - last.started),
         "worker_us_per_job": 1e6 * (last.worked_s - first.worked_s) / jobs,
         "server_us_per_job": 1e6 * (last.served_s - first.served_s) / jobs,
     }
@@ -82,7 +82,7 @@ def held(harness: Harness, peer: Peer) -> Figures:
         begun = _look(place, meters, worker)
         time.sleep(scale.held_before_s)
         before = _look(place, meters, worker)
-        holder = place.server.hold_snapshot(place.database)
+        holder = hold_snapshot(place.url)
         stack.callback(holder.wait)
         stack.callback(holder.kill)
         time.sleep(scale.held_s * (1 - LAST))

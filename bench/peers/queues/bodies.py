@@ -63,7 +63,7 @@ async def stamp(n: float) -> None:
 
 async def hold(n: float) -> None:
     release, give_up = begin(n), time.monotonic() + HOLD_S
-    while not release.exists() and time.monotonic() < give_up:
+    while not release.exists() and time.monotonic() < give_up:  # noqa: ASYNC110 - made by another process
         await asyncio.sleep(LOOK_S)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine, Sequence
 
 import asyncpg
@@ -19,6 +20,7 @@ from bench.peers.queues.client import AsyncClient
 
 POOL = 20
 POLL_S = 0.5
+LAG_S = 0.05
 BATCH = int(os.environ.get("PEER_BATCH", "300"))
 ROWS_ONLY = bool(os.environ.get("PEER_ROWS"))
 SCHEMA = """
@@ -48,10 +50,11 @@ WITH ended AS (
     WHERE j.n = s.n AND j.fence = s.fence AND j.state = 2
     RETURNING j.*, s.result
 ), kept AS (
-    INSERT INTO history SELECT n, id, lane, 3, priority, fence, attempt, created_at, started_at, now(), task, args, result
-    FROM ended
+    INSERT INTO history
+    SELECT n, id, lane, 3, priority, fence, attempt, created_at, started_at, now(), task, args, result FROM ended
 ), next AS MATERIALIZED (
-    SELECT n FROM job WHERE lane = 1 AND state = 1 AND priority = 0 AND n > $5 ORDER BY n LIMIT $4 FOR UPDATE SKIP LOCKED
+    SELECT n FROM job WHERE lane = 1 AND state = 1 AND priority = 0 AND n > $5 ORDER BY n LIMIT $4
+    FOR UPDATE SKIP LOCKED
 )
 UPDATE job AS j SET state = 2, fence = j.fence + 1, attempt = j.attempt + 1, worker = 1, started_at = now()
 FROM next WHERE j.n = next.n
@@ -87,7 +90,8 @@ class Worker:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
         self._called = asyncio.Event()
-        self._below = 0
+        self._below = self._next_below = 0  # where claims begin: dead rows lie under it
+        self._raise_at = 0.0
         self.stopping = False
 
     def call(self, *_: object) -> None:
@@ -108,7 +112,7 @@ class Worker:
             claimed = await exchange.fetch(*columns, size, self._below)
             ended = await self._perform(claimed)
             if claimed:
-                self._below = max(self._below, min(row["n"] for row in claimed) - 1)
+                self._raise(min(row["n"] for row in claimed) - 1)
             elif not self.stopping:
                 await self._until_called()
 
@@ -121,12 +125,18 @@ class Worker:
         results = await asyncio.gather(*[create(_body(row["task"], row["args"])) for row in claimed])
         return [(row["n"], row["fence"], result) for row, result in zip(claimed, results, strict=True)]
 
+    def _raise(self, below: int) -> None:
+        """Some time later than it could, for rows that got their number early and were committed late."""
+        now = time.monotonic()
+        if now >= self._raise_at:
+            self._below, self._next_below, self._raise_at = self._next_below, below, now + LAG_S
+
     async def _until_called(self) -> None:
-        """A notification, or half a second: rows that another worker's transaction held are seen then."""
+        """A notification, or half a second; then from the beginning, for what was committed later still."""
         try:
             await asyncio.wait_for(self._called.wait(), POLL_S)
         except TimeoutError:
-            self._below = 0
+            self._below = self._next_below = 0
 
 
 async def _body(task: str, args: str) -> str:

@@ -3,12 +3,12 @@
 Run as a program it is the worker: `pgq run` of 1.6.0 fails on a fresh installation, in its logging.
 """
 
+import asyncio
 import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 
-import asyncio
 import asyncpg
 import uvloop
 from pgqueuer import PgQueuer

@@ -1,4 +1,4 @@
-"""SAQ on Redis: a job that was lost is swept up to three times, where its default says once, which is not to run it again."""
+"""SAQ on Redis: a lost job is run again up to three times; its default, once, is not to run it again."""
 
 import os
 from collections.abc import Awaitable, Callable

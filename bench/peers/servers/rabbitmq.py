@@ -17,11 +17,12 @@ class RabbitMQ:
 
     name = "rabbitmq"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, within: Path) -> None:
         program = str(DEBIAN) if DEBIAN.exists() else shutil.which("rabbitmq-server")
         mapper = shutil.which("epmd")
         if program is None or mapper is None:
             raise UnavailableError("rabbitmq-server is not here: apt-get install rabbitmq-server")
+        folder = within / "rabbitmq"
         folder.mkdir()
         self.port = free_port()
         mapper_port = free_port()
@@ -39,18 +40,22 @@ class RabbitMQ:
             "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         }
-        log = folder.parent / "rabbitmq.log"
+        log = within / "rabbitmq.log"
         words = ["-port", str(mapper_port), "-address", "127.0.0.1"]
-        self._mapper = Tree([mapper, *words], folder.parent / "epmd.log", cwd=folder)
-        self.tree = Tree([program], log, environment, cwd=folder)
+        self._mapper = Tree([mapper, *words], within / "epmd.log", cwd=folder)
+        self._tree = Tree([program], log, environment, cwd=folder)
         try:
-            until_ready(self.tree, lambda: ask(self.port, HELLO) != b"", "RabbitMQ")
+            until_ready(self._tree, lambda: ask(self.port, HELLO) != b"", "RabbitMQ")
         except BaseException:
             self._mapper.stop()
             raise
 
+    @property
+    def pid(self) -> int:
+        return self._tree.pid
+
     def stop(self) -> None:
-        self.tree.stop()
+        self._tree.stop()
         self._mapper.stop()
 
     @property
@@ -59,9 +64,6 @@ class RabbitMQ:
         words = ask(self.port, HELLO, 4096)
         _, _, behind = words.partition(b"versionS\x00\x00\x00")
         return behind[1 : 1 + behind[0]].decode("ascii") if behind else "unknown"
-
-    def describe(self) -> str:
-        return "durable queues and messages, defaults"
 
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
