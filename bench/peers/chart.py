@@ -36,9 +36,9 @@ def bars(title: str, rows: Sequence[Bar]) -> str:
     """Horizontal bars from a common zero, in the order given, each with its value behind it."""
     height = TOP + ROW * len(rows) + 10
     most = max(bar.value for bar in rows) or 1.0
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-        f' role="img" aria-label="{escape(title)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">',
         f"<title>{escape(title)}</title>",
         f"<style>{STYLE}</style>",
         f'<text class="title" x="0" y="20">{escape(title)}</text>',

@@ -1,11 +1,13 @@
 """An environment for every peer, apart from the project's: pinned, made once, kept in `.cache/peers`."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from bench.processes import ROOT
@@ -33,7 +35,7 @@ class Environment:
 
 def own() -> Environment:
     """The project's own environment, for Headrace itself."""
-    return Environment(Path(sys.executable).parent.parent, {})
+    return Environment(Path(sys.executable).parent.parent, {"headrace": version("headrace")})
 
 
 def python(name: str) -> Environment:
@@ -52,7 +54,7 @@ def python(name: str) -> Environment:
         _install([uv, "pip", "install", "--quiet", "--no-deps", "--python", inside, "--requirement", str(wanted)])
         (folder / "ready").touch()
     pins = (line.partition("==") for line in wanted.read_text("utf-8").splitlines() if not line.startswith("#"))
-    return Environment(folder, {package: version for package, _, version in pins})
+    return Environment(folder, {package: pinned for package, _, pinned in pins})
 
 
 def node(name: str) -> Environment:
@@ -72,7 +74,8 @@ def node(name: str) -> Environment:
     if not (folder / "ready").exists():
         _install(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)])
         (folder / "ready").touch()
-    return Environment(folder, {"node": f"{_node_version()}"})
+    pins: dict[str, str] = json.loads((source / "package.json").read_text("utf-8"))["dependencies"]
+    return Environment(folder, pins)
 
 
 def _node_version() -> int:

@@ -99,7 +99,7 @@ def _cell(keys: Keys, peer: Peer, column: Column) -> str:
     if (limit := keys.get(f"peers.{peer.name}.{stem}.not_within_s")) is not None:
         return f"not within {limit:.0f}"
     failed = f"peers.{peer.name}.failed" in keys or f"peers.{peer.name}.{stem}.failed" in keys
-    return "failed" if failed else "–"
+    return "failed" if failed else "-"
 
 
 def _settings(keys: Keys, peers: Sequence[Peer]) -> str:
@@ -115,7 +115,7 @@ def _settings(keys: Keys, peers: Sequence[Peer]) -> str:
         for kind, label in (("default", "defaults"), ("sleeping", "1 and 10 ms jobs"), ("kill", "SIGKILL")):
             if setting := keys.get(f"{stem}.setting_{kind}"):
                 words.append(f"{label}: {setting}")
-        version = keys.get(f"{stem}.version", "–")
+        version = keys.get(f"{stem}.version", "-")
         lines.append(f"| {peer.title} | {version} | {'; '.join(words)} | {keys[f'{stem}.durability']} |")
     return "\n".join(lines)
 
