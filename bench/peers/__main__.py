@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ def main() -> int:
     if arguments.budget is not None:
         scale = dataclasses.replace(scale, budget_s=60 * arguments.budget)
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     with tempfile.TemporaryDirectory(prefix="headrace-peers-", dir=arguments.dir, ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         root.chmod(0o755)  # PostgreSQL runs as another user when we are root

@@ -22,7 +22,7 @@ from bench.peers.servers import postgres
 from bench.peers.servers.postgres import Postgres  # or servers.postgres, the project's test server: the same surface
 from bench.peers.servers.rabbitmq import RabbitMQ
 from bench.peers.servers.redis import Redis
-from bench.peers.trees import Tree, family_cpu_s
+from bench.peers.trees import Tree, family_cpu_s, last_words
 from bench.processes import ROOT, TooSlowError, wait_for
 
 PRODUCER_S = 120.0
@@ -94,7 +94,8 @@ class Place:
         else:
             command = [self.environment.program("python"), "-m", "bench.peers.producer", peer.module]
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return Producing([*command, mode, *words], self.variables)
+        number = len(list(self.folder.glob("producer-*.log")))
+        return Producing([*command, mode, *words], self.variables, self.folder / f"producer-{number}.log")
 
     def until_ready(self, workers: list[Tree], setting: Setting) -> None:
         """Jobs go through and every worker lives."""
@@ -119,26 +120,27 @@ class Place:
 class Producing:
     """A producer that runs beside something else."""
 
-    def __init__(self, command: list[str], variables: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, command: list[str], variables: dict[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+            )
 
     def finish(self, seconds: float = PRODUCER_S) -> dict[str, float]:
         try:
-            told, cried = self._process.communicate(timeout=seconds)
+            told, _ = self._process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             self.stop()
             raise
         if self._process.returncode != 0:
-            lines = [line for line in cried.splitlines() if line.strip()]
-            raise PeerError(f"the producer failed: {(lines or ['it said nothing'])[-1][:300]}")
+            raise PeerError(f"the producer failed: {last_words(self._log)}")
         answer: dict[str, float] = json.loads(told.strip().splitlines()[-1])
         return answer
 

@@ -72,6 +72,21 @@ TABLES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Chart:
+    title: str
+    figure: str
+    more_is_better: bool
+
+
+CHARTS = {
+    "peers-drain.svg": Chart("No-op jobs a second, one worker, a backlog", "drain_noop_1.per_s", more_is_better=True),
+    "peers-cost.svg": Chart(
+        "CPU µs of the worker for a no-op job, less is better", "drain_noop_1.worker_us_per_job", more_is_better=False
+    ),
+}
+
+
 def tables(keys: Keys) -> str:
     """What was measured, of whom, at which settings, and what failed."""
     peers = [peer for peer in PEERS if f"peers.{peer.name}.title" in keys]
@@ -147,22 +162,14 @@ def _machine(keys: Keys) -> str:
 
 def images(keys: Keys) -> dict[str, str]:
     """The charts, by file name."""
-    charts = {
-        "peers-drain.svg": ("No-op jobs a second, one worker process, a backlog", "drain_noop_1.per_s", True),
-        "peers-cost.svg": (
-            "CPU µs of the worker for a no-op job, less is better",
-            "drain_noop_1.worker_us_per_job",
-            False,
-        ),
-    }
     made = {}
-    for name, (title, figure, highest_first) in charts.items():
-        found = [(peer, keys.get(f"peers.{peer.name}.{figure}")) for peer in PEERS]
+    for name, chart in CHARTS.items():
+        found = [(peer, keys.get(f"peers.{peer.name}.{chart.figure}")) for peer in PEERS]
         measured = [
             Bar(peer.title, float(value), _kind(peer)) for peer, value in found if isinstance(value, int | float)
         ]
         if measured:
-            made[name] = bars(title, sorted(measured, key=lambda bar: bar.value, reverse=highest_first))
+            made[name] = bars(chart.title, sorted(measured, key=lambda bar: bar.value, reverse=chart.more_is_better))
     return made
 
 
@@ -177,7 +184,7 @@ def main() -> int:
     charts = images(keys)
     for name, image in charts.items():
         (IMAGES / name).write_text(image, "utf-8")
-    shown = "\n".join(f"![{name.partition('.')[0]}](../images/{name})" for name in charts)
+    shown = "\n\n".join(f"![{CHARTS[name].title}](../images/{name})" for name in charts)
     text = PAGE.read_text("utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)

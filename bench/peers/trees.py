@@ -46,6 +46,12 @@ def family_cpu_s(root: int) -> float:
     return ticks / _TICKS_PER_S
 
 
+def last_words(log: Path) -> str:
+    """The last line that says something."""
+    lines = log.read_text("utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")[:300]
+
+
 class Tree:
     """One program in a session of its own; its log goes to a file."""
 
@@ -58,7 +64,7 @@ class Tree:
         user: str | None = None,
         cwd: Path = ROOT,
     ) -> None:
-        self.log_path = log
+        self._log = log
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 command,
@@ -91,9 +97,7 @@ class Tree:
         return family_cpu_s(self.pid)
 
     def last_words(self) -> str:
-        """The last line of its log that says something."""
-        lines = self.log_path.read_text("utf-8", errors="replace").splitlines()
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")[:300]
+        return last_words(self._log)
 
     def stop(self, sign: signal.Signals = signal.SIGTERM, seconds: float = STOP_S) -> None:
         """Ask it to end; kill what does not."""

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from bench.peers.harness import Harness, Place
 from bench.peers.meter import Reading
+from bench.peers.moment import look
 from bench.peers.peer import Peer, Setting
 from bench.peers.results import Figures
 from bench.peers.trees import Tree
 
 START_S = 60.0
 LOOK_S = 0.01
+WARM = 0.3
+"""This share of the time passes before CPU time is counted: some of a worker's processes still start then."""
 SPARE = 1.2
 """So much more than what is expected to be done in the time is put in, so that the time ends the drain."""
 
@@ -66,31 +69,28 @@ def _watch(place: Place, workers: list[Tree], count: int, seconds: float, proces
     """From the first start on, until all have started or the time is over."""
     meters = place.meters
     place.watch(lambda: meters.read().count, workers, "the first job's start", START_S)
-    begun, worked, served = meters.read(), _cpu_s(workers), place.server_cpu_s()
-    samples = [(time.monotonic(), begun.count)]
-    give_up = samples[0][0] + seconds
+    begun = spent = look(place, workers, meters)
+    samples = [(begun.at, begun.started)]
+    give_up = begun.at + seconds
     while True:
         now = meters.read()
         samples.append((time.monotonic(), now.count))
         late = max(now.starts) if len(now.starts) >= processes else None
-        if now.count >= count or time.monotonic() > (give_up if late is None else max(give_up, late + seconds)):
+        if now.count >= count or samples[-1][0] > (give_up if late is None else max(give_up, late + seconds)):
             break
-        if late is None and time.monotonic() > give_up + START_S:
-            break
+        if spent is begun and samples[-1][0] > begun.at + WARM * seconds:
+            spent = look(place, workers, meters)
         time.sleep(LOOK_S)
-    jobs = max(1, now.count - begun.count)
+    last = look(place, workers, meters)
+    if last.started - spent.started < (last.started - begun.started) / 2:  # it was over too soon
+        spent = begun
     return {
         "per_s": _rate(now, samples, processes),
-        "worker_us_per_job": 1e6 * (_cpu_s(workers) - worked) / jobs,
-        "server_us_per_job": 1e6 * (place.server_cpu_s() - served) / jobs,
+        **last.cost_since(spent),
         "jobs": now.count,
         "backlog": count,
         "processes": len(now.starts),
     }
-
-
-def _cpu_s(workers: list[Tree]) -> float:
-    return sum(worker.cpu_s for worker in workers)
 
 
 def _rate(now: Reading, samples: list[tuple[float, int]], processes: int) -> float:
