@@ -63,6 +63,10 @@ class Place:
             "PYTHONPATH": str(ROOT),
         }
 
+    @property
+    def database(self) -> str:
+        return self.url.rpartition("/")[2]
+
     def server_cpu_s(self) -> float:
         return family_cpu_s(self.server.pid) if self.server is not None and self.server.pid is not None else 0.0
 
@@ -70,8 +74,8 @@ class Place:
         """Transactions that this queue's database has committed; 0 where there is none."""
         if not isinstance(self.server, Postgres):
             return 0
-        name = self.url.rpartition("/")[2]
-        return int(self.server.sql(f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{name}'") or 0)
+        sql = f"SELECT xact_commit FROM pg_stat_database WHERE datname = '{self.database}'"
+        return int(self.server.sql(sql) or 0)
 
     def worker(self, setting: Setting) -> Tree:
         number = len(list(self.folder.glob("worker-*.log")))

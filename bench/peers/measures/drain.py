@@ -10,6 +10,7 @@ from bench.peers.meter import Reading
 from bench.peers.moment import look
 from bench.peers.peer import Peer, Setting
 from bench.peers.results import Figures
+from bench.peers.servers.postgres import Postgres
 from bench.peers.trees import Tree
 
 START_S = 60.0
@@ -46,7 +47,7 @@ class Drain:
                 workers = [stack.enter_context(place.worker(setting)) for _ in range(self.workers)]
                 figures = _watch(place, workers, count, scale.drain_s, self.workers * setting.processes)
             spent = place.commits() - commits  # a session tells at its end
-            return figures | ({"jobs_per_commit": figures["jobs"] / spent} if spent > 0 else {})
+            return {**figures, **_batch(place), **({"jobs_per_commit": figures["jobs"] / spent} if spent > 0 else {})}
 
     def of(self, peer: Peer) -> Setting:
         if self.setting == "default" and peer.default is not None:
@@ -58,11 +59,19 @@ class Drain:
 
 def _in_headrace_batches(harness: Harness, peer: Peer, setting: Setting) -> Setting:
     """The floor takes as many jobs to a transaction as Headrace did in the same run."""
-    batch = harness.results.latest("headrace", ONE.name, "jobs_per_commit")
+    batch = harness.results.latest("headrace", ONE.name, "batch")
     if peer.name != "floor" or batch is None:
         return setting
     size = round(min(max(batch, 10), 1_000))
     return dataclasses.replace(setting, environment={"PEER_BATCH": str(size)} | dict(setting.environment))
+
+
+def _batch(place: Place) -> Figures:
+    """How many jobs of Headrace ended in one transaction, in the mean: those share an instant."""
+    if place.peer.name != "headrace" or not isinstance(place.server, Postgres):
+        return {}
+    sql = "SELECT round(count(*) / greatest(1, count(DISTINCT finished_at))::numeric, 1) FROM headrace_history"
+    return {"batch": float(place.server.sql(sql, place.database))}
 
 
 def _watch(place: Place, workers: list[Tree], count: int, seconds: float, processes: int) -> Figures:
