@@ -63,8 +63,13 @@ fix: $(full) ## format, and mend what ruff can mend by itself
 
 pytest := $(bin)/pytest $(if $(REPORT),--junitxml=$(REPORT))
 
+# The servers that tests start; in CI they are installed.
+.PHONY: servers
+servers:
+	@scripts/ensure-servers.sh
+
 .PHONY: unit
-unit: $(full) ## the fast tests: unit, conformance, architecture, typing (ARGS="-k name")
+unit: $(full) servers ## the fast tests: unit, conformance, architecture, typing (ARGS="-k name")
 	@$(pytest) $(wildcard tests/unit tests/conformance tests/architecture tests/typing) $(ARGS)
 
 .PHONY: coverage
@@ -80,11 +85,11 @@ seeds: $(full) ## as many seeds as you like, on every processor (SEEDS=100000 FI
 	@$(bin)/python -m headrace.testing.sim --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) $(ARGS)
 
 .PHONY: integration
-integration: $(full) ## the command line, the HTTP side and the live feed, on real processes and sockets
+integration: $(full) servers ## the command line, the HTTP side and the live feed, on real processes and sockets
 	@$(pytest) tests/integration $(ARGS)
 
 .PHONY: chaos
-chaos: $(full) ## kill, stop and hold up real processes
+chaos: $(full) servers ## kill, stop and hold up real processes
 	@$(pytest) tests/chaos $(ARGS)
 
 .PHONY: docs
@@ -96,15 +101,15 @@ e2e: $(full) ## build the wheel, install it apart, test it from outside and in a
 	@REPORT=$(REPORT) scripts/e2e.sh $(ARGS)
 
 .PHONY: nightly
-nightly: $(full) ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
+nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
 	@$(pytest) -m nightly tests/nightly $(ARGS)
 
 .PHONY: proof
-proof: $(full) ## the ledger: chaos and simulator (JSON=path writes it, ARGS="--jobs 100000 --seed 7")
+proof: $(full) servers ## the ledger: chaos and simulator (JSON=path writes it, ARGS="--jobs 100000 --seed 7")
 	@$(bin)/python -m proof $(if $(JSON),--json $(JSON)) $(ARGS)
 
 .PHONY: bench
-bench: $(full) ## every figure of the docs (JSON=path writes them)
+bench: $(full) servers ## every figure of the docs (JSON=path writes them)
 	@$(bin)/python -m bench $(if $(JSON),--json $(JSON)) $(ARGS)
 
 .PHONY: bench-peers
@@ -119,4 +124,4 @@ changelog: $(full) ## what the next release will say
 .PHONY: clean
 clean: ## remove what was made here: environments, caches, builds
 	@rm -rf .venv .cache dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
-	@find src tests bench proof examples scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@find src tests bench proof servers examples scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -35,4 +35,13 @@ if [ "${1:-}" = --browser ] && ! scripts/find-chromium.sh >/dev/null; then
     need 'Chromium (for the browser tests)' "${as_root}apt-get install chromium" 'brew install --cask chromium'
 fi
 
+if [ "${1:-}" = --servers ]; then
+    if ! scripts/find-server.sh postgres >/dev/null; then
+        need 'PostgreSQL (for the tests of its store)' "${as_root}apt-get install postgresql" 'brew install postgresql@17'
+    fi
+    if ! scripts/find-server.sh pgbouncer >/dev/null; then
+        need 'PgBouncer (for the tests behind a pooler)' "${as_root}apt-get install pgbouncer" 'brew install pgbouncer'
+    fi
+fi
+
 exit "$missing"

@@ -2,11 +2,15 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from servers.pgbouncer import PgBouncer
+from servers.postgres import Postgres
+from servers.server import MissingError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +32,43 @@ def _missing(what: str) -> NoReturn:
 def missing() -> Callable[[str], NoReturn]:
     """Skip on a laptop, fail in CI: what a test calls when a server or a program that it needs is not there."""
     return _missing
+
+
+@pytest.fixture(scope="session")
+def postgres(missing: Callable[[str], NoReturn]) -> Iterator[Postgres]:
+    """A PostgreSQL server for the whole run; a test that restarts it leaves it running."""
+    try:
+        server = Postgres()
+    except MissingError as error:
+        missing(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: Postgres, missing: Callable[[str], NoReturn]) -> Iterator[PgBouncer]:
+    """A pooler by transaction in front of it."""
+    try:
+        pooler = PgBouncer(postgres)
+    except MissingError as error:
+        missing(str(error))
+    with pooler:
+        yield pooler
+
+
+@pytest.fixture(scope="session")
+def _postgres_scratch(postgres: Postgres) -> str:
+    return postgres.create_database()
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, _postgres_scratch: str) -> str:
+    """An empty database on the server; `pgbouncer.url(postgres_url)` is the same by the pooler.
+
+    It is the same one for every test, made empty: to make and drop one takes a second.
+    """
+    postgres.empty(_postgres_scratch)
+    return _postgres_scratch
 
 
 @pytest.fixture(scope="session")

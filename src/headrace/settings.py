@@ -22,6 +22,7 @@ DAY_S = 86_400.0
 
 Seconds = Annotated[float, Field(gt=0, le=10 * 365 * DAY_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
 Bytes = Annotated[int, Field(ge=KIB, le=1 << 30)]
 Secret = Annotated[SecretStr, Field(min_length=SECRET_BYTES_MIN)]
 
@@ -63,7 +64,16 @@ class Settings(BaseSettings):
     # -- store ----------------------------------------------------------------------------------
     store: Annotated[str, StringConstraints(min_length=1)] = Field(
         "sqlite:///headrace.db",
-        description="Where jobs live: `sqlite:///relative/path`, `sqlite:////absolute/path` or `memory://`.",
+        description="Where jobs live: `sqlite:///relative/path`, `sqlite:////absolute/path`,"
+        " `postgresql://user@host/database` or `memory://`.",
+    )
+    listen_url: str | None = Field(
+        None,
+        description="A PostgreSQL URL past a pooler that lends its sessions by transaction, for LISTEN. Without it the"
+        " store's own is used; where LISTEN is not to be had there, workers and readers poll.",
+    )
+    postgres_connections: Count = Field(
+        10, description="The most connections to PostgreSQL that one process opens for its jobs."
     )
     sqlite_synchronous: Synchronous = Field(
         Synchronous.FULL,
@@ -157,6 +167,16 @@ class Settings(BaseSettings):
         10.0, description="How long a subscription with a valid token waits for a job whose commit is not seen yet."
     )
 
+    # -- metrics --------------------------------------------------------------------------------
+    metrics_port: Port | None = Field(
+        None,
+        description="Where `headrace worker` answers `GET /metrics`; 0 takes a free one. An API has that route anyway.",
+        json_schema_extra={"default": "none"},
+    )
+    metrics_host: Annotated[str, StringConstraints(min_length=1)] = Field(
+        "127.0.0.1", description="The address for it; with `HEADRACE_AUTH=off`, a loopback one."
+    )
+
     # -- log ------------------------------------------------------------------------------------
     log_level: LogLevel = Field(LogLevel.INFO, description="The least severe message that the commands log.")
 
@@ -193,3 +213,13 @@ def _explain(error: ValidationError, given: dict[str, Any]) -> str:
         else:
             said.append(f"{shown}: {item['msg'].replace('Input s', 's')}, not {item['input']!r}")
     return "; ".join(said)
+
+
+def shown_url(url: str) -> str:
+    """A store's URL as it may be printed: without a password, and without options, which may hold one."""
+    scheme, found, rest = url.partition("://")
+    if not found or scheme == "sqlite":
+        return url
+    before, at, after = rest.partition("?")[0].rpartition("@")
+    user, secret, _ = before.partition(":")
+    return f"{scheme}://{user}{':…' if secret else ''}{at}{after}"

@@ -36,6 +36,9 @@ if mode == "stillborn":
     say(op="fatal", message="ImportError: no module named spam")
     sys.exit(1)
 say(op="ready", places=[["held", code.co_filename, code.co_firstlineno, code.co_firstlineno + 1]])
+if mode == "counts" and role == "worker":
+    say(op="counted", counts={"of": "another version"})
+    say(op="counted", counts={"totals": {"headrace_attempts": [["t", "succeeded", 3]]}, "spreads": {}})
 if mode == "overdue" and role == "worker":
     beat.running, beat.kill_at, beat.what = 1, time.monotonic(), "sleepy"
 if mode == "held" and role == "worker":

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from headrace.core.errors import StoreUnavailable
 from headrace.core.model import ClaimRequest, NewJob, Pool, Reaped, Suspicion
 from headrace.core.states import JobState
 from headrace.notifiers.local import LocalNotifier
+from headrace.observers.tally import ATTEMPTS, CRASHES, Tally
 from headrace.runtime.clock import SystemClock
 from headrace.runtime.exec_child import ExecChild
 from headrace.runtime.restarts import Restarts
@@ -44,7 +46,7 @@ class House:
         self.log = log
         self.task: asyncio.Task[int] | None = None
 
-    async def start(self, processes: int = 1, **options: float) -> Supervisor:
+    async def start(self, processes: int = 1, **options: Any) -> Supervisor:
         await self.store.open()
         self.supervisor = Supervisor(
             self.store,
@@ -282,3 +284,19 @@ async def test_more_children_help_with_many_suspects_and_go_again(
         ward.wake()
     await until(lambda: sum(ward.role == "suspects" for ward in house.supervisor.wards) == 1)
     assert not any(ward.extra for ward in house.supervisor.wards)
+
+
+async def test_what_children_count_and_their_deaths_reach_the_observer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUPPET", "counts")
+    tally = Tally(house.clock.now)
+    await house.start(observer=tally)
+    await house.up()
+    await until(lambda: tally.totals(ATTEMPTS) == {("t", "succeeded"): 3})
+    os.kill(house.ward().process.pid, signal.SIGKILL)
+    await until(lambda: tally.totals(ATTEMPTS) == {("t", "succeeded"): 6})  # what the next one says
+    assert tally.totals(CRASHES) == {("worker",): 1}
+    house.supervisor.stop()
+    assert await house.ended() == 0
+    assert tally.totals(CRASHES) == {("worker",): 1}

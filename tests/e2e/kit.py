@@ -72,14 +72,21 @@ def members(session: int) -> dict[int, str]:
 class Program:
     """A `headrace` command that goes on, in a session of its own, with its output in files."""
 
-    def __init__(self, *args: str, cwd: Path, env: Mapping[str, str] | None = None, users_fault: bool = False) -> None:
+    def __init__(
+        self,
+        *args: str,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        users_fault: bool = False,
+        program: Path = HEADRACE,
+    ) -> None:
         """Where it is no `users_fault`, a traceback on stderr fails the test."""
         self._users_fault = users_fault
         number = len(list(cwd.glob("program-*.out")))
         self._paths = {name: cwd / f"program-{number}.{name}" for name in ("out", "err")}
         with self._paths["out"].open("wb") as out, self._paths["err"].open("wb") as err:
             self.process = subprocess.Popen(
-                [HEADRACE, *args],
+                [program, *args],
                 cwd=cwd,
                 env=clean_env(**(env or {})),
                 stdin=subprocess.DEVNULL,
@@ -130,6 +137,11 @@ class Program:
     def ctrl_c(self, within: float = 15.0) -> int:
         """What a terminal does on Ctrl-C, and the exit code."""
         os.killpg(self.pid, signal.SIGINT)
+        return self.process.wait(within)
+
+    def sigterm(self, within: float = 15.0) -> int:
+        """What a service manager and `docker stop` do: only its own process hears of it. The exit code."""
+        self.process.terminate()
         return self.process.wait(within)
 
     def below(self) -> dict[int, str]:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast, overload
 
+from headrace.app.adapters import KeepingStore
 from headrace.app.job import Job
 from headrace.app.options import (
     QUEUE_CHARS_MAX,
@@ -17,7 +18,7 @@ from headrace.app.options import (
     check_priority,
     from_json,
 )
-from headrace.app.services import KeepingStore, Services
+from headrace.app.services import Services
 from headrace.app.task import Call, Task, TaskDecorator, local_names, new_job
 from headrace.app.workers import build, embedded
 from headrace.core.errors import InvalidConfig, UnknownTask, UsageError
@@ -62,7 +63,7 @@ class Headrace:
     ) -> None:
         """Nothing is opened or written before the first use.
 
-        `store` is `sqlite:///path` or `memory://`; without it, `HEADRACE_STORE` or
+        `store` is `sqlite:///path`, `postgresql://user@host/database` or `memory://`; without it, `HEADRACE_STORE` or
         `sqlite:///headrace.db`. `auth` is a dependency on `HTTPConnection` that returns the app's own
         user; `origins` may open the WebSocket. `clock` replaces the system's, for tests.
 
@@ -222,7 +223,7 @@ class Headrace:
         if any(call.options.using is not using for call in calls):
             raise UsageError("all calls of one enqueue_many need the same using=, since it is one transaction")
         jobs = [new_job(call, self) for call in calls]
-        landed = await self._write(jobs, using)
+        landed = await self.write(jobs, using)
         return [self._job(call, each) for call, each in zip(calls, landed, strict=True)]
 
     async def enqueue_raw(
@@ -245,17 +246,18 @@ class Headrace:
     async def submit(self, call: Call[R]) -> Job[R]:
         """Enqueue one call."""
         job = new_job(call, self)
-        landed = await self._write([job], call.options.using)
+        landed = await self.write([job], call.options.using)
         return self._job(call, landed[0])
 
     def submit_sync(self, call: Call[R], instead: str) -> Job[R]:
         """Enqueue one call, blocking; `instead` is what a coroutine writes."""
         job, using = new_job(call, self), call.options.using
         if using is None:
-            landed = self.wait(self._write([job], None), instead)
+            landed = self.wait(self.write([job]), instead)
         else:
             self.wait(self.open(), instead)
             landed = run_now(self.store.join(using).enqueue([job]))
+            self.services.metrics.observer.enqueued([job], landed)
         return self._job(call, landed[0])
 
     def wait(self, work: Coroutine[Any, Any, T], instead: str) -> T:
@@ -266,12 +268,14 @@ class Headrace:
         """
         return self.services.wait(work, instead)
 
-    async def _write(self, jobs: list[NewJob], using: object | None) -> list[Enqueued]:
+    async def write(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
+        """Write new jobs, all or none; where each landed. Every enqueue comes here, but a blocking one with `using`."""
         services = self.services
         if services.home is not asyncio.get_running_loop():  # the way of every enqueue: one comparison
             await self.open()
         store = services.store
         landed = await (store.enqueue(jobs) if using is None else store.join(using).enqueue(jobs))
+        services.metrics.observer.enqueued(jobs, landed)
         if self.after_enqueue is not None and using is None:
             await self.after_enqueue(landed)
         return landed

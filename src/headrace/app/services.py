@@ -3,34 +3,23 @@
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from concurrent.futures import Future
-from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, TypeVar
 
+from headrace.app.adapters import adapters
+from headrace.app.metrics import Metrics
 from headrace.app.portal import Portal
 from headrace.app.tokens import Signer, load_signer
-from headrace.core.errors import InvalidConfig, UsageError
-from headrace.notifiers.local import LocalNotifier
+from headrace.core.errors import UsageError
 from headrace.ports.clock import Clock
-from headrace.ports.notifier import Notifier
-from headrace.ports.store import Store
 from headrace.ports.vault import Vault
 from headrace.runtime.reader import FeedReader
 from headrace.settings import Settings
-from headrace.stores.memory import MemoryStore
-from headrace.stores.sqlite import SqliteStore
 
 T = TypeVar("T")
 
 FORKED: Final = "this Headrace was opened before the process was forked; open it in the child only"
-MEMORY = "memory://"
-SQLITE = "sqlite:///"
-
-
-@runtime_checkable
-class KeepingStore(Store, Vault, Protocol):
-    """A store that keeps the HTTP side's secrets too; all of ours do."""
 
 
 class Services:
@@ -44,8 +33,9 @@ class Services:
         """
         self.settings = settings
         self.clock = clock
-        self.store, self.notifier = _adapters(settings, clock, moved=moved)
+        self.store, self.notifier = adapters(settings, clock, moved=moved)
         self.feed = FeedReader(self.store, self.notifier, clock)
+        self.metrics = Metrics(self.store, clock)
         self.portal = Portal()
         self.signer: Signer | None = None
         self.home: asyncio.AbstractEventLoop | None = None  # the loop on which the notifier hears
@@ -116,47 +106,3 @@ class Services:
         self.home, self._pid, self.signer = None, 0, None
         await self.notifier.stop()
         await self.store.close()
-
-
-def _adapters(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingStore, Notifier]:
-    url = settings.store
-    if url == MEMORY:
-        bell = LocalNotifier(None)
-        memory = MemoryStore(settings.store_settings(), wall=clock.wall, notify=bell.publish, wants=bell.wants)
-        return memory, bell
-    if not url.startswith("sqlite:"):
-        raise InvalidConfig(f"the store {_shown(url)!r} is none that there is: use sqlite:///path or memory://")
-    path = url.removeprefix(SQLITE)
-    if not url.startswith(SQLITE) or not path:
-        raise InvalidConfig(f"{url!r} names no file: sqlite:///relative/path or sqlite:////absolute/path, or memory://")
-    if path == ":memory:":
-        raise InvalidConfig("a SQLite database in memory cannot be shared by a process's threads: use memory://")
-    if "?" in path:
-        raise InvalidConfig(
-            f"{url!r}: options of the store are settings, as HEADRACE_SQLITE_SYNCHRONOUS; drop the `?…`"
-        )
-    bells: list[LocalNotifier] = []  # it stands in the store's directory, and the store rings it
-
-    def ring(hints: Iterable[str]) -> None:
-        bells[0].publish(hints)
-
-    def wants(prefix: str) -> bool:
-        return bells[0].wants(prefix)
-
-    store = SqliteStore(
-        Path(path),
-        settings.store_settings(),
-        wall=clock.wall if moved else None,
-        notify=ring,
-        wants=wants,
-        synchronous=settings.sqlite_synchronous.value,
-        busy_timeout_s=settings.busy_timeout_s,
-    )
-    bells.append(LocalNotifier(store.directory / "hints"))
-    return store, bells[0]
-
-
-def _shown(url: str) -> str:
-    """The URL without what may be a password."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}…@{rest.rpartition('@')[2]}" if "@" in rest else url

@@ -91,6 +91,7 @@ def build(
         lease_s=lease_s or (settings.embedded_lease_s if role == EMBEDDED else settings.lease_s),
         beat=beat,
         on_idle=on_idle,
+        observer=hr.services.metrics.observer,
     )
 
 

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=int)
 @click.option("--threads", type=int)
 @click.option("--cpu-processes", type=int)
-def child_command(*, target: str, app_dir: str, queues: str, **pools: int | None) -> None:
+@click.option("--counting", is_flag=True, help="Tell the supervisor what is counted.")
+def child_command(*, target: str, app_dir: str, queues: str, counting: bool, **pools: int | None) -> None:
     """Run jobs of APP for the supervisor that started this process."""
     seat = take_seat()
     hr = _load(seat, target, app_dir)
+    if counting:
+        hr.services.metrics.begin()
     given = {name: count for name, count in pools.items() if count is not None}
-    code = asyncio.run(_serve(seat, hr, frozenset(queues.split(",")) if queues else None, given))
+    code = asyncio.run(_serve(seat, hr, frozenset(queues.split(",")) if queues else None, given, counting=counting))
     seat.leave(code)
 
 
@@ -45,7 +48,9 @@ def _load(seat: Seat, target: str, app_dir: str) -> "Headrace":
     return hr
 
 
-async def _serve(seat: Seat, hr: "Headrace", queues: frozenset[str] | None, pools: dict[str, Any]) -> int:
+async def _serve(
+    seat: Seat, hr: "Headrace", queues: frozenset[str] | None, pools: dict[str, Any], *, counting: bool
+) -> int:
     async def build(_: Seat) -> "Worker":
         await hr.open()
         seat.adopt(hr.store)
@@ -62,7 +67,11 @@ async def _serve(seat: Seat, hr: "Headrace", queues: frozenset[str] | None, pool
 
     try:
         return await seat.serve(
-            build, lambda: [(task.name, task.fn) for task in hr.registry], hr.clock, hr.settings.blocked_loop_s
+            build,
+            lambda: [(task.name, task.fn) for task in hr.registry],
+            hr.clock,
+            hr.settings.blocked_loop_s,
+            hr.services.metrics.take if counting else None,
         )
     finally:
         await hr.close()

@@ -47,8 +47,8 @@ IN_WHEEL, IN_REPOSITORY = "headrace.examples.photo_lab", "examples.photo_lab"
 def demo_command(*, port: int | None, photos: Path | None, seed_photos: bool, no_browser: bool) -> int:
     """The photo lab: drop a photograph into the page, and kill the worker while it is developed.
 
-    An API and a supervised worker on SQLite, on this machine only. Photos and jobs are kept in .headrace-demo, so that
-    the next start shows them again. Ctrl-C ends it.
+    An API and a supervised worker, on this machine only. Photos and jobs are kept in .headrace-demo, so that the next
+    start shows them again; where HEADRACE_STORE names a store, the jobs are kept there. Ctrl-C ends it.
     """
     if importlib.util.find_spec("PIL") is None:
         raise Fail("the photo lab needs Pillow", "`pip install 'headrace[demo]'`")
@@ -56,7 +56,7 @@ def demo_command(*, port: int | None, photos: Path | None, seed_photos: bool, no
     with _bind(port) as listening, _data() as data:
         env = {
             "HEADRACE_AUTH": "off",
-            "HEADRACE_STORE": f"sqlite:///{data / 'lab.db'}",
+            "HEADRACE_STORE": os.environ.get("HEADRACE_STORE") or f"sqlite:///{data / 'lab.db'}",
             "HEADRACE_LOG_LEVEL": os.environ.get("HEADRACE_LOG_LEVEL", "warning"),
             "PHOTO_LAB_DATA": str(data),
         }

@@ -69,6 +69,8 @@ def _print(check: Check) -> None:
 
 
 def _all(where: Where) -> Iterator[Check]:
+    from headrace.settings import shown_url
+
     yield from check_variables()
     yield from check_files_limit()
     try:
@@ -80,7 +82,7 @@ def _all(where: Where) -> Iterator[Check]:
         yield fail("settings", str(error), "`headrace settings` lists what there is")
         return
     path = sqlite_path(hr.settings.store)
-    yield ok("store", hr.settings.store)
+    yield ok("store", shown_url(hr.settings.store))
     if path is None:
         yield warn(
             "store", "jobs are kept in memory and end with the process", "name a file: HEADRACE_STORE=sqlite:///…"

@@ -135,11 +135,13 @@ def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
 @click.option("--cpu-processes", type=click.IntRange(1), help="Attempts of cpu tasks at a time, per process.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
 @click.option("--grace", type=click.FloatRange(0), metavar="SECONDS", help="What attempts get to end on SIGTERM.")
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), help="Answer GET /metrics here; 0 takes a free one.")
+@click.option("--metrics-host", help="The address for it.  [default: 127.0.0.1]")
 @app_dir_option
 @tied_option
 def worker_command(
-    *, target: str, queues: tuple[str, ...], processes: int, grace: float | None, app_dir: str, tied: bool,
-    **pools: int | None,
+    *, target: str, queues: tuple[str, ...], processes: int, grace: float | None, metrics_port: int | None,
+    metrics_host: str | None, app_dir: str, tied: bool, **pools: int | None,
 ) -> int:  # fmt: skip
     """Run jobs of APP, under a supervisor that frees them at once when a process dies.
 
@@ -151,30 +153,51 @@ def worker_command(
 
     _begin(tied=tied)
     described = describe(target, app_dir, quiet=tied)
-    settings = _settings(described, target)
+    settings = _settings(described, target, metrics_port=metrics_port, metrics_host=metrics_host)
     to_stderr(settings.log_level)
     _check_tasks(described, target, queues)
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in pools.items() if value is not None]
+    listening = _metrics_socket(settings)
+    options = ["--counting"] if listening is not None else []
+    options += [f"--{name.replace('_', '-')}={value}" for name, value in pools.items() if value is not None]
     options += [f"--queues={','.join(queues)}"] if queues else []
     argv = [sys.executable, "-m", "headrace.cli.child", f"--app-dir={app_dir}", *options, target]
     grace_s = settings.grace_s if grace is None else grace
     return run(
         _supervised(
-            settings, argv, processes, grace_s, lambda: None if tied else _announce(described, target, processes)
+            settings,
+            argv,
+            processes,
+            grace_s,
+            lambda: None if tied else _announce(described, target, processes, listening),
+            metrics=listening,
         )
     )
 
 
-def _settings(described: "Described", target: str) -> "Settings":
+def _settings(described: "Described", target: str, **options: object) -> "Settings":
+    """Those of APP, and over them what the command line gives."""
     from headrace.settings import Settings
 
-    settings = Settings(**described.settings)
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = Settings(**{**described.settings, **given})
     if settings.store.startswith("memory:"):
         raise Fail(
             f"the store of {target} is memory://, which no other process can see",
             "use hr.install(app, workers=1), or a file: HEADRACE_STORE=sqlite:///headrace.db",
         )
     return settings
+
+
+def _metrics_socket(settings: "Settings") -> socket.socket | None:
+    """Where the metrics are answered, if they are to be."""
+    from headrace.cli.metrics import check_installed
+    from headrace.cli.sockets import listen
+
+    if settings.metrics_port is None:
+        return None
+    check_installed()
+    _check_exposure(settings, settings.metrics_host)
+    return listen(settings.metrics_host, settings.metrics_port, "--metrics-port")
 
 
 def _check_tasks(described: "Described", target: str, queues: tuple[str, ...]) -> None:
@@ -191,26 +214,40 @@ def _check_tasks(described: "Described", target: str, queues: tuple[str, ...]) -
         )
 
 
-def _announce(described: "Described", target: str, processes: int) -> None:
+def _announce(described: "Described", target: str, processes: int, metrics: socket.socket | None) -> None:
+    from headrace.cli.sockets import address
+    from headrace.settings import shown_url
+
     count = len(described.tasks)
     output.note(
         f"headrace: running jobs of {target}: {count} task{'s' * (count != 1)},"
-        f" {processes} process{'es' * (processes != 1)}, store {described.settings['store']}"
+        f" {processes} process{'es' * (processes != 1)}, store {shown_url(described.settings['store'])}"
     )
+    if metrics is not None:
+        output.note(f"headrace: their metrics are on {address(metrics)}/metrics")
 
 
 async def _supervised(
-    settings: "Settings", argv: list[str], processes: int, grace_s: float, announce: Callable[[], None]
+    settings: "Settings",
+    argv: list[str],
+    processes: int,
+    grace_s: float,
+    announce: Callable[[], None],
+    *,
+    metrics: socket.socket | None,
 ) -> int:
     """Open the store in this process and stand above the children until told to stop."""
     from importlib.metadata import version
 
     from headrace.app import Headrace
+    from headrace.cli.metrics import served
     from headrace.runtime.exec_child import ExecChild
     from headrace.runtime.supervisor import Supervisor
 
     hr = Headrace(settings.store, settings=settings)
     await hr.open()
+    if metrics is not None:
+        hr.services.metrics.begin()
     try:
         announce()
         supervisor = Supervisor(
@@ -224,8 +261,10 @@ async def _supervised(
             grace_s=grace_s,
             kill_grace_s=settings.kill_grace_s,
             blocked_s=settings.blocked_loop_s,
+            observer=hr.services.metrics.observer,
         )
-        return await supervisor.run()
+        async with served(hr, supervisor, metrics):
+            return await supervisor.run()
     finally:
         await hr.close()
 

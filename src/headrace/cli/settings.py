@@ -19,6 +19,7 @@ GROUPS: Final = {
     "args_bytes_max": "Sizes",
     "auth": "Access",
     "heartbeat_s": "Live feed",
+    "metrics_port": "Metrics",
     "log_level": "Log",
 }
 """The first setting of each section of the page, and the section's title."""
@@ -42,7 +43,7 @@ def settings_command(*, as_json: bool, markdown: bool) -> None:
         rows.append(
             {
                 "variable": variable,
-                "value": "(hidden)" if name.startswith("secret") and value is not None else value,
+                "value": _value(name, value),
                 "source": "environment" if os.environ.get(variable) else "default",
                 "about": field.description,
             }
@@ -51,6 +52,15 @@ def settings_command(*, as_json: bool, markdown: bool) -> None:
         output.write_json({"settings": rows})
     else:
         output.table(("variable", "value", "source"), [tuple(row.values())[:3] for row in rows], empty="")
+
+
+def _value(name: str, value: Any) -> Any:
+    """As it may be printed."""
+    from headrace.settings import shown_url
+
+    if name.startswith("secret") and value is not None:
+        return "(hidden)"
+    return shown_url(value) if name in {"store", "listen_url"} and value is not None else value
 
 
 def page() -> str:

@@ -12,8 +12,8 @@ PORT_MAX: Final = 65_535
 _LISTENING: Final = "0A"  # TCP_LISTEN, as /proc/net/tcp writes states
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any that is free.
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A listening socket; port 0 takes any that is free. `option` is how its user names another.
 
     Raises:
         Fail: in use (and by whom, where that can be seen), or not to be had.
@@ -22,19 +22,22 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         made = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise _explained(error, host, port) from error
+        raise _explained(error, host, port, option) from error
     made.setblocking(False)
     return made
 
 
-def _explained(error: OSError, host: str, port: int) -> Fail:
+def _explained(error: OSError, host: str, port: int, option: str) -> Fail:
     if error.errno == errno.EADDRINUSE:
         holder = describe_holder(port)
         free = port + 1 if port < PORT_MAX else 0
-        return Fail(f"port {port} is in use{f' by {holder}' if holder else ''}", f"take another, as in --port {free}")
+        return Fail(f"port {port} is in use{f' by {holder}' if holder else ''}", f"take another, as in {option} {free}")
     if error.errno == errno.EACCES:
-        return Fail(f"port {port} needs rights that this user does not have", "take one above 1023 with --port")
-    return Fail(f"cannot listen on {host}: {error.strerror or error}", "name an address of this machine with --host")
+        return Fail(f"port {port} needs rights that this user does not have", f"take one above 1023 with {option}")
+    return Fail(
+        f"cannot listen on {host}: {error.strerror or error}",
+        f"name an address of this machine with {option.replace('port', 'host')}",
+    )
 
 
 def describe_holder(port: int) -> str:

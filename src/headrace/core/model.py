@@ -204,6 +204,7 @@ class ClaimedJob:
     suspect: Suspicion = Suspicion.NONE
     traceparent: str | None = None
     emitted: frozenset[str] = frozenset()  # keys of the items that earlier attempts emitted
+    waited_s: float | None = None  # how long it was ready before this claim, true to the ms; None: unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ KINDS: Final[dict[str, ProblemKind]] = {
     "schema-mismatch": ProblemKind(503, "The store's schema is of another version"),
     "not-ready": ProblemKind(503, "Not ready yet"),
     "internal": ProblemKind(500, "Something went wrong here"),
+    "not-installed": ProblemKind(501, "A package that this needs is not installed"),
 }
 
 

@@ -12,36 +12,14 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from headrace.notifiers.listeners import KINDS, MANY_JOBS, Listeners, concerns, kind_of
 from headrace.ports.notifier import Hint, Listener
 
-KINDS: Final = ("queue", "job", "cancel")
-MANY_JOBS: Final = "job:*"
 MESSAGE_BYTES_MAX: Final = 512  # POSIX's smallest PIPE_BUF: shorter writes never interleave
 READ_BYTES: Final = 65_536
-
-
-@dataclass(slots=True, eq=False)
-class _Subscription:
-    prefixes: tuple[str, ...]
-    listener: Listener
-    kinds: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.kinds = frozenset(kind for kind in KINDS if any(_concerns(prefix, kind) for prefix in self.prefixes))
-
-    def matching(self, hints: frozenset[Hint]) -> frozenset[Hint]:
-        found = frozenset(hint for hint in hints if hint.startswith(self.prefixes))
-        if MANY_JOBS in hints and "job" in self.kinds:
-            found |= {MANY_JOBS}
-        return found
-
-
-def _concerns(prefix: str, kind: str) -> bool:
-    return kind.startswith(prefix) or prefix.split(":", 1)[0] == kind
 
 
 class LocalNotifier:
@@ -53,9 +31,7 @@ class LocalNotifier:
     def __init__(self, directory: Path | None) -> None:
         self._directory: Final = directory
         self._lock: Final = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._subscriptions: tuple[_Subscription, ...] = ()
-        self._pending: set[Hint] = set()
+        self._listeners: Final = Listeners()
         self._readers: dict[str, tuple[str, int]] = {}  # kind -> FIFO's name, descriptor
         self._writers: dict[str, int] = {}  # FIFO's name -> descriptor
         self._seen: int | None = None  # the directory's mtime when it was last read
@@ -63,19 +39,19 @@ class LocalNotifier:
     async def start(self) -> None:
         """Begin to hear on the running loop."""
         loop = asyncio.get_running_loop()
-        if self._loop is loop:
+        if self._listeners.loop is loop:
             return
         await self.stop()
-        self._loop = loop
+        self._listeners.hear_on(loop)
         self._listen()
 
     async def stop(self) -> None:
         """Stop hearing; remove our FIFOs and close every descriptor. Publishing still works."""
-        loop, self._loop = self._loop, None
+        loop = self._listeners.loop
+        self._listeners.hear_on(None)
         for kind in tuple(self._readers):
             self._close_reader(kind, loop)
         with self._lock:
-            self._pending.clear()
             for fd in self._writers.values():
                 os.close(fd)
             self._writers.clear()
@@ -86,21 +62,21 @@ class LocalNotifier:
         wanted = frozenset(hints)
         if not wanted:
             return
-        self._ring_here(wanted)
+        self._listeners.ring(wanted)
         if self._directory is None:
             return
         with self._lock:
             self._look()
             for name in tuple(self._writers):
                 kind = name.partition("-")[0]
-                for message in _messages([hint for hint in wanted if hint.partition(":")[0] == kind]):
+                for message in _messages([hint for hint in wanted if kind_of(hint) == kind]):
                     if not self._write(name, message):
                         break
 
     def wants(self, prefix: str) -> bool:
         """Whether somebody here subscribed, or another process keeps a FIFO for this kind."""
-        kinds = [kind for kind in KINDS if _concerns(prefix, kind)]
-        if any(not subscription.kinds.isdisjoint(kinds) for subscription in self._subscriptions):
+        kinds = [kind for kind in KINDS if concerns(prefix, kind)]
+        if not self._listeners.kinds().isdisjoint(kinds):
             return True
         if self._directory is None:
             return False
@@ -110,54 +86,27 @@ class LocalNotifier:
 
     def subscribe(self, prefixes: tuple[str, ...], listener: Listener) -> Callable[[], None]:
         """Call `listener` on the loop of `start`; both this and its end are called on that loop."""
-        subscription = _Subscription(prefixes, listener)
-        self._subscriptions += (subscription,)
+        subscription = self._listeners.add(prefixes, listener)
         self._listen()
 
         def unsubscribe() -> None:
-            self._subscriptions = tuple(each for each in self._subscriptions if each is not subscription)
+            self._listeners.remove(subscription)
             self._listen()
 
         return unsubscribe
 
     # -- hearing ------------------------------------------------------------------------------------
 
-    def _ring_here(self, hints: frozenset[Hint]) -> None:
-        loop = self._loop
-        if loop is None or not self._subscriptions:
-            return
-        with self._lock:
-            scheduled = bool(self._pending)
-            self._pending |= hints
-        if scheduled:
-            return
-        try:
-            loop.call_soon_threadsafe(self._deliver)
-        except RuntimeError:  # that loop is closed: nobody hears any more
-            with self._lock:
-                self._pending.clear()
-
-    def _deliver(self) -> None:
-        with self._lock:
-            hints, self._pending = frozenset(self._pending), set()
-        self._call(hints)
-
-    def _call(self, hints: frozenset[Hint]) -> None:
-        for subscription in self._subscriptions:
-            if found := subscription.matching(hints):
-                subscription.listener(found)
-
     def _listen(self) -> None:
         """Have a FIFO for each kind that somebody here listens for, and no other."""
-        if self._loop is None or self._directory is None:
+        loop = self._listeners.loop
+        if loop is None or self._directory is None:
             return
-        wanted: set[str] = set()
-        for subscription in self._subscriptions:
-            wanted |= subscription.kinds
+        wanted = self._listeners.kinds()
         for kind in wanted - self._readers.keys():
-            self._open_reader(kind, self._directory, self._loop)
+            self._open_reader(kind, self._directory, loop)
         for kind in self._readers.keys() - wanted:
-            self._close_reader(kind, self._loop)
+            self._close_reader(kind, loop)
 
     def _open_reader(self, kind: str, directory: Path, loop: asyncio.AbstractEventLoop) -> None:
         name = f"{kind}-{os.getpid()}-{secrets.token_hex(4)}.fifo"
@@ -195,7 +144,7 @@ class LocalNotifier:
         hints.discard("")
         if len(data) > READ_BYTES - 2 * MESSAGE_BYTES_MAX and any(hint.startswith("job:") for hint in hints):
             hints.add(MANY_JOBS)  # the FIFO was full: some may have been dropped
-        self._call(frozenset(hints))
+        self._listeners.call(frozenset(hints))
 
     # -- ringing others -----------------------------------------------------------------------------
 

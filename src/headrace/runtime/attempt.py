@@ -61,6 +61,7 @@ class Attempt:
         "encode_result",
         "interruptible",
         "job",
+        "mark",
         "outcome",
         "settled",
         "stopping",
@@ -69,6 +70,7 @@ class Attempt:
     def __init__(self, job: ClaimedJob, store: Store, feeds: FeedWriter, worker: WorkerId, notifier: Notifier) -> None:
         """Not begun yet."""
         self.job = job
+        self.mark = 0.0  # the observer's, for its end
         self.outcome: Outcome | None = None
         self.stopping: StopReason | None = None
         self.settled = False  # by `succeed`: final, whatever the body does afterwards

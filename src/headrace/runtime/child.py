@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 from headrace.core.errors import HeadraceError
@@ -31,8 +31,10 @@ from headrace.runtime.worker import Worker
 log = logging.getLogger(__name__)
 
 LEAVE_S: Final = 2.0
+COUNTED_EVERY_S: Final = 1.0  # so much of what it counts is lost with a child that dies
 
 Tasks = Iterable[tuple[str, Callable[..., Any]]]
+Counts = Callable[[], Mapping[str, object] | None]
 
 
 @runtime_checkable
@@ -97,11 +99,13 @@ class Seat:
         tasks: Callable[[], Tasks],
         clock: Clock,
         blocked_s: float = 0.5,
+        counts: Counts | None = None,
     ) -> int:
         """Run the worker until the supervisor drains it; the exit code.
 
         `build` opens the store, gives it to `adopt` and makes the worker with `worker_id`, `role`,
-        `beat`, the hushed notifier and `idle`. `tasks` names the functions that a stack may show.
+        `beat`, the hushed notifier and `idle`. `tasks` names the functions that a stack may show. `counts`
+        gives what was counted since it was last asked, for the supervisor's metrics.
         """
         loop = asyncio.get_running_loop()
         pipe = await Pipe.open(self._socket)
@@ -119,6 +123,7 @@ class Seat:
         listening = loop.create_task(
             self._listen(pipe, orders, worker)
         )  # after it: by then the worker can be spoken to
+        telling = None if counts is None else loop.create_task(_tell(pipe, clock, counts))
         places = [place for name, function in named if (place := Place.of(name, function)) is not None]
         pipe.send({"op": "ready", "places": [[each.task, each.file, each.first, each.last] for each in places]})
         watchdog.start()
@@ -127,6 +132,9 @@ class Seat:
         finally:
             watchdog.stop()
             listening.cancel()
+            if telling is not None and counts is not None:
+                telling.cancel()
+                _tell_once(pipe, counts)
             await pipe.flush()
             loop.remove_signal_handler(signal.SIGTERM)
         return 0
@@ -146,3 +154,15 @@ class Seat:
                 log.warning("%s: %s", message["op"], error)
         # The supervisor is gone, and with it whoever renews the lease: so are we.
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def _tell(pipe: Pipe, clock: Clock, counts: Counts) -> None:
+    while True:
+        await clock.sleep(COUNTED_EVERY_S)
+        _tell_once(pipe, counts)
+
+
+def _tell_once(pipe: Pipe, counts: Counts) -> None:
+    """Tell what was counted; while the supervisor does not read, it is counted on and told later."""
+    if pipe.clear and (counted := counts()) is not None:
+        pipe.send({"op": "counted", "counts": counted})

@@ -53,6 +53,14 @@ async def quietly(work: Callable[[], Awaitable[object]], name: str) -> None:
         logger.warning("chore %s: %s", name, error)
 
 
+async def safely(work: Callable[[], Awaitable[object]], name: str) -> None:
+    """As `quietly`; and a fault of ours in one round does not end the rounds."""
+    try:
+        await quietly(work, name)
+    except Exception:
+        logger.exception("%s failed; going on", name)
+
+
 async def _prune(store: Store, clock: Sleeper) -> None:
     while await store.prune(PRUNE_BATCH) >= PRUNE_BATCH:
         await clock.sleep(PRUNE_PAUSE_S)

@@ -37,6 +37,7 @@ from headrace.runtime.reader import FeedReader, Snapshot
 
 logger = logging.getLogger(__name__)
 
+GONE = "gone"
 CLOSE_S = 5.0  # for the closing frame of a reader that does not read
 
 
@@ -85,8 +86,8 @@ class LiveConnection:
         self._ending: asyncio.Future[Close | None] = self._loop.create_future()
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of making
 
-    async def run(self) -> None:
-        """Serve until either side closes."""
+    async def run(self) -> str:
+        """Serve until either side closes; why it ended: a close reason, or `gone`, which is the client."""
         try:
             self._spawn(self._receive())
             self._spawn(self._write())
@@ -100,12 +101,14 @@ class LiveConnection:
             for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if close is not None:
-            try:
-                async with asyncio.timeout(CLOSE_S):
-                    await self._wire.close(close.code, close.reason)
-            except (TimeoutError, OSError):
-                logger.debug("a live connection did not take its close: %s", close.reason)
+        if close is None:
+            return GONE
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._wire.close(close.code, close.reason)
+        except (TimeoutError, OSError):
+            logger.debug("a live connection did not take its close: %s", close.reason)
+        return CLOSE_CODES[close.code].name
 
     def shut_down(self) -> None:
         """The server is stopping; on the connection's loop."""

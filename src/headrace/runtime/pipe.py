@@ -35,6 +35,11 @@ class Pipe:
         if not self._writer.is_closing():
             self._writer.write(self.encode(message))
 
+    @property
+    def clear(self) -> bool:
+        """Whether all that was sent has left, so that there is room for what may wait."""
+        return not self._writer.is_closing() and not self._writer.transport.get_write_buffer_size()
+
     async def receive(self) -> Message | None:
         """The next message; None: the peer is gone."""
         try:

@@ -87,6 +87,11 @@ class _LoopReader:
 
     # -- following --------------------------------------------------------------------------------
 
+    @property
+    def followed(self) -> int:
+        """How many feeds somebody follows."""
+        return len(self._followed)
+
     def follow(self, job: JobId, listener: Callable[[], None]) -> Callable[[], None]:
         """Ring `listener` whenever the feed may have grown, until the returned function is called."""
         followed = self._followed.setdefault(job, _Followed())
@@ -251,6 +256,11 @@ class FeedReader:
         if here is None:
             here = self._loops[loop] = _LoopReader(self._store, self._notifier, self._clock, self._poll_s)
         return here
+
+    @property
+    def followed(self) -> int:
+        """How many feeds somebody in this process follows."""
+        return sum(here.followed for here in list(self._loops.values()))
 
     def follow(self, job: JobId, listener: Callable[[], None]) -> Callable[[], None]:
         """Ring `listener` on this loop when the feed may have grown; returns what ends that."""

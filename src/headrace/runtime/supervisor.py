@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
@@ -20,8 +20,9 @@ from headrace.core.errors import HeadraceError
 from headrace.core.model import Reaped, WorkerId, WorkerRecord
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
+from headrace.ports.observer import SILENT, Observer
 from headrace.ports.store import Store
-from headrace.runtime.chores import prune_forever, quietly, reap_once
+from headrace.runtime.chores import prune_forever, quietly, reap_once, safely
 from headrace.runtime.process import describe_exit
 from headrace.runtime.restarts import Restarts
 from headrace.runtime.ward import Launch, Ward
@@ -70,6 +71,7 @@ class Supervisor:
         renew_every_s: float = RENEW_EVERY_S,
         look_every_s: float = LOOK_EVERY_S,
         rng: random.Random | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         """`launch` starts a child; the store is open. After a crash up to `suspects_max` children run suspects."""
         self._store: Final = store
@@ -87,6 +89,7 @@ class Supervisor:
         self._look_every_s: Final = look_every_s
         self._rng: Final = rng or random.Random()  # noqa: S311 - spreads chores
         self._ids: Final = rng or random.SystemRandom()
+        self._observer: Final = observer
         self._restarts: Final = Restarts()
         self._wards: Final[dict[WorkerId, Ward]] = {}
         self._extras: Final[dict[asyncio.Task[None], None]] = {}  # as is everything here, in the order of making
@@ -170,7 +173,7 @@ class Supervisor:
             await quietly(lambda: self._store.unregister(worker_id), "unregister")
             return None
         slot_fd = self._store.slot_fd(worker_id) if isinstance(self._store, Slotted) else None
-        ward = Ward(worker_id, role, self._launch(worker_id, role, slot_fd), extra=extra)
+        ward = Ward(worker_id, role, self._launch(worker_id, role, slot_fd), extra=extra, observer=self._observer)
         ward.renewed_at = self._clock.now()
         self._wards[worker_id] = ward
         log.debug("started worker %s", ward)
@@ -221,6 +224,7 @@ class Supervisor:
 
     def _mourn(self, ward: Ward, code: int) -> None:
         self._restarts.note_death(self._clock.now(), ready=ward.ready)
+        self._observer.worker_crashed(ward.role)
         if ward.fatal is not None:
             log.error("worker %s could not start:\n%s", ward, ward.fatal)
             if not self._came_up or self._restarts.stillborn >= FATAL_MAX:
@@ -266,7 +270,7 @@ class Supervisor:
             asked = self._cancels.is_set()
             self._cancels.clear()
             for ward in tuple(self._wards.values()):
-                await self._safely(partial(self._renew, ward, at_once=asked), "lease")
+                await safely(partial(self._renew, ward, at_once=asked), "lease")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._renew_every_s):
                     await self._cancels.wait()
@@ -297,7 +301,7 @@ class Supervisor:
         while True:
             for ward in tuple(self._wards.values()):
                 self._check(ward)
-            await self._safely(self._look, "reap")
+            await safely(self._look, "reap")
             await self._clock.sleep(self._look_every_s)
 
     async def _look(self) -> None:
@@ -389,11 +393,3 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(work)
         self._errands[task] = None
         task.add_done_callback(self._errands.pop)
-
-    @staticmethod
-    async def _safely(work: Callable[[], Awaitable[None]], name: str) -> None:
-        """A fault in one round must not end what keeps the leases alive."""
-        try:
-            await quietly(work, name)
-        except Exception:
-            log.exception("%s failed; going on", name)

@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeAlias
 
 from headrace.core.model import Lease, WorkerId
 from headrace.ports.clock import Clock
+from headrace.ports.observer import SILENT, Observer
 from headrace.runtime.beat import Beat
 from headrace.runtime.pipe import Message
 from headrace.runtime.watchdog import Place
@@ -90,8 +91,8 @@ Launch: TypeAlias = Callable[[WorkerId, str, int | None], Link]
 class Ward:
     """A child from its start to its end."""
 
-    def __init__(self, worker_id: WorkerId, role: str, link: Link, *, extra: bool) -> None:
-        """The child was started; an `extra` one ends when it is idle."""
+    def __init__(self, worker_id: WorkerId, role: str, link: Link, *, extra: bool, observer: Observer = SILENT) -> None:
+        """The child was started; an `extra` one ends when it is idle. `observer` is told what it counts."""
         self.extra: Final = extra
         self.worker_id: Final = worker_id
         self.role: Final = role
@@ -106,6 +107,7 @@ class Ward:
         self.renewed_at = 0.0
         self.held_since = 0.0  # the last beat before a stall that was reported
         self._link: Final = link
+        self._observer: Final = observer
         self._pipe: Words | None = None
         self._places: tuple[Place, ...] = ()
 
@@ -141,6 +143,8 @@ class Ward:
                     self.fatal = message["message"]
                 case "idle":
                     self.idle = True
+                case "counted":
+                    self._observer.counted(message["counts"])
                 case _:
                     pass
             told(self, message["op"])

@@ -38,6 +38,7 @@ from headrace.core.worker_events import (
 )
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
+from headrace.ports.observer import SILENT, Observer
 from headrace.ports.store import Store
 from headrace.runtime.attempt import Attempt
 from headrace.runtime.beat import Beat
@@ -67,6 +68,7 @@ class Worker:
         beat: Beat | None = None,
         beat_every_s: float = BEAT_EVERY_S,
         on_idle: Callable[[], None] | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         """`record` is what the store shows of it; `on_idle` is told when a suspects' worker is done."""
         self.record = record
@@ -79,6 +81,7 @@ class Worker:
         self._beat = beat
         self._beat_every_s = beat_every_s
         self._on_idle = on_idle
+        self._observer = observer
         self._attempts: dict[JobId, Attempt] = {}
         self._inbox: list[Event] = []
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of making
@@ -259,6 +262,7 @@ class Worker:
     def _start(self, effect: Start) -> None:
         attempt = Attempt(effect.job, self._store, self._feeds, self.record.id, self._notifier)
         self._attempts[effect.job.id] = attempt
+        attempt.mark = self._observer.mark()
         attempt.begin(self._loop, self._bodies, self._ended)
 
     def _ended(self, attempt: Attempt) -> None:
@@ -266,6 +270,7 @@ class Worker:
         if self._attempts.get(job.id) is attempt:
             del self._attempts[job.id]
         self._feeds.forget(job.id)
+        self._observer.attempt_ended(job, attempt.outcome, attempt.mark, lost=attempt.lease_lost)
         self.post(Ended(job.id, job.fence, attempt.outcome))
         if attempt.outcome is None or attempt.lease_lost:
             self._close(attempt)
@@ -284,6 +289,7 @@ class Worker:
         self._settled((settle,), (SettleResult.LOST,))
 
     async def _exchange(self, effect: Exchange) -> None:
+        mark = self._observer.mark()
         try:
             if effect.reconcile is not None:
                 count = await self._store.reconcile(self.record.id, effect.reconcile)
@@ -292,13 +298,16 @@ class Worker:
                 self.post(Reconciled(effect.token))
             answer: Exchanged = await self._store.exchange(self.record.id, effect.settles, effect.claim)
         except HeadraceError as error:
+            self._observer.exchanged(None, mark)
             logger.warning("exchange with the store failed: %s", error)
             # An unusable store is no outcome's fault: they wait until a person has mended it.
             self.post(ExchangeFailed(effect.token, error.transient or isinstance(error, StoreUnusable)))
         except Exception:
+            self._observer.exchanged(None, mark)
             logger.exception("exchange with the store failed")
             self.post(ExchangeFailed(effect.token, transient=False))
         else:
+            self._observer.exchanged(answer, mark)
             self._settled(effect.settles, answer.settled)
             self.post(ExchangeAnswered(effect.token, answer))
 

@@ -4,7 +4,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from headrace.app import Headrace
-from headrace.app.services import MEMORY, Services
+from headrace.app.adapters import MEMORY
+from headrace.app.services import Services
 from headrace.ports.clock import Clock
 
 

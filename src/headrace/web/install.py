@@ -1,7 +1,7 @@
 """Puts the HTTP side on a FastAPI app: routes under the prefix, and the store in its lifespan."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,10 +11,13 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.routing import Match
 
 from headrace.app import Headrace
+from headrace.app.metrics import installed
 from headrace.core.errors import InvalidConfig
+from headrace.ports.observer import Moment
 from headrace.web.auth import COOKIE, Guard, check_auth
 from headrace.web.jobs import JobsApi, jobs_router
 from headrace.web.live import Live
+from headrace.web.metrics import MetricsApi, metrics_router
 from headrace.web.page import page_router
 from headrace.web.problems import ProblemRoute, Refused
 from headrace.web.sse import updates_router
@@ -56,6 +59,34 @@ def router(hr: Headrace, live: Live) -> APIRouter:
     """Every route."""
     guard = Guard(hr)
     jobs = JobsApi(hr, guard)
+    unguarded, guarded = _routes(hr, guard)
+
+    whole = APIRouter()
+    system, doors = system_routers(SystemApi(hr, guard), guarded, unguarded)
+    metrics = metrics_router(MetricsApi(hr, guard, live.moment), guarded)
+    closed = (jobs_router(jobs, guarded), updates_router(jobs, live, guarded), system, metrics)
+    for each in closed:
+        whole.include_router(each, dependencies=_DESCRIBED)
+    whole.include_router(doors)
+    whole.include_router(websocket_router(live, guard))
+    whole.include_router(page_router(hr, guard, unguarded))
+    whole.include_router(_nothing_else((*closed, doors), guarded))
+    return whole
+
+
+def metrics_app(hr: Headrace, moment: Callable[[], Moment]) -> FastAPI:
+    """An app with `GET /metrics` and nothing else, for a process that has no API."""
+    guard = Guard(hr)
+    _, guarded = _routes(hr, guard)
+    metrics = metrics_router(MetricsApi(hr, guard, moment), guarded)
+    app = FastAPI(openapi_url=None)
+    app.include_router(metrics)
+    app.include_router(_nothing_else((metrics,), guarded))
+    return app
+
+
+def _routes(hr: Headrace, guard: Guard) -> tuple[type[ProblemRoute], type[ProblemRoute]]:
+    """Kinds of route: open to all, and closed without a credential."""
 
     class Unguarded(ProblemRoute):
         """With this app's bound on bodies."""
@@ -69,16 +100,7 @@ def router(hr: Headrace, live: Live) -> APIRouter:
             """Ask for a credential."""
             await guard.admit(request)
 
-    whole = APIRouter()
-    system, doors = system_routers(SystemApi(hr, guard), Guarded, Unguarded)
-    guarded = (jobs_router(jobs, Guarded), updates_router(jobs, live, Guarded), system)
-    for each in guarded:
-        whole.include_router(each, dependencies=_DESCRIBED)
-    whole.include_router(doors)
-    whole.include_router(websocket_router(live, guard))
-    whole.include_router(page_router(hr, guard, Unguarded))
-    whole.include_router(_nothing_else((*guarded, doors), Guarded))
-    return whole
+    return Unguarded, Guarded
 
 
 def _nothing_else(others: Sequence[APIRouter], route: type[ProblemRoute]) -> APIRouter:
@@ -107,6 +129,8 @@ def _wrap_lifespan(hr: Headrace, app: FastAPI, live: Live, workers: int) -> None
     @asynccontextmanager
     async def lifespan(served: Any) -> AsyncGenerator[Any]:
         await hr.open()
+        if installed():
+            hr.services.metrics.begin()
         try:
             with live.ended_by_signals(asyncio.get_running_loop()):
                 async with inner(served) as state, hr.embedded(workers):

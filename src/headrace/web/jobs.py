@@ -84,9 +84,7 @@ class JobsApi:
             jobs = [new_job(self._call(body), self._hr) for body in bodies]
             for job in jobs:
                 job.id = ids.make()
-            landed = await self._hr.store.enqueue(jobs)
-            if self._hr.after_enqueue is not None:
-                await self._hr.after_enqueue(landed)
+            landed = await self._hr.write(jobs)
             told = [self._told(job, request) for job in landed]
             return json.dumps(told[0] if one else {"jobs": told}, ensure_ascii=False).encode()
 

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any, Final, Protocol
 
 from headrace.app import Headrace
+from headrace.ports.observer import Moment
 
 ENDING_S: Final = 1.0  # for connections to say goodbye, before the server hears that it is to stop
 
@@ -27,7 +29,8 @@ class Live:
     def __init__(self, hr: Headrace) -> None:
         """None yet."""
         self.hr = hr
-        self._connections: set[Ending] = set()
+        self._connections: dict[Ending, str] = {}  # and their transports
+        self._closes: Counter[tuple[str, str]] = Counter()
         self._stopping = False
         self._unheard: list[Callable[[], object]] = []  # signals that the server has not been told of
 
@@ -37,17 +40,26 @@ class Live:
         return self._stopping or len(self._connections) >= self.hr.settings.connections_max
 
     @contextlib.contextmanager
-    def counted(self, connection: Ending) -> Generator[None]:
+    def counted(self, connection: Ending, transport: str) -> Generator[None]:
         """Count a connection for as long as it lives."""
-        self._connections.add(connection)
+        self._connections[connection] = transport
         if self._stopping:
             connection.shut_down()
         try:
             yield
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             if not self._connections:
                 self._tell_server()
+
+    def closed(self, transport: str, reason: str) -> None:
+        """Count how a connection ended."""
+        self._closes[transport, reason] += 1
+
+    def moment(self) -> Moment:
+        """What the metrics tell of it."""
+        connections = {"sse": 0, "websocket": 0, **Counter(self._connections.values())}
+        return Moment(connections, dict(self._closes), self.hr.feed.followed)
 
     def shut_down(self) -> None:
         """Ask every connection to come back elsewhere, and take no further ones."""

@@ -63,6 +63,7 @@ class FeedResponse(Response):
         self._follower = follower
         self._following = following
         self._stop = asyncio.Event()
+        self._why_written = "ended"
 
     def shut_down(self) -> None:
         """The server is stopping; on the stream's loop."""
@@ -71,7 +72,7 @@ class FeedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the feed, the reader or the server ends."""
         del scope
-        with self._live.counted(self):
+        with self._live.counted(self, "sse"):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             loop = asyncio.get_running_loop()
             writing = loop.create_task(self._write(send))
@@ -79,6 +80,7 @@ class FeedResponse(Response):
             tasks = (writing, gone, stop)
             try:
                 await asyncio.wait(tasks, timeout=self._following.ends_in_s, return_when=asyncio.FIRST_COMPLETED)
+                self._live.closed("sse", self._why(*tasks))
                 if writing.done():
                     writing.result()
                 elif not gone.done():
@@ -90,14 +92,22 @@ class FeedResponse(Response):
                 await asyncio.gather(*tasks, return_exceptions=True)
                 self._follower.close()
 
+    def _why(self, writing: asyncio.Task[None], gone: asyncio.Task[None], stop: asyncio.Task[None]) -> str:
+        """How the stream ended, in the words that WebSockets use."""
+        if writing.done():
+            return self._why_written
+        return "gone" if gone.done() else "shutdown" if stop.done() else "aged"
+
     async def _write(self, send: Send) -> None:
         try:
             async with aclosing(self._events()) as events:
                 async for text in events:
                     async with asyncio.timeout(WRITE_S):
                         await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-        except (TimeoutError, OSError):
-            pass  # a reader that does not read comes back with its last id
+        except TimeoutError:
+            self._why_written = "slow"  # it comes back with its last id
+        except OSError:
+            self._why_written = "gone"
         await _end(send)
 
     async def _events(self) -> AsyncGenerator[str, None]:

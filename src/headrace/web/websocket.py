@@ -80,8 +80,8 @@ def websocket_router(live: Live, guard: Guard) -> APIRouter:
 
         host = Host(authenticate, render, hr.settings.pending_s)
         connection = LiveConnection(_Wire(socket), hr.feed, hr.clock, host, _limits(live), rng=_RNG)
-        with live.counted(connection):
-            await connection.run()
+        with live.counted(connection, "websocket"):
+            live.closed("websocket", await connection.run())
 
     return router
 

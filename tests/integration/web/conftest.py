@@ -88,6 +88,11 @@ class Served:
         found: dict[str, Any] = answer.json()
         return found
 
+    def metrics(self) -> str:
+        """What Prometheus reads."""
+        with self.client("read") as client:
+            return client.get("/metrics").raise_for_status().text
+
     def ended(self, job: str) -> dict[str, Any]:
         """The job, once it has ended."""
         with self.client() as client:

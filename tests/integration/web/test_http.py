@@ -28,6 +28,7 @@ ROUTES = [
     ("POST", "/api/queues/default/resume", "operate"),
     ("GET", "/api/workers", "read"),
     ("GET", "/api/stats", "read"),
+    ("GET", "/metrics", "read"),
 ]
 BODIES = {
     "/api/jobs": {"task": "add", "args": {"a": 1}},

@@ -306,6 +306,7 @@ async def test_a_reader_that_never_reads_is_asked_to_come_back(serve: Serve, mon
         await feed.say(type="subscribe", id="s", topic=f"job:{job['id']}", position=last)
         rest = await feed.hear_until("end")
         assert int(rest[1]["position"].rpartition(":")[2]) == seen[-1] + 1
+    assert 'headrace_live_closes_total{reason="slow",transport="websocket"} 1.0' in served.metrics()
 
 
 # --- the server stops ------------------------------------------------------------------------

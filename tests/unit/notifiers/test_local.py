@@ -12,7 +12,7 @@ import pytest
 
 from headrace.notifiers import local
 from headrace.notifiers.local import MESSAGE_BYTES_MAX, LocalNotifier
-from headrace.ports.notifier import Hint
+from tests.unit.notifiers.ear import Ear
 
 LISTENER = """
 import asyncio, pathlib, sys
@@ -27,24 +27,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-class Ear:
-    def __init__(self) -> None:
-        self.heard: set[Hint] = set()
-        self.calls = 0
-        self.rang = asyncio.Event()
-
-    def __call__(self, hints: frozenset[Hint]) -> None:
-        self.heard |= hints
-        self.calls += 1
-        self.rang.set()
-
-    async def hears(self, *hints: Hint) -> None:
-        async with asyncio.timeout(5):
-            while not self.heard.issuperset(hints):
-                self.rang.clear()
-                await self.rang.wait()
 
 
 @pytest.fixture
@@ -90,7 +72,7 @@ async def test_a_burst_is_one_call() -> None:
     for number in range(100):
         notifier.publish([f"queue:{number}"])
     await ear.hears("queue:99")
-    assert (len(ear.heard), ear.calls) == (100, 1)
+    assert (len(ear.heard), len(ear.calls)) == (100, 1)
 
 
 async def test_from_any_thread() -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends
 
+from headrace.core.errors import StoreUnavailable
 from headrace.core.ids import IdMaker
 from headrace.core.model import (
     AttemptOutcome,
@@ -30,6 +31,7 @@ from headrace.core.retry import Retry
 from headrace.core.states import JobState
 from headrace.core.worker_events import PoolSettings, WorkerSettings
 from headrace.notifiers.local import LocalNotifier
+from headrace.observers.tally import ATTEMPT, ATTEMPTS, EXCHANGE, EXCHANGE_FAILURES, SETTLES, WAIT, Tally
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.clock import SystemClock
 from headrace.runtime.context import JobContext, SyncJobContext
@@ -51,6 +53,7 @@ class Rig:
         self.store = MemoryStore(wall=self.clock.wall, notify=self.notifier.publish, wants=self.notifier.wants)
         self.registry = Registry()
         self.ids = IdMaker()
+        self.tally = Tally(self.clock.now)
 
     def task(self, fn: Callable[..., Any], **policies: Any) -> TaskDef:
         """Register `fn` under its own name."""
@@ -87,6 +90,7 @@ class Rig:
             record=record,
             settings=WorkerSettings(pools=pools, poll_s=0.1, kill_grace_s=0.5, **settings),
             lease_s=60.0,
+            observer=self.tally,
         )
         await self.notifier.start()
         running = asyncio.get_running_loop().create_task(worker.run())
@@ -360,6 +364,7 @@ async def test_a_lost_lease_stops_the_body_and_writes_nothing(rig: Rig) -> None:
             await stopped.wait()
         record = await rig.record(job)
     assert (record.state, record.suspect) == (JobState.READY, Suspicion.SHARED)
+    assert rig.tally.totals(ATTEMPTS) == {("writes", "lost"): 1}
 
 
 async def test_dependencies_are_cleaned_up_after_the_outcome_is_stored(rig: Rig) -> None:
@@ -422,3 +427,33 @@ async def test_many_jobs_all_run_once(rig: Rig) -> None:
         for job in jobs:
             await rig.until(job, JobState.SUCCEEDED)
     assert sorted(ran) == list(range(200))
+
+
+async def test_the_observer_is_told_of_every_attempt_and_exchange(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def twice(ctx: JobContext) -> None:
+        if ctx.attempt == 1:
+            raise ValueError("not yet")
+
+    async def itself(ctx: JobContext) -> None:
+        await ctx.succeed(None)
+
+    whole, failures = rig.store.exchange, iter([StoreUnavailable("away")])
+
+    async def away_once(worker: str, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
+        for error in failures:
+            raise error
+        return await whole(worker, settles, claim)
+
+    monkeypatch.setattr(rig.store, "exchange", away_once)
+    jobs = [await rig.enqueue(rig.task(twice, retry=NOW)), await rig.enqueue(rig.task(itself, queue="mail"))]
+    async with rig.worker() as worker:
+        for job in jobs:
+            await rig.until(job, *ENDED)
+        await rig.when(lambda: worker.running == 0)
+    tally = rig.tally
+    assert tally.totals(ATTEMPTS) == {("twice", "retry"): 1, ("twice", "succeeded"): 1, ("itself", "succeeded"): 1}
+    assert {key: sum(counts) for key, (counts, _) in tally.spreads(ATTEMPT).items()} == {("twice",): 2, ("itself",): 1}
+    assert {key: sum(counts) for key, (counts, _) in tally.spreads(WAIT).items()} == {("default",): 2, ("mail",): 1}
+    assert tally.totals(SETTLES) == {("settled",): 2}  # `succeed` is an exchange of its own
+    assert tally.totals(EXCHANGE_FAILURES) == {(): 1}
+    assert sum(tally.spreads(EXCHANGE)[()][0]) >= 3

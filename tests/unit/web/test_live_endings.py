@@ -31,7 +31,7 @@ class Line:
         self._held = ExitStack()
         self._server, self._stubborn = server, stubborn
         server.open.add(self)
-        self._held.enter_context(live.counted(self))
+        self._held.enter_context(live.counted(self, "sse"))
 
     def shut_down(self) -> None:
         if not self._stubborn:

@@ -103,6 +103,7 @@ class Row:
             suspect=self.suspect,
             traceparent=job.traceparent,
             emitted=frozenset(self.emitted),
+            waited_s=max(0.0, now - self.ready_at),
         )
 
     def result_expired(self, now: float, retention_s: float) -> bool:

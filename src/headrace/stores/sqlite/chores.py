@@ -7,7 +7,7 @@ from headrace.core.model import QueueRecord
 from headrace.core.states import JobState
 from headrace.core.story import state_data
 from headrace.ports.store import StoreSettings
-from headrace.stores.sqlite.rows import state_of
+from headrace.stores.encoding import state_of
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
 

@@ -129,7 +129,7 @@ def _start(tx: Tx, lane: tuple[str, str, Suspicion], rows: Sequence[Row], jobs: 
         numbers.clear()  # left by jobs that others ended; a job without its number is found by its id
     none = frozenset[str]()
     for n, job, fence, args, attempt, failures, crashes, snoozes, attempts_max, timeout_s, deadline_at, tags, \
-            signature, offset, traceparent in rows:  # fmt: skip
+            signature, offset, traceparent, seq in rows:  # fmt: skip
         numbers[job] = n
         jobs.append(
             ClaimedJob(
@@ -138,6 +138,7 @@ def _start(tx: Tx, lane: tuple[str, str, Suspicion], rows: Sequence[Row], jobs: 
                 () if tags is None else tags_of(tags),
                 signature, offset + 1, suspect, traceparent,
                 frozenset(row[0] for row in tx.all(_EMITTED, (n,))) if fence else none,
+                (now - seq) / MICRO if now > seq else 0.0,
             )
         )  # fmt: skip
         tx.grown.append(job)

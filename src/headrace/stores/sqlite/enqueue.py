@@ -7,7 +7,7 @@ from typing import Final
 from headrace.core.errors import Conflict
 from headrace.core.model import Enqueued, JobId, NewJob
 from headrace.core.states import JobState
-from headrace.stores.sqlite.rows import READY, SCHEDULED, state_of
+from headrace.stores.encoding import READY, SCHEDULED, state_of
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
 

@@ -6,8 +6,9 @@ from typing import Final
 from headrace.core.model import AttemptOutcome, AttemptRecord, FeedPage, FeedWrite, JobId, UpdateKind
 from headrace.core.states import JobState
 from headrace.core.story import tell
+from headrace.stores.encoding import failure_of
 from headrace.stores.sqlite.jobs import get_one
-from headrace.stores.sqlite.rows import failure_of, progress_of, seconds, update_of
+from headrace.stores.sqlite.rows import progress_of, seconds, update_of
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
 

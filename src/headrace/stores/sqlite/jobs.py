@@ -6,7 +6,8 @@ from typing import Final
 from headrace.core.model import JobFilter, JobId, JobPage, Json
 from headrace.core.states import JobState
 from headrace.core.story import former_end, state_data
-from headrace.stores.sqlite.rows import CANCELLED, FAILED, NUMBERS, RUNNING, Kept, kept, state_of
+from headrace.stores.encoding import CANCELLED, FAILED, NUMBERS, RUNNING, state_of
+from headrace.stores.sqlite.rows import Kept, kept
 from headrace.stores.sqlite.settle import Live, finish, tell
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx

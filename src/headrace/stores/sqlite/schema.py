@@ -8,17 +8,15 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from typing import Final, TypeVar
 
-from headrace.core.errors import SchemaMismatch, StoreUnavailable
+from headrace.core.errors import StoreUnavailable
+from headrace.stores.migrations import Migration, Plan, compared, program_version
+from headrace.stores.migrations import migrations as known
 from headrace.stores.sqlite.faults import is_busy
 from headrace.stores.sqlite.tx import MICRO
 
 T = TypeVar("T")
-_NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _HAS_OURS: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'headrace_schema_migration'"
 _APPLIED: Final = "SELECT number, version FROM headrace_schema_migration ORDER BY number"
 _RECORD: Final = "INSERT INTO headrace_schema_migration (number, name, applied_at, version) VALUES (?, ?, ?, ?)"
@@ -28,67 +26,22 @@ _now = time.monotonic  # noqa: TID251 - waits for the lock of another process th
 _sleep = time.sleep  # noqa: TID251 - as above
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One numbered step of the schema."""
-
-    number: int
-    name: str
-    sql: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a file has (0: nothing of ours), what this version wants, and the steps between."""
-
-    found: int
-    wanted: int
-    pending: tuple[Migration, ...]
-    found_version: str = ""
-
-    def check(self, where: str) -> None:
-        """Refuse a schema that is not this version's.
-
-        Raises:
-            SchemaMismatch: older or newer; the message says which command mends it.
-        """
-        if self.found > self.wanted:
-            raise SchemaMismatch(
-                f"{where} has schema {self.found}, made by headrace {self.found_version or 'of a newer version'}; "
-                f"this version knows up to {self.wanted}: install headrace >= {self.found_version or 'that version'}"
-            )
-        if self.pending:
-            raise SchemaMismatch(
-                f"{where} has schema {self.found}, this version of headrace wants {self.wanted}: run `headrace migrate`"
-            )
-
-
 def migrations() -> tuple[Migration, ...]:
     """Every migration of this version, in order."""
-    found = [
-        Migration(int(match[1]), match[2], entry.read_text(encoding="utf-8"))
-        for entry in files("headrace.stores.sqlite").joinpath("migrations").iterdir()
-        if (match := _NAME.fullmatch(entry.name))
-    ]
-    return tuple(sorted(found, key=lambda migration: migration.number))
+    return known("headrace.stores.sqlite")
 
 
 def nothing() -> Plan:
     """The plan of a file that is not there."""
-    known = migrations()
-    return Plan(0, known[-1].number, known)
+    return compared(migrations(), [])
 
 
 def plan(connection: sqlite3.Connection) -> Plan:
     """Compare a file with this version."""
-    known = migrations()
     applied: list[tuple[int, str]] = []
     if connection.execute(_HAS_OURS).fetchone() is not None:
         applied = connection.execute(_APPLIED).fetchall()
-    numbers = {number for number, _ in applied}
-    pending = tuple(migration for migration in known if migration.number not in numbers)
-    found, found_version = applied[-1] if applied else (0, "")
-    return Plan(found, known[-1].number, pending, found_version)
+    return compared(migrations(), applied)
 
 
 def apply(connection: sqlite3.Connection, wall: Callable[[], float], *, busy_timeout_s: float = 5.0) -> Plan:
@@ -106,7 +59,7 @@ def apply(connection: sqlite3.Connection, wall: Callable[[], float], *, busy_tim
         for migration in found.pending:
             for statement in _statements(migration.sql):
                 connection.execute(statement)
-            connection.execute(_RECORD, (migration.number, migration.name, int(wall() * MICRO), _version()))
+            connection.execute(_RECORD, (migration.number, migration.name, int(wall() * MICRO), program_version()))
         connection.execute(_EPOCH_PUT, (secrets.token_hex(4),))
         return found
 
@@ -152,10 +105,3 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-
-
-def _version() -> str:
-    try:
-        return version("headrace")
-    except PackageNotFoundError:
-        return ""

@@ -11,7 +11,7 @@ from headrace.core.model import JobId, Json, Outcome, Settle, SettleResult, Succ
 from headrace.core.outcomes import Verdict, judge
 from headrace.core.states import JobState, transition
 from headrace.core.story import state_data
-from headrace.stores.sqlite.rows import NUMBERS, RUNNING, failure_text
+from headrace.stores.encoding import NUMBERS, RUNNING, failure_text
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
 

@@ -1,19 +1,10 @@
-"""The statements: one a file in `queries/`, whose first line says what it does and under which guard."""
+"""SQLite's statements, by name."""
 
-from importlib.resources import files
 from typing import Final
 
+from headrace.stores.statements import load
 
-def _load() -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for entry in files("headrace.stores.sqlite").joinpath("queries").iterdir():
-        if entry.name.endswith(".sql"):
-            lines = entry.read_text(encoding="utf-8").splitlines()
-            texts[entry.name.removesuffix(".sql")] = "\n".join(line for line in lines if not line.startswith("--"))
-    return texts
-
-
-QUERIES: Final = _load()
+QUERIES: Final = load("headrace.stores.sqlite")
 
 
 def query(name: str) -> str:

@@ -36,6 +36,7 @@ from headrace.core.model import (
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay, Taken
+from headrace.stores.migrations import Plan
 from headrace.stores.sqlite import chores, feed, schema, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
@@ -363,7 +364,7 @@ def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synch
         raise fault(error, str(path)) from error
 
 
-def plan_file(path: Path) -> schema.Plan:
+def plan_file(path: Path) -> Plan:
     """What a file has and lacks; a file that is not there is not made."""
     check_path(path)
     if not path.exists():
@@ -378,7 +379,7 @@ def plan_file(path: Path) -> schema.Plan:
         raise fault(error, str(path)) from error
 
 
-def migrate_file(path: Path) -> schema.Plan:
+def migrate_file(path: Path) -> Plan:
     """Apply what is pending to a file."""
     check_path(path)
     try:

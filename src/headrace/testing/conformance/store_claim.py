@@ -63,6 +63,17 @@ class ClaimSuite(StoreSuite):
         await store.promote(10)
         assert ids_of(await claim(store)) == [ready.id, later.id]
 
+    async def test_a_claim_tells_how_long_the_job_was_ready(self, store: FullStore, time: TimeControl) -> None:
+        later, ready = new_job(delay_s=time.tick), new_job()
+        await store.enqueue([later, ready])
+        await time.pass_time(time.tick)
+        await store.promote(10)
+        waited = {job.id: job.waited_s for job in await claim(store)}
+        longer, shorter = waited[ready.id], waited[later.id]
+        if longer is not None and shorter is not None:  # a store need not know
+            assert longer >= time.tick - 0.001
+            assert 0.0 <= shorter <= longer - time.tick + 0.001
+
     async def test_a_long_lane_does_not_starve_another(self, store: FullStore) -> None:
         many = [new_job(priority=100) for _ in range(1000)]
         for start in range(0, 1000, 250):

@@ -251,8 +251,9 @@ class StoreWalk(RuleBasedStateMachine):
 
         async def exchange(store: FullStore) -> Any:
             answer = await store.exchange(worker, settles, wanted)
-            # In which order lanes are served is a store's own choice.
-            return replace(answer, claimed=tuple(sorted(answer.claimed, key=lambda job: job.id)))
+            # In which order lanes are served is a store's own choice; how long a job waited is about true.
+            claimed = [replace(job, waited_s=None) for job in answer.claimed]
+            return replace(answer, claimed=tuple(sorted(claimed, key=lambda job: job.id)))
 
         answer = self.both(exchange)
         self.claims += answer.claimed if answer is not None else ()

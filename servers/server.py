@@ -1,0 +1,189 @@
+"""What the servers share: a directory with a keeper, the user they run as, a port, a process that is waited for."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+HOST: Final = "127.0.0.1"
+PATIENCE_S: Final = 30.0
+PORTS_TRIED: Final = 3
+
+
+class MissingError(Exception):
+    """A server's program is not on this machine; the message says what to do."""
+
+
+class FailedError(Exception):
+    """A server did not do what it was asked for; the message ends with its log."""
+
+
+def find(name: str) -> Path:
+    """Where a server's program is.
+
+    Raises:
+        MissingError: nowhere.
+    """
+    told = subprocess.run([ROOT / "scripts" / "find-server.sh", name], capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        raise MissingError(f"{name} (`scripts/preflight.sh --servers` names the command that installs it)")
+    return Path(told.stdout.strip())
+
+
+def wait_for(what: Callable[[], object], why: str, log: Path | None = None) -> None:
+    """Wait for a condition, with a deadline.
+
+    Raises:
+        FailedError: it did not come true.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not what():
+        if time.monotonic() > deadline:
+            raise FailedError(f"{why} took longer than {PATIENCE_S:.0f} s{tail(log)}")
+        time.sleep(0.01)
+
+
+def tail(log: Path | None) -> str:
+    """The last lines of a log, to end a message with."""
+    if log is None or not log.exists():
+        return ""
+    return "\n" + "\n".join(log.read_text("utf-8", "replace").splitlines()[-20:])
+
+
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _unprivileged() -> dict[str, Any]:
+    """Who runs a server when we are root, whom neither of them obeys, in the words of `subprocess`."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    raise MissingError("a user other than root to run servers as (neither `postgres` nor `nobody` exists)")
+
+
+class Server:
+    """One server process in its directory; a context manager that stops it."""
+
+    name: str
+
+    def __init__(self, within: Path | None = None) -> None:
+        """Make the directory, in `within` or where temporary files go, and its keeper; starts nothing."""
+        self._as_user: Final = _unprivileged()
+        self.directory: Final = Path(tempfile.mkdtemp(prefix=f"headrace-{self.name}-", dir=within)).resolve()
+        if self._as_user:
+            os.chown(self.directory, self._as_user["user"], self._as_user["group"])
+        self.log: Final = self.directory / "log"
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: Final = subprocess.Popen(
+            [sys.executable, "-I", ROOT / "servers" / "keeper.py", self.directory],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """Its first process, while that runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def processes(self) -> list[int]:
+        """All of its processes that live, those that outlived the first among them; they show its directory's name."""
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+        found = (line.split(maxsplit=1) for line in listing.splitlines() if self.directory.name in line)
+        return [int(pid) for pid, args in found if int(pid) != self._keeper.pid and "defunct" not in args]
+
+    def stop(self) -> None:
+        """End it at once and remove its directory. Idempotent."""
+        self.kill()
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.close()
+        self._keeper.wait(PATIENCE_S)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def kill(self) -> None:
+        """SIGKILL for all of its processes; what it had written stays."""
+        members = self.processes()
+        if self._process is not None:
+            self._process.kill()
+        for pid in members:
+            _signal(pid, signal.SIGKILL)
+        self._gone()
+
+    def _gone(self) -> None:
+        """Wait for the end of all of its processes, after which another may take their place."""
+        if self._process is not None:
+            wait_for(lambda: self.pid is None, f"the end of {self.name}", self.log)
+            self._process = None
+        (self.directory / "pid").unlink(missing_ok=True)
+        wait_for(lambda: not self.processes(), f"the end of {self.name}'s processes", self.log)
+
+    def _start(self, argv: Callable[[], Sequence[str | Path]], ready: Callable[[], bool]) -> None:
+        """Start the first process, on another port if somebody took ours; returns when it answers."""
+        for attempt in range(PORTS_TRIED):
+            self._spawn(argv())
+            wait_for(lambda: self.pid is None or ready(), f"the start of {self.name}", self.log)
+            if self.pid is not None:
+                return
+            self._gone()
+            if attempt < PORTS_TRIED - 1:
+                self.port = free_port()
+        raise FailedError(f"{self.name} does not start{tail(self.log)}")
+
+    def _spawn(self, argv: Sequence[str | Path]) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                argv,
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **self._as_user,
+            )
+        (self.directory / "pid").write_text(str(self._process.pid), "ascii")
+
+    def _run(self, argv: Sequence[str | Path]) -> str:
+        """A command, to its end, as the server's user; what it prints.
+
+        Raises:
+            FailedError: it failed; the message is what it said.
+        """
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            argv, cwd=self.directory, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **self._as_user
+        )
+        if done.returncode != 0:
+            raise FailedError(f"{Path(argv[0]).name} failed: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

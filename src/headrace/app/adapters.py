@@ -1,0 +1,112 @@
+"""The adapters that one store URL names: the store, and the notifier that goes with it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from headrace.core.errors import InvalidConfig
+from headrace.notifiers.local import LocalNotifier
+from headrace.ports.clock import Clock
+from headrace.ports.notifier import Notifier
+from headrace.ports.store import Store
+from headrace.ports.vault import Vault
+from headrace.settings import Settings, shown_url
+from headrace.stores.memory import MemoryStore
+from headrace.stores.sqlite import SqliteStore
+
+MEMORY: Final = "memory://"
+SQLITE: Final = "sqlite:///"
+POSTGRES: Final = ("postgresql://", "postgres://")
+
+
+@runtime_checkable
+class KeepingStore(Store, Vault, Protocol):
+    """A store that keeps the HTTP side's secrets too; all of ours do."""
+
+
+class _Bell:
+    """Stands for the notifier until there is one: the store rings it, and its place is known from the store."""
+
+    notifier: Notifier | None = None
+
+    def ring(self, hints: Iterable[str]) -> None:
+        if self.notifier is not None:
+            self.notifier.publish(hints)
+
+    def wants(self, prefix: str) -> bool:
+        return self.notifier is not None and self.notifier.wants(prefix)
+
+
+def adapters(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingStore, Notifier]:
+    """Store and notifier, not open yet; `moved` says that the clock is not the system's, so that the store needs it.
+
+    Raises:
+        InvalidConfig: the URL names no store that there is.
+    """
+    url = settings.store
+    if url == MEMORY:
+        bell = LocalNotifier(None)
+        memory = MemoryStore(settings.store_settings(), wall=clock.wall, notify=bell.publish, wants=bell.wants)
+        return memory, bell
+    if url.startswith(POSTGRES):
+        return _postgres(settings, clock, moved=moved)
+    if url.startswith("sqlite:"):
+        return _sqlite(settings, clock, moved=moved)
+    raise InvalidConfig(
+        f"the store {shown_url(url)!r} is none that there is: use sqlite:///path, postgresql://user@host/database or memory://"
+    )
+
+
+def _sqlite(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingStore, Notifier]:
+    url = settings.store
+    path = url.removeprefix(SQLITE)
+    if not url.startswith(SQLITE) or not path:
+        raise InvalidConfig(f"{url!r} names no file: sqlite:///relative/path or sqlite:////absolute/path, or memory://")
+    if path == ":memory:":
+        raise InvalidConfig("a SQLite database in memory cannot be shared by a process's threads: use memory://")
+    if "?" in path:
+        raise InvalidConfig(
+            f"{url!r}: options of the store are settings, as HEADRACE_SQLITE_SYNCHRONOUS; drop the `?…`"
+        )
+    bell = _Bell()
+    store = SqliteStore(
+        Path(path),
+        settings.store_settings(),
+        wall=clock.wall if moved else None,
+        notify=bell.ring,
+        wants=bell.wants,
+        synchronous=settings.sqlite_synchronous.value,
+        busy_timeout_s=settings.busy_timeout_s,
+    )
+    bell.notifier = notifier = LocalNotifier(store.directory / "hints")
+    return store, notifier
+
+
+def _postgres(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingStore, Notifier]:
+    url = settings.store
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.path.strip("/")) and parts.port != 0
+    except ValueError as error:
+        raise InvalidConfig(f"{shown_url(url)!r} is no URL: {error}") from error
+    if not named:
+        raise InvalidConfig(f"{shown_url(url)!r} names no database: write postgresql://user@host/database")
+    try:
+        from headrace.notifiers.postgres import PostgresNotifier
+        from headrace.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise InvalidConfig(f"the store {shown_url(url)!r} needs asyncpg: pip install 'headrace[postgres]'") from error
+    bell = _Bell()
+    store = PostgresStore(
+        url,
+        settings.store_settings(),
+        wall=clock.wall if moved else None,
+        notify=bell.ring,
+        wants=bell.wants,
+        connections=settings.postgres_connections,
+    )
+    bell.notifier = notifier = PostgresNotifier(settings.listen_url or url)
+    return store, notifier

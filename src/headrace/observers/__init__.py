@@ -1,0 +1,1 @@
+"""Whoever counts: adapters of `ports.observer`."""

@@ -1,0 +1,88 @@
+"""Adding jobs: each id once, live or ended, and each `(task, key)` once while its job holds it."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from asyncpg.pgproto.pgproto import UUID
+
+from headrace.core.errors import Conflict
+from headrace.core.model import Enqueued, NewJob
+from headrace.stores.encoding import state_of
+from headrace.stores.postgres.lines import Line, LineName, Lines
+from headrace.stores.postgres.sql import query
+from headrace.stores.postgres.tx import Tx, instant
+
+_ENQUEUE: Final = query("enqueue")
+_LINE: Final = query("line")
+_V7: Final = 7
+
+
+async def enqueue(tx: Tx, jobs: Sequence[NewJob], numbers: Sequence[int], key_retention_s: float) -> list[Enqueued]:
+    """Add jobs, all or none; `numbers` are their lines'.
+
+    Raises:
+        Conflict: a key is held by a job with another digest; nothing was written.
+    """
+    keyed = any(job.key is not None for job in jobs)
+    (row,) = await tx.all(
+        _ENQUEUE,
+        tx.now,
+        _since(jobs),
+        key_retention_s,
+        [UUID(job.id) for job in jobs],
+        numbers,
+        [job.delay_s if job.delay_s > 0 else None for job in jobs],
+        [None if job.run_at is None else instant(job.run_at) for job in jobs],
+        [job.deadline_s for job in jobs],
+        [None if job.deadline_at is None else instant(job.deadline_at) for job in jobs],
+        [job.max_attempts for job in jobs],
+        [job.timeout_s for job in jobs],
+        [job.signature for job in jobs],
+        [job.traceparent for job in jobs],
+        [json.dumps(job.tags, ensure_ascii=False) if job.tags else None for job in jobs],
+        [job.args for job in jobs],
+        [job.key for job in jobs] if keyed else None,
+        [job.key_digest for job in jobs] if keyed else None,
+    )
+    states, landed, ends, created = row[:4]
+    if row[4] is not None:
+        at: int = row[4]
+        job, holder = jobs[at - 1], row[5]
+        raise Conflict(f"the key {job.key!r} of task {job.task!r} belongs to a job with other arguments", holder.bytes)
+    tx.hints.update(f"queue:{queue}" for queue in {job.queue for job in jobs})
+    if landed is None:
+        return [Enqueued(job.id, state_of(state), 1, created=True) for job, state in zip(jobs, states, strict=True)]
+    return [
+        Enqueued(id_.bytes, state_of(state), end, created=new)
+        for id_, state, end, new in zip(landed, states, ends, created, strict=True)
+    ]
+
+
+def names(jobs: Sequence[NewJob]) -> list[LineName]:
+    """The lines that jobs stand in."""
+    return [(job.queue, job.task, job.lane_key, job.priority) for job in jobs]
+
+
+async def line(tx: Tx, name: LineName) -> Line:
+    """A line's number, made if it is new; to be remembered only once it was committed."""
+    queue, task, key, priority = name
+    (row,) = await tx.all(_LINE, queue, task, key, priority)
+    return Line(row[0], row[1], name)
+
+
+async def known_lines(tx: Tx, lines: Lines, wanted: Sequence[LineName]) -> list[int]:
+    """The numbers of lines, for a transaction of the user's: what it makes is not remembered."""
+    found: dict[LineName, int] = {}
+    for name in dict.fromkeys(wanted):
+        known = lines.get(name)
+        found[name] = (await line(tx, name)).number if known is None else known.number
+    return [found[name] for name in wanted]
+
+
+def _since(jobs: Sequence[NewJob]) -> datetime | None:
+    """No job of these can have ended before: when the oldest id was made."""
+    if any(job.id[6] >> 4 != _V7 for job in jobs):
+        return None
+    return instant(min(int.from_bytes(job.id[:6]) for job in jobs) / 1000)

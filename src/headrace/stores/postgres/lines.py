@@ -1,0 +1,221 @@
+"""What a process knows of lines: their numbers, where their first ready jobs stand, whose turn it is.
+
+A line is one priority of a lane. Claims offer every line that they may serve, each from its floor:
+below it nothing was ready for a while, only rows that are dead but cannot be vacuumed away while
+somebody holds a snapshot. What is enqueued by others in new lines, or committed late below a floor,
+is found by a survey of the whole index, soon when a claim comes back empty-handed and else once a
+second. Where it is dear, it takes at most a twentieth of the time.
+
+Invariant: floors rise only to where everything was claimed `LAG_S` ago.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from headrace.core.model import ClaimRequest, Pool
+
+LineName: TypeAlias = tuple[str, str, str, int]  # queue, task, key, priority
+LaneName: TypeAlias = tuple[str, str, str]
+Lane: TypeAlias = tuple[int, LaneName]  # and how suspect its jobs are
+
+LAG_S: Final = 0.1  # transactions that commit later than this wait for a survey
+SURVEY_S: Final = 1.0
+SUSPECTS_S: Final = 0.1
+_DEAR_S: Final = 0.005  # a survey that takes longer waits its turn
+_SHARE: Final = 20
+_LINES_MAX: Final = 2_000  # that one claim offers
+
+
+@dataclass(slots=True)
+class Line:
+    """One priority of a lane."""
+
+    number: int
+    queue: int
+    name: LineName
+    floor: int = 0
+    _rising: int = 0  # what the floor becomes
+    _highest: int = 0
+    _since: float = 0.0
+
+    def claimed(self, seq: int, now: float) -> None:
+        """A job with this place was claimed."""
+        if now - self._since >= LAG_S:
+            self.floor = max(self.floor, self._rising)
+            self._rising, self._since = self._highest, now
+        self._highest = max(self._highest, seq)
+
+    def first_at(self, seq: int) -> None:
+        """A survey saw that the first ready job stands there."""
+        self.floor = min(self.floor, seq - 1)
+        self._rising = min(self._rising, seq - 1)
+
+
+@dataclass(slots=True)
+class Offer:
+    """What an exchange asks for: pools, their lanes in turn, the lanes' lines; slices of the arrays behind them."""
+
+    pools: list[Pool] = field(default_factory=list[Pool])
+    pool_from: list[int] = field(default_factory=list[int])
+    pool_to: list[int] = field(default_factory=list[int])
+    limits: list[int] = field(default_factory=list[int])
+    lanes: list[Lane] = field(default_factory=list[Lane])
+    lane_from: list[int] = field(default_factory=list[int])
+    lane_to: list[int] = field(default_factory=list[int])
+    shares: list[int] = field(default_factory=list[int])
+    queues: list[int] = field(default_factory=list[int])
+    kinds: list[int] = field(default_factory=list[int])
+    lines: list[int] = field(default_factory=list[int])
+    floors: list[int] = field(default_factory=list[int])
+
+    @property
+    def params(self) -> tuple[list[int], ...]:
+        """As `headrace_exchange` takes them."""
+        return (
+            self.pool_from, self.pool_to, self.limits,
+            self.lane_from, self.lane_to, self.shares, self.queues,
+            self.kinds, self.lines, self.floors,
+        )  # fmt: skip
+
+
+class Lines:
+    """One per store; used from any thread."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Nothing known; `clock` is monotonic."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._by_name: dict[LineName, Line] = {}
+        self._by_number: dict[int, Line] = {}
+        self._lanes: dict[LaneName, list[Line]] = {}  # the highest priority first
+        self._hot: set[Lane] = set()  # had something ready when last looked at
+        self._suspects: set[Lane] = set()  # lanes with suspects, by the last survey
+        self._served: dict[frozenset[str], Lane] = {}
+        self._surveyed_at = self._survey_at = self._suspects_at = float("-inf")
+
+    def get(self, name: LineName) -> Line | None:
+        """A known line."""
+        return self._by_name.get(name)
+
+    def by_number(self, number: int) -> Line | None:
+        """A known line."""
+        return self._by_number.get(number)
+
+    def learn(self, number: int, queue: int, name: LineName) -> Line:
+        """Remember a line that others can see too."""
+        with self._lock:
+            known = self._by_name.get(name)
+            if known is None:
+                known = self._by_name[name] = self._by_number[number] = Line(number, queue, name)
+                lane = [*self._lanes.get(name[:3], ()), known]
+                self._lanes[name[:3]] = sorted(lane, key=lambda line: -line.name[3])
+            return known
+
+    def woke(self, names: Iterable[LineName], kind: int = 0) -> None:
+        """Something became ready there; `kind` is how suspect it is."""
+        lanes = {(kind, name[:3]) for name in names}
+        with self._lock:
+            self._hot |= lanes
+            if kind:
+                self._suspects |= lanes
+
+    # -- surveys ------------------------------------------------------------------------------
+
+    def survey_due(self, *, empty: bool) -> bool:
+        """Whether to look at the whole index now; `empty`: a claim found nothing."""
+        now = self._clock()
+        return now >= self._survey_at and (empty or now - self._surveyed_at >= SURVEY_S)
+
+    def suspects_due(self, request: ClaimRequest) -> bool:
+        """Whether to look for suspects before this claim."""
+        return any(request.suspicion) and self._clock() - self._suspects_at >= SUSPECTS_S
+
+    def surveyed_suspects(self, found: Iterable[tuple[int, int]]) -> None:
+        """Where suspects are ready: kind and line."""
+        lanes = {(kind, line.name[:3]) for kind, number in found if (line := self._by_number.get(number)) is not None}
+        with self._lock:
+            self._hot = {lane for lane in self._hot if not lane[0]} | lanes
+            self._suspects = lanes
+            self._suspects_at = self._clock()
+
+    def surveyed(self, found: Iterable[tuple[int, int, int]], began: float) -> None:
+        """What a survey found (kind, line, first place), and when it began."""
+        now = self._clock()
+        hot: set[Lane] = set()
+        for kind, number, seq in found:
+            line = self._by_number.get(number)
+            if line is not None:
+                hot.add((kind, line.name[:3]))
+                if not kind:
+                    line.first_at(seq)
+        with self._lock:
+            self._hot = hot
+            self._suspects = {lane for lane in hot if lane[0]}
+            self._surveyed_at = now
+            cost = now - began
+            self._survey_at = now + (_SHARE * cost if cost > _DEAR_S else 0.0)
+
+    def now(self) -> float:
+        """The monotonic clock's."""
+        return self._clock()
+
+    # -- claims -------------------------------------------------------------------------------
+
+    def offer(self, request: ClaimRequest, taken: dict[frozenset[str], int]) -> Offer:
+        """What to ask for, less what was `taken` before, by pool."""
+        offer = Offer()
+        with self._lock:
+            lanes = [
+                (int(kind), lane)
+                for kind in request.suspicion
+                for lane in (self._lanes if not kind else [lane for held, lane in self._suspects if held == kind])
+            ]
+            hot = self._hot
+        lanes = sorted(lane for lane in lanes if request.queues is None or lane[1][0] in request.queues)
+        for pool in request.pools:
+            limit = pool.limit - taken.get(pool.tasks, 0)
+            mine = [lane for lane in lanes if lane[1][1] in pool.tasks]
+            if limit > 0 and mine:
+                self._offer_pool(offer, pool, limit, mine, hot)
+        return offer
+
+    def _offer_pool(self, offer: Offer, pool: Pool, limit: int, lanes: list[Lane], hot: set[Lane]) -> None:
+        served = self._served.get(pool.tasks)
+        start = 0 if served is None else sum(lane <= served for lane in lanes)
+        share = max(1, limit // max(1, sum(lane in hot for lane in lanes)))
+        offer.pools.append(pool)
+        offer.limits.append(limit)
+        offer.pool_from.append(len(offer.lanes) + 1)
+        for lane in (lanes[start:] + lanes[:start])[:_LINES_MAX]:
+            lines = self._lanes[lane[1]]
+            offer.lanes.append(lane)
+            offer.queues.append(lines[0].queue)
+            offer.shares.append(share)
+            offer.lane_from.append(len(offer.lines) + 1)
+            offer.lines += [line.number for line in lines]
+            offer.kinds += [lane[0]] * len(lines)
+            offer.floors += [0 if lane[0] else line.floor for line in lines]
+            offer.lane_to.append(len(offer.lines))
+        offer.pool_to.append(len(offer.lanes))
+
+    def taken(self, offer: Offer, counts: dict[Lane, int]) -> bool:
+        """Learn from what an offer brought; whether another look is worth it: a lane had more, and there is room."""
+        again = False
+        with self._lock:
+            for pool, start, end, limit in zip(offer.pools, offer.pool_from, offer.pool_to, offer.limits, strict=True):
+                left = limit
+                full = False
+                for lane, share in zip(offer.lanes[start - 1 : end], offer.shares[start - 1 : end], strict=True):
+                    count = counts.get(lane, 0)
+                    if count:
+                        self._served[pool.tasks] = lane
+                    if count >= share:
+                        full = True
+                        self._hot.add(lane)
+                    elif left - count > 0:
+                        self._hot.discard(lane)
+                    left -= count
+                again = again or (full and left > 0)
+        return again

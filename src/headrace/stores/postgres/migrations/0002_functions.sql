@@ -1,0 +1,342 @@
+-- The hot verbs, one round trip each. A function that changes gets a new name, so that older workers go on with theirs.
+-- Planner settings stand with each function: its plans must not depend on statistics of tables that fill and drain.
+
+-- The number of a line, which is made if it is new.
+CREATE FUNCTION headrace_line_1(p_queue text, p_task text, p_key text, p_priority integer)
+RETURNS TABLE (line integer, queue integer)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_queue integer;
+    v_line integer;
+BEGIN
+    SELECT q.id INTO v_queue FROM headrace_queue AS q WHERE q.name = p_queue;
+    IF v_queue IS NULL THEN
+        INSERT INTO headrace_queue (name) VALUES (p_queue) ON CONFLICT (name) DO NOTHING;
+        SELECT q.id INTO v_queue FROM headrace_queue AS q WHERE q.name = p_queue;
+    END IF;
+    SELECT l.id INTO v_line FROM headrace_line AS l
+    WHERE l.queue = v_queue AND l.task = p_task AND l.key = p_key AND l.priority = p_priority;
+    IF v_line IS NULL THEN
+        INSERT INTO headrace_line (queue, task, key, priority) VALUES (v_queue, p_task, p_key, p_priority)
+        ON CONFLICT (queue, task, key, priority) DO NOTHING;
+        SELECT l.id INTO v_line FROM headrace_line AS l
+        WHERE l.queue = v_queue AND l.task = p_task AND l.key = p_key AND l.priority = p_priority;
+    END IF;
+    RETURN QUERY SELECT v_line, v_queue;
+END
+$$;
+
+-- The instant up to which ended jobs count as deleted, whether or not their rows are.
+CREATE FUNCTION headrace_pruned_to()
+RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT value::timestamptz FROM headrace_meta WHERE key = 'pruned_to'), '-infinity')
+$$;
+
+-- Add jobs, all or none, each id once, live or ended, and each (task, key) once while its job holds it.
+-- Answers in one row: the states of all where all were added as they are; else where each landed. A key
+-- that is held by a job with another digest is told as `clash`, and nothing was written.
+CREATE FUNCTION headrace_enqueue_1(
+    p_now timestamptz,                  -- NULL: the database's clock
+    p_since timestamptz,                -- no id is older; NULL: who knows
+    p_key_retention_s double precision,
+    p_ids uuid[], p_lines integer[], p_delays double precision[], p_run_at timestamptz[],
+    p_deadline_s double precision[], p_deadline_at timestamptz[], p_max_attempts integer[],
+    p_timeouts double precision[], p_signatures text[], p_traceparents text[], p_tags text[], p_args text[],
+    p_keys text[], p_digests text[]     -- both NULL: no job has a key
+)
+RETURNS TABLE (states smallint[], landed uuid[], ends integer[], created boolean[], clash integer, holder uuid)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := coalesce(p_now, clock_timestamp());
+    v_since timestamptz := coalesce(least(p_since, v_now) - interval '1 day', '-infinity');
+    v_landings uuid[] := p_ids;
+    v_taken uuid[] := '{}';
+    v_added uuid[];
+    v_states smallint[];
+    v_ended uuid[];
+    v_pruned timestamptz := headrace_pruned_to();
+    r record;
+    v_holder record;
+BEGIN
+    IF p_keys IS NOT NULL THEN
+        BEGIN
+            FOR r IN
+                SELECT n.ord::integer AS ord, n.id, line.task, n.key, n.digest
+                FROM unnest(p_ids, p_lines, p_keys, p_digests) WITH ORDINALITY AS n (id, line, key, digest, ord)
+                JOIN headrace_line AS line ON line.id = n.line
+                WHERE n.key IS NOT NULL ORDER BY line.task, n.key, n.ord
+            LOOP
+                CONTINUE WHEN EXISTS (SELECT FROM headrace_job AS job WHERE job.id = r.id)
+                    OR EXISTS (SELECT FROM headrace_history AS h WHERE h.id = r.id AND h.finished_at > v_pruned);
+                LOOP
+                    INSERT INTO headrace_job_key (task, key, job, digest) VALUES (r.task, r.key, r.id, r.digest)
+                    ON CONFLICT (task, key) DO NOTHING;
+                    IF FOUND THEN
+                        v_taken := v_taken || r.id;
+                        EXIT;
+                    END IF;
+                    PERFORM FROM headrace_job_key AS k WHERE k.task = r.task AND k.key = r.key FOR UPDATE;
+                    SELECT k.job, k.digest, k.job = ANY (v_taken) OR EXISTS (SELECT FROM headrace_job AS job WHERE job.id = k.job) AS lives,
+                        (SELECT h.finished_at FROM headrace_history AS h WHERE h.id = k.job AND h.finished_at > v_pruned) AS finished_at
+                    INTO v_holder FROM headrace_job_key AS k WHERE k.task = r.task AND k.key = r.key;
+                    CONTINUE WHEN NOT FOUND;  -- deleted meanwhile
+                    IF v_holder.job <> r.id
+                        AND (v_holder.lives OR v_holder.finished_at + p_key_retention_s * interval '1 second' > v_now)
+                    THEN
+                        IF v_holder.digest <> r.digest AND (clash IS NULL OR r.ord < clash) THEN
+                            clash := r.ord;
+                            holder := v_holder.job;
+                        END IF;
+                        v_landings[r.ord] := v_holder.job;
+                    ELSE
+                        UPDATE headrace_job_key AS k SET job = r.id, digest = r.digest WHERE k.task = r.task AND k.key = r.key;
+                        v_taken := v_taken || r.id;
+                    END IF;
+                    EXIT;
+                END LOOP;
+            END LOOP;
+            IF clash IS NOT NULL THEN
+                RAISE SQLSTATE 'HR001';
+            END IF;
+        EXCEPTION WHEN SQLSTATE 'HR001' THEN
+            RETURN NEXT;
+            RETURN;
+        END;
+    END IF;
+
+    WITH added AS (
+        INSERT INTO headrace_job (id, seq, line, state, created_at, due_at, first_due_at, deadline_at, timeout_s,
+            max_attempts, key, tags, signature, traceparent, args)
+        SELECT n.id, nextval('headrace_place'), n.line, CASE WHEN n.due_at > v_now THEN 0 ELSE 1 END, v_now,
+            greatest(n.due_at, v_now), CASE WHEN n.due_at > v_now THEN n.due_at END,
+            least(n.deadline_at, v_now + n.deadline_s * interval '1 second'), n.timeout_s, n.max_attempts, n.key,
+            CASE WHEN n.tags IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(n.tags::jsonb)) END,
+            n.signature, n.traceparent, n.args
+        FROM (
+            SELECT m.*, coalesce(m.run_at, v_now + nullif(m.delay_s, 0) * interval '1 second') AS due_at
+            FROM unnest(p_ids, v_landings, p_lines, p_delays, p_run_at, p_deadline_s, p_deadline_at, p_max_attempts,
+                p_timeouts, p_keys, p_signatures, p_traceparents, p_tags, p_args)
+                AS m (id, landing, line, delay_s, run_at, deadline_s, deadline_at, max_attempts, timeout_s, key, signature,
+                    traceparent, tags, args)
+            WHERE m.id = m.landing
+        ) AS n
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id, state
+    )
+    SELECT coalesce(array_agg(a.id), '{}'), array_agg(a.state) INTO v_added, v_states FROM added AS a;
+
+    -- Only now, in a snapshot of its own: a job may have moved to the history while its id was waited for.
+    SELECT array_agg(h.id) INTO v_ended
+    FROM unnest(v_added) AS n (id) JOIN headrace_history AS h
+        ON h.id = n.id AND h.finished_at >= v_since AND h.finished_at > v_pruned;
+    IF v_ended IS NOT NULL THEN
+        DELETE FROM headrace_job AS job WHERE job.id = ANY (v_ended);
+        v_added := ARRAY(SELECT a FROM unnest(v_added) AS a WHERE a <> ALL (v_ended));
+    END IF;
+
+    IF cardinality(v_added) = cardinality(p_ids) THEN
+        states := v_states;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    SELECT array_agg(coalesce(job.state, h.state, 1::smallint) ORDER BY n.ord), array_agg(coalesce(job.feed_end, h.feed_end, 1) ORDER BY n.ord),
+        array_agg(n.id = n.own AND n.id = ANY (v_added)
+            AND n.ord = (SELECT min(s.ord) FROM unnest(v_landings) WITH ORDINALITY AS s (id, ord) WHERE s.id = n.id) ORDER BY n.ord)
+    INTO states, ends, created
+    FROM unnest(v_landings, p_ids) WITH ORDINALITY AS n (id, own, ord)
+        LEFT JOIN headrace_job AS job ON job.id = n.id
+        LEFT JOIN headrace_history AS h ON h.id = n.id AND job.id IS NULL AND h.finished_at > v_pruned;
+    landed := v_landings;
+    RETURN NEXT;
+END
+$$;
+
+-- End attempts as their verdicts say; guard: (id, fence, running). Told are those that did end, with the line of those
+-- that wait again. A job that somebody asked to cancel never waits again: it ends as cancelled.
+CREATE FUNCTION headrace_end_1(p_now timestamptz, p_ends jsonb)
+RETURNS TABLE (ord integer, line integer, suspect smallint)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := coalesce(p_now, clock_timestamp());
+BEGIN
+    RETURN QUERY
+    WITH told AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(p_ends) AS told (
+            ord integer, id uuid, fence integer, state smallint, delay_s double precision, attempt integer, failures integer,
+            crashes integer, snoozes integer, suspect smallint, settles boolean, outcome text, failure text, result text,
+            head text, tail text
+        )
+    ), live AS MATERIALIZED (
+        SELECT told.ord, told.state AS to_state, told.delay_s, told.attempt AS more_attempts, told.failures AS more_failures,
+            told.crashes AS more_crashes, told.snoozes AS more_snoozes, coalesce(told.suspect, job.suspect) AS to_suspect,
+            told.outcome, told.failure AS to_failure, told.result, told.head, told.tail,
+            CASE WHEN told.settles THEN job.fence ELSE job.settled_fence END AS to_settled,
+            CASE WHEN told.state > 2 THEN told.state WHEN job.cancelling THEN 5 END AS end_state, job.*
+        FROM told JOIN headrace_job AS job ON job.id = told.id AND job.fence = told.fence AND job.state = 2
+        ORDER BY told.id
+        FOR UPDATE OF job
+    ), waits AS (
+        UPDATE headrace_job AS job SET state = live.to_state, seq = nextval('headrace_place'), worker = NULL,
+            due_at = CASE WHEN live.to_state = 0 THEN v_now + live.delay_s * interval '1 second' ELSE v_now END,
+            suspect = live.to_suspect, attempt = live.attempt + live.more_attempts,
+            failures = live.failures + live.more_failures, crashes = live.crashes + live.more_crashes,
+            snoozes = live.snoozes + live.more_snoozes, failure = coalesce(live.to_failure, live.failure),
+            settled_fence = live.to_settled, feed_end = live.feed_end + 1, progress = NULL, progress_at = NULL, progress_offset = NULL
+        FROM live WHERE live.end_state IS NULL AND job.id = live.id
+    ), tells AS (
+        INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
+        SELECT live.id, live.feed_end + 1, 'state', live.attempt + live.more_attempts, v_now,
+            live.head || (live.attempt + live.more_attempts) || live.tail
+        FROM live WHERE live.end_state IS NULL
+    ), leaves AS (
+        DELETE FROM headrace_job AS job USING live WHERE live.end_state IS NOT NULL AND job.id = live.id
+    ), keeps AS (
+        INSERT INTO headrace_history (id, finished_at, created_at, first_due_at, first_claimed_at, started_at, deadline_at,
+            timeout_s, line, worker, fence, settled_fence, attempt, failures, crashes, snoozes, max_attempts, feed_end, items,
+            first_claim_offset, state, suspect, key, tags, signature, traceparent, failure, result, args)
+        SELECT live.id, v_now, live.created_at, live.first_due_at, live.first_claimed_at, live.started_at, live.deadline_at,
+            live.timeout_s, live.line, live.worker, live.fence, live.to_settled, live.attempt + live.more_attempts,
+            live.failures + live.more_failures, live.crashes + live.more_crashes, live.snoozes + live.more_snoozes,
+            live.max_attempts, live.feed_end + 1, live.items, live.first_claim_offset, live.end_state, live.to_suspect,
+            live.key, live.tags, live.signature, live.traceparent, CASE WHEN live.end_state = 4 THEN live.to_failure END,
+            live.result, live.args
+        FROM live WHERE live.end_state IS NOT NULL
+    ), counts AS (
+        INSERT INTO headrace_attempt (job, fence, attempt, worker, started_at, ended_at, outcome, failure)
+        SELECT live.id, live.fence, live.attempt, live.worker, live.started_at, v_now, live.outcome, live.to_failure
+        FROM live WHERE live.more_attempts = 0 AND live.end_state IS DISTINCT FROM 3
+    )
+    SELECT live.ord, CASE WHEN live.end_state IS NULL THEN live.line END, live.to_suspect FROM live;
+END
+$$;
+
+-- Settle ended attempts, then claim. `done` are successes, `ends` all others (see headrace_end_1). Claims go over pools,
+-- in each over its lanes in the order given, and in each lane over its lines, the highest priority first; the three are
+-- slices of the arrays behind them. The last row is the answer's other half; `more` says that work was left.
+CREATE FUNCTION headrace_exchange_1(
+    p_now timestamptz, p_worker text,
+    p_done uuid[], p_done_fences integer[], p_done_results text[], p_ends jsonb,
+    p_pool_from integer[], p_pool_to integer[], p_pool_limits integer[],
+    p_lane_from integer[], p_lane_to integer[], p_lane_shares integer[], p_lane_queues integer[],
+    p_kinds smallint[], p_lines integer[], p_floors bigint[]
+)
+RETURNS TABLE (
+    id uuid, fence integer, line integer, seq bigint, args text, attempt integer, failures integer, crashes integer,
+    snoozes integer, max_attempts integer, timeout_s double precision, deadline_in_s double precision, tags text[],
+    signature text, feed_end integer, suspect smallint, traceparent text, emitted text[],
+    next_due_s double precision, more boolean, moved integer[], ended integer[], ended_lines integer[], ended_suspects smallint[]
+)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := coalesce(p_now, clock_timestamp());
+    v_worker integer;
+    v_held integer[];
+    v_count integer;
+    v_more boolean := false;
+    v_moved integer[];
+    v_ended integer[];
+    v_ended_lines integer[];
+    v_ended_suspects smallint[];
+BEGIN
+    IF p_done IS NOT NULL THEN
+        WITH leaves AS (
+            DELETE FROM headrace_job AS job
+            USING unnest(p_done, p_done_fences, p_done_results) WITH ORDINALITY AS done (id, fence, result, ord)
+            WHERE job.id = done.id AND job.fence = done.fence AND job.state = 2
+            RETURNING job.*, done.result, done.ord
+        ), keeps AS (
+            INSERT INTO headrace_history (id, finished_at, created_at, first_due_at, first_claimed_at, started_at, deadline_at,
+                timeout_s, line, worker, fence, settled_fence, attempt, failures, crashes, snoozes, max_attempts, feed_end,
+                items, first_claim_offset, state, suspect, key, tags, signature, traceparent, result, args)
+            SELECT job.id, v_now, job.created_at, job.first_due_at, job.first_claimed_at, job.started_at, job.deadline_at,
+                job.timeout_s, job.line, job.worker, job.fence, job.fence, job.attempt, job.failures, job.crashes,
+                job.snoozes, job.max_attempts, job.feed_end + 1, job.items, job.first_claim_offset, 3, 0, job.key, job.tags,
+                job.signature, job.traceparent, job.result, job.args
+            FROM leaves AS job
+        )
+        SELECT array_agg(leaves.ord::integer) INTO v_moved FROM leaves;
+    END IF;
+    IF p_ends IS NOT NULL THEN
+        SELECT array_agg(e.ord), array_agg(e.line), array_agg(e.suspect) INTO v_ended, v_ended_lines, v_ended_suspects
+        FROM headrace_end_1(p_now, p_ends) AS e;
+    END IF;
+
+    IF p_pool_limits IS NOT NULL THEN
+        SELECT w.n INTO v_worker FROM headrace_worker AS w WHERE w.id = p_worker AND w.gone_at IS NULL FOR KEY SHARE;
+    END IF;
+    IF v_worker IS NOT NULL THEN
+        SELECT coalesce(array_agg(q.id), '{}') INTO v_held FROM headrace_queue AS q WHERE q.paused;
+        RETURN QUERY
+        WITH picked AS MATERIALIZED (
+            SELECT lane.id
+            FROM unnest(p_pool_from, p_pool_to, p_pool_limits) AS pool (from_, to_, limit_)
+            CROSS JOIN LATERAL (
+                SELECT line.id
+                FROM unnest(p_lane_from[pool.from_:pool.to_], p_lane_to[pool.from_:pool.to_], p_lane_shares[pool.from_:pool.to_],
+                    p_lane_queues[pool.from_:pool.to_]) AS lane (from_, to_, share, queue)
+                CROSS JOIN LATERAL (
+                    SELECT job.id
+                    FROM unnest(p_kinds[lane.from_:lane.to_], p_lines[lane.from_:lane.to_], p_floors[lane.from_:lane.to_])
+                        AS line (kind, id, floor)
+                    CROSS JOIN LATERAL (
+                        SELECT job.id FROM headrace_job AS job
+                        WHERE job.state = 1 AND job.suspect = line.kind AND job.line = line.id AND job.seq > line.floor
+                        ORDER BY job.seq
+                        LIMIT lane.share FOR UPDATE SKIP LOCKED
+                    ) AS job
+                    LIMIT lane.share
+                ) AS line
+                WHERE lane.queue <> ALL (v_held)
+                LIMIT pool.limit_
+            ) AS lane
+        ), started AS (
+            UPDATE headrace_job AS job SET state = 2, fence = job.fence + 1, attempt = job.attempt + 1, worker = v_worker,
+                started_at = v_now, due_at = NULL, feed_end = job.feed_end + 1,
+                first_claimed_at = coalesce(job.first_claimed_at, v_now),
+                first_claim_offset = coalesce(job.first_claim_offset, job.feed_end + 1)
+            FROM picked WHERE job.id = picked.id
+            RETURNING job.*
+        ), tells AS (
+            INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
+            SELECT job.id, job.feed_end, 'state', job.attempt, v_now, '{"state":"running","attempt":' || job.attempt || '}'
+            FROM started AS job WHERE job.fence > 1
+        )
+        SELECT job.id, job.fence, job.line, job.seq, job.args, job.attempt, job.failures, job.crashes, job.snoozes,
+            job.max_attempts, job.timeout_s, extract(epoch FROM job.deadline_at - v_now)::double precision, job.tags,
+            job.signature, job.feed_end, job.suspect, job.traceparent,
+            CASE WHEN job.fence > 1 THEN ARRAY(SELECT feed.key FROM headrace_feed AS feed WHERE feed.job = job.id AND feed.key IS NOT NULL) END,
+            NULL::double precision, NULL::boolean, NULL::integer[], NULL::integer[], NULL::integer[], NULL::smallint[]
+        FROM started AS job;
+        GET DIAGNOSTICS v_count = ROW_COUNT;
+        v_more := v_count > 0 AND EXISTS (
+            SELECT FROM unnest(p_lane_from, p_lane_to, p_lane_queues) AS lane (from_, to_, queue)
+            CROSS JOIN LATERAL unnest(p_kinds[lane.from_:lane.to_], p_lines[lane.from_:lane.to_], p_floors[lane.from_:lane.to_])
+                AS line (kind, id, floor)
+            CROSS JOIN LATERAL (
+                SELECT FROM headrace_job AS job
+                WHERE job.state = 1 AND job.suspect = line.kind AND job.line = line.id AND job.seq > line.floor LIMIT 1
+            ) AS job
+            WHERE lane.queue <> ALL (v_held)
+        );
+    END IF;
+    RETURN QUERY SELECT NULL::uuid, NULL::integer, NULL::integer, NULL::bigint, NULL::text, NULL::integer, NULL::integer, NULL::integer,
+        NULL::integer, NULL::integer, NULL::double precision, NULL::double precision, NULL::text[], NULL::text, NULL::integer,
+        NULL::smallint, NULL::text, NULL::text[],
+        (SELECT extract(epoch FROM min(job.due_at) - v_now)::double precision FROM headrace_job AS job WHERE job.state = 0),
+        v_more, v_moved, v_ended, v_ended_lines, v_ended_suspects;
+END
+$$;

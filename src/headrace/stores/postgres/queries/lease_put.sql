@@ -1,0 +1,4 @@
+-- Give a worker its lease.
+INSERT INTO headrace_lease AS lease (worker, ends_at, holder, held_since)
+VALUES ($1, coalesce($2::timestamptz, clock_timestamp()) + $3 * interval '1 second', $4, pg_postmaster_start_time())
+ON CONFLICT (worker) DO UPDATE SET ends_at = excluded.ends_at, holder = excluded.holder, held_since = excluded.held_since

@@ -1,0 +1,4 @@
+-- Where these feeds end now.
+SELECT id, feed_end FROM headrace_job AS job WHERE id = ANY ($1::uuid[])
+UNION ALL
+SELECT id, feed_end FROM headrace_history AS history WHERE id = ANY ($1::uuid[]) AND finished_at > headrace_pruned_to()

@@ -1,0 +1,381 @@
+"""The PostgreSQL store: one database, any number of machines.
+
+Invariant: instants are the database's; a verb is one transaction, the hot ones (enqueue, exchange,
+renew) one round trip.
+"""
+
+import time as _time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, TypeVar
+
+from headrace.core.errors import StoreError, StoreUnavailable
+from headrace.core.model import (
+    AttemptRecord,
+    ClaimRequest,
+    Enqueued,
+    Exchanged,
+    FeedPage,
+    FeedWrite,
+    JobFilter,
+    JobId,
+    JobPage,
+    JobRecord,
+    Json,
+    NewJob,
+    QueueRecord,
+    Reaped,
+    Renewed,
+    Settle,
+    WorkerId,
+    WorkerRecord,
+)
+from headrace.core.states import JobState
+from headrace.ports.store import Capabilities, Joined, StoreSettings
+from headrace.ports.vault import ApiKey, Replay, Taken
+from headrace.stores.migrations import Plan
+from headrace.stores.postgres import chores, days, feed, schema, vault, workers
+from headrace.stores.postgres import jobs as verbs
+from headrace.stores.postgres.enqueue import enqueue, line, names
+from headrace.stores.postgres.exchange import exchange
+from headrace.stores.postgres.faults import shown, sqlstate
+from headrace.stores.postgres.gather import Gatherer
+from headrace.stores.postgres.holder import CLASS, Holder
+from headrace.stores.postgres.lines import LineName, Lines
+from headrace.stores.postgres.pool import Connection, Pools
+from headrace.stores.postgres.sql import query
+from headrace.stores.postgres.tx import Row, Tx, instant
+
+T = TypeVar("T")
+_DEAD: Final = query("workers_dead")
+_AGAIN: Final = 4  # tries of a transaction that met another one (a deadlock), in all
+_ABSENT_S: Final = 0.1  # a lock must be seen missing for so long, in two looks: its session may be made anew
+_DAYS_EVERY_S: Final = 3600.0
+
+
+class ConnectionTx(Tx):
+    """On a connection inside a transaction."""
+
+    def __init__(self, connection: Connection, now: datetime | None) -> None:
+        """The caller begins and ends it."""
+        super().__init__(now)
+        self._connection = connection
+
+    async def all(self, sql: str, *params: object) -> Sequence[Row]:
+        """Every row."""
+        return await self._connection.fetch(sql, *params)
+
+
+class EachTx(Tx):
+    """Each statement is a transaction of its own."""
+
+    def __init__(self, pools: Pools, now: datetime | None) -> None:
+        """Connections come from the pools."""
+        super().__init__(now)
+        self._pools = pools
+
+    async def all(self, sql: str, *params: object) -> Sequence[Row]:
+        """Every row."""
+        return await self._pools.fetch(sql, *params)
+
+
+class PostgresStore:
+    """Jobs in PostgreSQL, durable when a verb has returned."""
+
+    capabilities = Capabilities(durable=True, shared=True, joins=True)
+
+    def __init__(
+        self,
+        url: str,
+        settings: StoreSettings | None = None,
+        *,
+        wall: Callable[[], float] | None = None,
+        notify: Callable[[Iterable[str]], None] | None = None,
+        wants: Callable[[str], bool] | None = None,
+        connections: int = 10,
+    ) -> None:
+        """`wall` replaces the database's clock (for tests); `notify` and `wants` are a notifier's.
+
+        `connections` is the most that one event loop of this process opens.
+        """
+        self.where = shown(url)
+        self._url = url
+        self._settings = settings if settings is not None else StoreSettings()
+        self._wall = wall
+        self._notify = notify
+        self._wants = wants
+        self._clock = _time.monotonic  # noqa: TID251 - how long things took; instants are the database's
+        self._pools = Pools(url, size=connections)
+        self._lines = Lines(self._clock)
+        self._gatherer = Gatherer(self._enqueue)
+        self._counts = chores.Counts(self._clock)
+        self._holder: Holder | None = None
+        self._absent: dict[WorkerId, float] = {}
+        self._days_at = float("-inf")
+        self._epoch = ""
+
+    @property
+    def epoch(self) -> str:
+        """Names this history of offsets."""
+        return self._epoch
+
+    # -- open and close -----------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect and check the schema; a database without one is migrated at once."""
+        await self._pools.open()
+        if self._epoch:
+            return
+        async with self._pools.transaction() as connection:
+            found = await schema.plan(connection)
+            if not found.found:
+                await schema.apply(connection, self.where)
+                found = await schema.plan(connection)
+                await days.keep(ConnectionTx(connection, self._now()))
+            found.check(self.where)
+            self._epoch = await schema.epoch(connection)
+
+    async def close(self) -> None:
+        """Finish the writes that are under way and let go of everything."""
+        holder, self._holder = self._holder, None
+        if holder is not None:
+            await holder.close()
+        await self._pools.close()
+        self._lines = Lines(self._clock)
+        self._epoch = ""
+
+    def _now(self) -> datetime | None:
+        return None if self._wall is None else instant(self._wall())
+
+    async def _each(self, op: Callable[[Tx], Awaitable[T]]) -> T:
+        """Each statement of it is a transaction."""
+        tx = EachTx(self._pools, self._now())
+        answer = await op(tx)
+        self._ring(tx)
+        return answer
+
+    async def _write(self, op: Callable[[Tx], Awaitable[T]]) -> T:
+        """All of it is one transaction, which is tried again if it met another one."""
+        for left in reversed(range(_AGAIN)):
+            try:
+                async with self._pools.transaction() as connection:
+                    tx = ConnectionTx(connection, self._now())
+                    answer = await op(tx)
+            except StoreUnavailable as error:
+                met = (sqlstate(error) or "").startswith("40")
+                if not met or not left:
+                    raise
+            else:
+                self._ring(tx)
+                return answer
+        raise AssertionError
+
+    def _ring(self, tx: Tx) -> None:
+        if self._notify is None or not (tx.hints or tx.grown):
+            return
+        wants_jobs = bool(tx.grown) and (self._wants is None or self._wants("job:"))
+        hints = tuple(tx.owed(wants_jobs=wants_jobs))
+        if hints:
+            self._notify(hints)
+
+    # -- jobs ---------------------------------------------------------------------------------
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        """Add jobs, all or none."""
+        return await self._gatherer.add(jobs) if jobs else []
+
+    async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        tx = EachTx(self._pools, self._now())
+        wanted = names(jobs)
+        numbers = [(await self._line(tx, name)) for name in wanted]
+        answers = await enqueue(tx, jobs, numbers, self._settings.key_retention_s)
+        self._lines.woke(name for name, answer in zip(wanted, answers, strict=True) if answer.state is JobState.READY)
+        self._ring(tx)
+        return answers
+
+    async def _line(self, tx: Tx, name: LineName) -> int:
+        known = self._lines.get(name)
+        if known is None:
+            made = await line(tx, name)
+            known = self._lines.learn(made.number, made.queue, name)
+        return known.number
+
+    async def exchange(self, worker: WorkerId, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
+        """Settle ended attempts, then claim."""
+        return await self._each(lambda tx: exchange(tx, self._lines, worker, settles, claim))
+
+    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+        """Give back what the store thinks this worker runs and the worker does not know of."""
+        known = frozenset(held)
+        return await self._write(lambda tx: workers.reconcile(tx, self._lines, worker, known))
+
+    async def append(self, writes: Sequence[FeedWrite]) -> list[int | None]:
+        """Add items, logs and progress to feeds of running jobs."""
+        if not writes:
+            return []
+        return await self._write(lambda tx: feed.append(tx, writes, self._settings.items_max))
+
+    async def get(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
+        """The jobs, in order; None for unknown ones."""
+        found = await self._each(lambda tx: verbs.get(tx, ids, self._settings.result_retention_s))
+        return [None if one is None else one.record for one in found]
+
+    async def find(self, where: JobFilter, *, after: JobId | None = None, limit: int = 50) -> JobPage:
+        """Jobs that match, newest first, live and ended."""
+        retention_s = self._settings.result_retention_s
+        return await self._each(lambda tx: verbs.find(tx, where, after, limit, retention_s))
+
+    async def attempts(self, job: JobId) -> list[AttemptRecord]:
+        """Every attempt of one job, in order; the running one last."""
+        return await self._each(lambda tx: feed.attempts(tx, job))
+
+    async def read_updates(self, job: JobId, after: int, limit: int) -> FeedPage | None:
+        """Up to `limit` updates with offsets above `after`, in order; None: unknown job."""
+        retention_s = self._settings.result_retention_s
+        page = await self._each(lambda tx: feed.read_updates(tx, job, after, limit, retention_s))
+        return None if page is None else replace(page, epoch=self._epoch)
+
+    async def offsets(self, jobs: Sequence[JobId]) -> dict[JobId, int]:
+        """Where these feeds end now; unknown ones are left out."""
+        return await self._each(lambda tx: feed.offsets(tx, jobs))
+
+    async def cancel(self, jobs: Sequence[JobId]) -> list[JobState | None]:
+        """Cancel waiting jobs at once; ask running ones to stop."""
+        return await self._write(lambda tx: verbs.cancel(tx, jobs))
+
+    async def retry(self, jobs: Sequence[JobId]) -> list[JobState | None]:
+        """Make failed and cancelled jobs ready again."""
+        retention_s = self._settings.result_retention_s
+        return await self._write(lambda tx: verbs.retry(tx, jobs, retention_s))
+
+    async def edit(self, job: JobId, args: Json) -> JobState | None:
+        """Give a failed job other arguments."""
+        return await self._write(lambda tx: verbs.edit(tx, job, args))
+
+    def join(self, using: object) -> Joined:
+        """Bind to a user's session or connection."""
+        raise NotImplementedError
+
+    # -- workers ------------------------------------------------------------------------------
+
+    async def register(self, worker: WorkerRecord, lease_s: float) -> None:
+        """Make the worker known and give it its lease; again for changes."""
+        holder = await self._held()
+        await self._write(lambda tx: workers.register(tx, worker, lease_s, holder))
+
+    async def renew(self, worker: WorkerId, lease_s: float) -> Renewed:
+        """Extend the lease and read the cancels; never blocked by a writer."""
+        holder = await self._held()
+        return await self._each(lambda tx: workers.renew(tx, worker, lease_s, holder))
+
+    async def _held(self) -> int | None:
+        if self._pools.pooled:
+            return None
+        if self._holder is None:
+            self._holder = Holder(self._url)
+        return await self._holder.key()
+
+    async def unregister(self, worker: WorkerId) -> None:
+        """The worker ended in order: jobs that it still held are given back."""
+        await self._write(lambda tx: workers.unregister(tx, self._lines, worker))
+
+    async def reap(self, dead: Sequence[WorkerId] = ()) -> Reaped:
+        """Free the jobs of workers that are known `dead`, whose holder died, or whose lease ended."""
+        rows = await self._pools.fetch(_DEAD, list(dead), self._now(), CLASS)
+        now = self._clock()
+        self._absent = {row[0]: self._absent.get(row[0], now) for row in rows if not row[1]}
+        gone = [row[0] for row in rows if row[1] or now - self._absent[row[0]] >= _ABSENT_S]
+        freed: list[Reaped] = []
+        for worker in gone:
+            reaped = await self._reap_one(worker)
+            if reaped.workers:
+                freed.append(reaped)
+        return Reaped(
+            tuple(worker for reaped in freed for worker in reaped.workers),
+            tuple(job for reaped in freed for job in reaped.jobs),
+            sum(reaped.suspects for reaped in freed),
+            sum(reaped.quarantined for reaped in freed),
+        )
+
+    async def _reap_one(self, worker: WorkerId) -> Reaped:
+        return await self._write(lambda tx: workers.reap(tx, self._lines, worker, self._settings))
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Every worker that is known, with what it runs now."""
+        return await self._each(workers.records)
+
+    # -- queues and chores --------------------------------------------------------------------
+
+    async def queues(self) -> list[QueueRecord]:
+        """Every queue that has or had jobs, by name."""
+        return await self._each(self._counts.queues)
+
+    async def pause(self, queue: str, *, paused: bool) -> None:
+        """Hold or release a queue: one row, whatever waits in it."""
+        await self._each(lambda tx: chores.pause(tx, queue, paused=paused))
+
+    async def promote(self, limit: int) -> tuple[int, float | None]:
+        """Make due jobs ready; how many, and how long until the next is due."""
+        return await self._each(lambda tx: chores.promote(tx, self._lines, limit))
+
+    async def prune(self, limit: int) -> int:
+        """Delete what is past its retention, at most `limit` rows; how many."""
+        count = await self._write(lambda tx: chores.prune(tx, limit, self._settings))
+        if count < limit and self._clock() - self._days_at >= _DAYS_EVERY_S:
+            self._days_at = self._clock()
+            await self._write(days.keep)
+        return count
+
+    # -- vault ----------------------------------------------------------------------------------
+
+    async def secret(self, name: str, candidate: bytes) -> bytes:
+        """The secret of this name; the first caller's `candidate` becomes it."""
+        return await self._write(lambda tx: vault.secret(tx, name, candidate))
+
+    async def add_api_key(self, key: ApiKey) -> None:
+        """Keep a key."""
+        await self._each(lambda tx: vault.add_api_key(tx, key))
+
+    async def api_keys(self) -> list[ApiKey]:
+        """Every key, oldest first."""
+        return await self._each(vault.api_keys)
+
+    async def revoke_api_key(self, key_id: str) -> bool:
+        """Revoke; False: there is no such key."""
+        return await self._each(lambda tx: vault.revoke_api_key(tx, key_id))
+
+    async def begin(self, scope: str, key: str, fingerprint: bytes, retention_s: float) -> Taken | Replay:
+        """Take an Idempotency-Key, or learn what was there before."""
+        return await self._each(lambda tx: vault.begin(tx, scope, key, fingerprint, retention_s))
+
+    async def finish(self, scope: str, key: str, answer: bytes | None) -> None:
+        """Keep the answer, or with None let the key go."""
+        await self._each(lambda tx: vault.finish(tx, scope, key, answer))
+
+
+async def plan_database(url: str) -> Plan:
+    """What a database has and lacks."""
+    pools = Pools(url, size=1)
+    try:
+        async with pools.connection() as connection:
+            return await schema.plan(connection)
+    finally:
+        await pools.close()
+
+
+async def migrate_database(url: str) -> Plan:
+    """Apply what is pending to a database."""
+    pools = Pools(url, size=1)
+    try:
+        async with pools.transaction() as connection:
+            found = await schema.apply(connection, pools.where)
+            if found.found > found.wanted:
+                found.check(pools.where)
+            await days.keep(ConnectionTx(connection, None))
+            return found
+    finally:
+        await pools.close()
+
+
+__all__ = ["PostgresStore", "StoreError", "migrate_database", "plan_database"]
