@@ -5,9 +5,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 missing=
-[ -e /usr/bin/redis-server ] || command -v redis-server >/dev/null || missing="$missing redis-server"
+command -v redis-server >/dev/null || missing="$missing redis-server"
 [ -e /usr/lib/rabbitmq/bin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null || missing="$missing rabbitmq-server"
-ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
+scripts/find-server.sh postgres >/dev/null || missing="$missing postgresql"
 command -v npm >/dev/null || echo 'missing: Node 20 with npm; graphile-worker will be reported as failed' >&2
 [ -n "$missing" ] || exit 0
 

@@ -19,11 +19,11 @@ from bench.peers.peer import Peer, Setting
 from bench.peers.results import Results
 from bench.peers.scale import Scale
 from bench.peers.servers import postgres
-from bench.peers.servers.postgres import Postgres  # or servers.postgres, the project's test server: the same surface
 from bench.peers.servers.rabbitmq import RabbitMQ
 from bench.peers.servers.redis import Redis
 from bench.peers.trees import Tree, family_cpu_s, last_words
 from bench.processes import ROOT, TooSlowError, wait_for
+from servers.postgres import Postgres
 
 PRODUCER_S = 120.0
 READY_S = 60.0

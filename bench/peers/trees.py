@@ -60,8 +60,6 @@ class Tree:
         command: Sequence[str],
         log: Path,
         environment: Mapping[str, str] | None = None,
-        *,
-        user: str | None = None,
         cwd: Path = ROOT,
     ) -> None:
         self._log = log
@@ -74,7 +72,6 @@ class Tree:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **({"user": user, "group": user, "extra_groups": []} if user is not None else {}),
             )
 
     def __enter__(self) -> Self:
@@ -99,13 +96,13 @@ class Tree:
     def last_words(self) -> str:
         return last_words(self._log)
 
-    def stop(self, sign: signal.Signals = signal.SIGTERM, seconds: float = STOP_S) -> None:
+    def stop(self) -> None:
         """Ask it to end; kill what does not."""
         pids = family(self.pid)
         if self.is_alive:
-            self._process.send_signal(sign)
+            self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
+                self._process.wait(STOP_S)
         self._end(pids)
 
     def kill(self) -> float:

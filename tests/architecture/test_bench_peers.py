@@ -30,13 +30,13 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_floor_and_headrace_are_measured(tmp_path: Path) -> None:
     path = tmp_path / "peers.json"
     done = run(
         "--quick",
         *("--only", "floor,headrace", "--measures", ",".join(MEASURES)),
-        *("--store", "sqlite", "--json", str(path)),
+        *("--json", str(path)),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     keys = json.loads(path.read_text("utf-8"))
@@ -45,10 +45,10 @@ def test_floor_and_headrace_are_measured(tmp_path: Path) -> None:
     assert {name: why for name, why in keys.items() if name.endswith(".failed")} == {}
     for peer in ("floor", "headrace"):
         assert keys[f"peers.{peer}.drain_noop_1.per_s"] > 0
-        assert keys[f"peers.{peer}.drain_noop_1.jobs"] == keys[f"peers.{peer}.drain_noop_1.backlog"]
+        assert 0 < keys[f"peers.{peer}.drain_noop_1.jobs"] <= keys[f"peers.{peer}.drain_noop_1.backlog"]
         assert keys[f"peers.{peer}.sustained.per_s"] > 0
         assert keys[f"peers.{peer}.pickup_idle.p50_ms"] > 0
-    assert keys["peers.headrace.rerun.p99_s"] > 0
+    assert keys["peers.headrace.rerun.kills"] > 0
     assert "floor: bare asyncpg" in tables(keys)
     for image in images(keys).values():
         ET.fromstring(image)

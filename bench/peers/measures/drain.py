@@ -10,8 +10,8 @@ from bench.peers.meter import Reading
 from bench.peers.moment import look
 from bench.peers.peer import Peer, Setting
 from bench.peers.results import Figures
-from bench.peers.servers.postgres import Postgres
 from bench.peers.trees import Tree
+from servers.postgres import Postgres
 
 START_S = 60.0
 LOOK_S = 0.01

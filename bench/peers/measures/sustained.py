@@ -10,7 +10,8 @@ from bench.peers.harness import Harness
 from bench.peers.moment import added, look
 from bench.peers.peer import Peer
 from bench.peers.results import Figures
-from bench.peers.servers.postgres import Postgres, hold_snapshot
+from bench.peers.servers.postgres import hold_snapshot
+from servers.postgres import Postgres
 
 SPARE_S = 2.0
 LAST = 0.25
