@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from servers.postgres import Postgres
 PRODUCER_S = 120.0
 READY_S = 60.0
 WARM_JOBS = 5
+REST_MOST_S, REST_LOOK_S, REST_CPU = 20.0, 0.4, 0.1
 SQLITE, POSTGRES, REDIS, RABBITMQ = "sqlite", "postgres", "redis", "rabbitmq"
 Server: TypeAlias = Postgres | Redis | RabbitMQ
 MAKE: dict[str, Callable[[Path], Server]] = {POSTGRES: postgres.start, REDIS: Redis, RABBITMQ: RabbitMQ}
@@ -102,11 +104,12 @@ class Place:
         return Producing([*command, mode, *words], self.variables, self.folder / f"producer-{number}.log")
 
     def until_ready(self, workers: list[Tree], setting: Setting) -> None:
-        """Jobs go through and every worker lives."""
+        """Jobs go through, every worker lives, and none of its processes is still starting."""
         before = self.meters.read().count
         self.produce("fill", count=WARM_JOBS)
         meters = self.meters
         self.watch(lambda: meters.read().count >= before + WARM_JOBS, workers, f"{setting.text}: first jobs", READY_S)
+        at_rest(workers)
 
     def watch(self, look: Callable[[], T | None], workers: list[Tree], what: str, seconds: float) -> T:
         """The first truthy answer of `look`; the worker's last words when it ends or is too slow."""
@@ -119,6 +122,16 @@ class Place:
             return found
 
         return wait_for(looked, what, seconds, every_s=0.01)
+
+
+def at_rest(workers: list[Tree]) -> None:
+    """Until all of their processes have next to nothing to do, twice in a row; or long enough."""
+    give_up = time.monotonic() + REST_MOST_S
+    used, quiet = sum(worker.cpu_s for worker in workers), 0
+    while quiet < 2 and time.monotonic() < give_up:
+        time.sleep(REST_LOOK_S)
+        before, used = used, sum(worker.cpu_s for worker in workers)
+        quiet = quiet + 1 if used - before <= REST_CPU * REST_LOOK_S else 0
 
 
 class Producing:

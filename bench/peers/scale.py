@@ -23,7 +23,7 @@ class Scale:
     pickup_runs: int = 2
     pickup_jobs: int = 300
     pickup_every_s: float = 0.02
-    rest_s: float = 2.0
+    rest_s: float = 1.0
     held_runs: int = 1
     held_before_s: float = 8.0
     held_s: float = 60.0
@@ -33,7 +33,7 @@ class Scale:
     growth_claims: int = 50
     kills: int = 12
     kill_s: float = 60.0
-    kill_rest_s: float = 4.0
+    kill_rest_s: float = 2.0
     budget_s: float = 45 * 60.0
 
 
@@ -55,7 +55,7 @@ QUICK = Scale(
     sustained_s=1.0,
     pickup_runs=1,
     pickup_jobs=20,
-    rest_s=0.5,
+    rest_s=0.3,
     held_before_s=0.7,
     held_s=2.0,
     growth_rows=2_000,
@@ -64,6 +64,6 @@ QUICK = Scale(
     growth_claims=5,
     kills=2,
     kill_s=10.0,
-    kill_rest_s=2.0,
+    kill_rest_s=1.0,
     budget_s=15 * 60.0,
 )

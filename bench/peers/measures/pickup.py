@@ -10,6 +10,7 @@ from bench.processes import TooSlowError
 from bench.run import median, percentile
 
 ARRIVE_S = 15.0
+LONGER_S = 15.0
 HALF = 0.5
 
 
@@ -23,7 +24,7 @@ def _pickup(harness: Harness, peer: Peer, load_per_s: float) -> Figures:
         place.until_ready([worker], peer.best)
         time.sleep(scale.rest_s)
         if load_per_s > 0:
-            seconds = scale.pickup_jobs * scale.pickup_every_s + 2 * scale.rest_s
+            seconds = scale.pickup_jobs * scale.pickup_every_s + LONGER_S  # it is stopped when the others are done
             load = place.producing("load", rate=load_per_s, seconds=seconds)
             stack.callback(load.stop)
             time.sleep(scale.rest_s)

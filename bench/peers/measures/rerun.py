@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from bench.peers.harness import Harness, PeerError, Place
+from bench.peers.harness import Harness, PeerError, Place, at_rest
 from bench.peers.peer import Peer, Setting
 from bench.peers.results import Figures
 from bench.peers.trees import Tree, family
@@ -46,6 +46,7 @@ def measure(harness: Harness, peer: Peer, kills: int = 1, rest_s: float | None =
         trees = [first, stack.enter_context(place.worker(setting))]
         for n in range(kills):
             time.sleep(rest)
+            at_rest(trees)
             if ended := next((tree for tree in trees if not tree.is_alive), None):
                 raise PeerError(f"a worker ended by itself: {ended.last_words()}")
             waited = _kill(place, trees, n, scale.kill_s)
