@@ -176,7 +176,8 @@ CREATE TABLE headrace_worker (
 -- Leases, apart from their workers: they are renewed twice a second, and claims need not wade through that.
 CREATE TABLE headrace_lease (
     worker integer PRIMARY KEY,         -- worker.n
-    ends_at timestamptz NOT NULL,
+    ends_at timestamptz NOT NULL,       -- but not before the living had as long to renew it since the server started
+    lasts interval NOT NULL,
     holder integer,                     -- who keeps it holds this advisory lock on an idle session; NULL: nobody can
     held_since timestamptz              -- when the server started in which that lock was taken
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
