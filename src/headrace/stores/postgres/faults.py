@@ -54,18 +54,24 @@ def mapped(error: BaseException, where: str) -> HeadraceError:
     """What this error of a driver means to the caller."""
     if isinstance(error, HeadraceError):
         return error
-    code = sqlstate(error)
+    code, words = sqlstate(error), words_of(error)
     if code is None:
-        return StoreUnavailable(f"the database {where} cannot be reached: {str(error) or type(error).__name__}")
+        return StoreUnavailable(f"the database {where} cannot be reached: {words}")
     said = _SAID.get(code)
     if code in _UNUSABLE:
         return StoreUnusable(f"the database {where} {said} [{code}]")
     if code in NO_SCHEMA:
-        return SchemaMismatch(f"the database {where} lacks what this version needs ({error}): run `headrace migrate`")
+        return SchemaMismatch(f"the database {where} lacks what this version needs ({words}): run `headrace migrate`")
     if code == "25006" or code[:2] in _TRANSIENT:
-        return StoreUnavailable(f"the database {where} {said or _TRANSIENT[code[:2]]}: {error} [{code}]")
-    message = f"the database {where} answered with an error: {error} [{code}]"
+        return StoreUnavailable(f"the database {where} {said or _TRANSIENT[code[:2]]}: {words} [{code}]")
+    message = f"the database {where} answered with an error: {words} [{code}]"
     return StoreError(message) if code[:2] in _OF_A_ROW else StoreUnusable(message)
+
+
+def words_of(error: BaseException) -> str:
+    """What the server says, in one line; not the statement and its values, which SQLAlchemy would add."""
+    error = getattr(error, "orig", None) or error
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -17,9 +17,9 @@ from headrace.core.states import JobState
 from headrace.ports.store import Joined
 from headrace.stores.joins import unknown
 from headrace.stores.postgres.enqueue import enqueue, line, names
-from headrace.stores.postgres.faults import NO_SCHEMA, mapped, sqlstate
+from headrace.stores.postgres.faults import NO_SCHEMA, mapped, sqlstate, words_of
 from headrace.stores.postgres.lines import LineName, Lines
-from headrace.stores.postgres.link import Link, LinkTx
+from headrace.stores.postgres.link import Link, LinkTx, failed
 from headrace.stores.postgres.settle import settle_one
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
@@ -65,9 +65,9 @@ class Home:
         """A driver's error as ours."""
         code = sqlstate(error)
         if code == _FAILED:
-            return UsageError("the transaction of using= has failed before: roll it back, and repeat it from its start")
+            return failed()
         if code in NO_SCHEMA:
-            return self.elsewhere(str(error))
+            return self.elsewhere(words_of(error))
         return mapped(error, self.where)
 
 

@@ -1,12 +1,13 @@
 """Joining asyncpg's connections, those of a pool too."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from headrace.core.errors import UsageError
+from headrace.core.errors import StoreUnavailable, UsageError
 from headrace.stores.postgres.link import Link, needs_loop, refused
 from headrace.stores.postgres.tx import Row
 
@@ -34,17 +35,25 @@ class AsyncpgLink(Link):
     async def begin(self) -> None:
         """Outside of a transaction every statement is one."""
         needs_loop(_KIND)
-        if not self._connection.is_in_transaction():
-            raise refused(_KIND, "put `async with connection.transaction():` around it")
+        with self._usable():
+            if not self._connection.is_in_transaction():
+                raise refused(_KIND, "put `async with connection.transaction():` around it")
 
     async def fetch(self, sql: str, params: Sequence[object]) -> Sequence[Row]:
         """Every row."""
-        try:
+        with self._usable():
             return await self._connection.fetch(sql, *params)
+
+    @contextmanager
+    def _usable(self) -> Generator[None]:
+        """Tell a connection that is in other hands from one that is lost."""
+        try:
+            yield
         except asyncpg.InterfaceError as error:
-            if self._connection.is_closed():
-                raise
-            raise UsageError(f"using= cannot be used just now: {error}") from error
+            with suppress(asyncpg.InterfaceError):  # of a pool that has it back
+                if self._connection.is_closed():
+                    raise StoreUnavailable(f"the connection of using= is closed: {error}") from error
+            raise UsageError(f"using= cannot be used now: {error}") from error
 
     async def flush(self) -> None:
         """There is nothing."""

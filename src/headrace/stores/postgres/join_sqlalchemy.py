@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from headrace.core.errors import UsageError
 from headrace.stores.alchemy import Using, answered, bound, dialect, flush, ring_after
-from headrace.stores.postgres.link import Link, needs_loop, refused
+from headrace.stores.postgres.link import Link, failed, needs_loop, refused
 from headrace.stores.postgres.tx import Row
 
 NUMBERED: Final = {"asyncpg": True, "psycopg": False, "psycopg_async": False, "psycopg2": False}  # by driver
@@ -47,9 +47,12 @@ class AlchemyLink(Link):
 
     async def begin(self) -> None:
         """It begins by itself, unless it is in autocommit mode."""
-        at = await self._connection()
-        sync = at.sync_connection if isinstance(at, AsyncConnection) else at
-        raw: Any = None if sync is None else sync.connection.dbapi_connection
+        try:
+            at = await self._connection()
+            sync = at.sync_connection if isinstance(at, AsyncConnection) else at
+            raw: Any = None if sync is None else sync.connection.dbapi_connection
+        except PendingRollbackError as error:
+            raise failed() from error
         if getattr(raw, "autocommit", False) is True:
             raise refused(
                 "a SQLAlchemy connection with the isolation level AUTOCOMMIT", "use an engine or connection without it"

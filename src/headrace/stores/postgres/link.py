@@ -108,3 +108,8 @@ def needs_loop(kind: str) -> None:
 def refused(kind: str, remedy: str) -> UsageError:
     """What to tell of a connection that would commit each statement at once."""
     return UsageError(f"using= is {kind} without a transaction, and would commit each statement at once: {remedy}")
+
+
+def failed() -> UsageError:
+    """What to tell of a transaction in which the server does nothing any more."""
+    return UsageError("the transaction of using= has failed before: roll it back, and repeat it from its start")
