@@ -8,8 +8,20 @@ from headrace.ports.store import StoreSettings
 from headrace.stores.postgres import PostgresStore
 from headrace.testing.conformance import ManualTime, StoreConformance, StoreTime, VaultConformance
 from servers.pgbouncer import PgBouncer
+from servers.postgres import Postgres
+from tests.conformance.ground import Ground
 
 MakePostgres = Callable[[StoreSettings], PostgresStore]
+
+
+@pytest.fixture(scope="module")
+def manual_ground(postgres: Postgres) -> Ground:
+    return Ground(postgres, ManualTime().wall)
+
+
+@pytest.fixture(scope="module")
+def ground(postgres: Postgres) -> Ground:
+    return Ground(postgres, None)
 
 
 class TestManualClock(StoreConformance, VaultConformance):
@@ -18,8 +30,9 @@ class TestManualClock(StoreConformance, VaultConformance):
         return ManualTime()
 
     @pytest.fixture
-    def make_store(self, time: ManualTime, postgres_url: str) -> MakePostgres:
-        return lambda settings: PostgresStore(postgres_url, settings, wall=time.wall)
+    def make_store(self, time: ManualTime, manual_ground: Ground) -> MakePostgres:
+        url = manual_ground.fresh()
+        return lambda settings: PostgresStore(url, settings, wall=time.wall)
 
 
 class TestOwnClock(StoreConformance, VaultConformance):
@@ -28,8 +41,9 @@ class TestOwnClock(StoreConformance, VaultConformance):
         return StoreTime()
 
     @pytest.fixture
-    def make_store(self, postgres_url: str) -> MakePostgres:
-        return lambda settings: PostgresStore(postgres_url, settings)
+    def make_store(self, ground: Ground) -> MakePostgres:
+        url = ground.fresh()
+        return lambda settings: PostgresStore(url, settings)
 
 
 class TestThroughAPooler(StoreConformance):
@@ -40,5 +54,6 @@ class TestThroughAPooler(StoreConformance):
         return ManualTime()
 
     @pytest.fixture
-    def make_store(self, time: ManualTime, postgres_url: str, pgbouncer: PgBouncer) -> MakePostgres:
-        return lambda settings: PostgresStore(pgbouncer.url(postgres_url), settings, wall=time.wall)
+    def make_store(self, time: ManualTime, manual_ground: Ground, pgbouncer: PgBouncer) -> MakePostgres:
+        url = pgbouncer.url(manual_ground.fresh())
+        return lambda settings: PostgresStore(url, settings, wall=time.wall)
