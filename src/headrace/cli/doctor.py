@@ -69,7 +69,7 @@ def _print(check: Check) -> None:
 
 
 def _all(where: Where) -> Iterator[Check]:
-    from headrace.settings import shown_url
+    from headrace.stores.urls import shown_url
 
     yield from check_variables()
     yield from check_files_limit()
