@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from headrace.core.errors import StoreError, StoreUnavailable
+from headrace.core.errors import StoreUnavailable
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -34,7 +34,6 @@ from headrace.core.model import (
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.migrations import Plan
 from headrace.stores.postgres import chores, days, feed, schema, vault, workers
 from headrace.stores.postgres import jobs as verbs
 from headrace.stores.postgres.enqueue import enqueue, line, names
@@ -129,12 +128,8 @@ class PostgresStore:
         if self._epoch:
             return
         async with self._pools.transaction() as connection:
-            found = await schema.plan(connection)
-            if not found.found:
-                await schema.apply(connection, self.where)
-                found = await schema.plan(connection)
+            if await schema.prepare(connection, self.where):
                 await days.keep(ConnectionTx(connection, self._now()))
-            found.check(self.where)
             self._epoch = await schema.epoch(connection)
 
     async def close(self) -> None:
@@ -356,30 +351,3 @@ class PostgresStore:
     async def finish(self, scope: str, key: str, answer: bytes | None) -> None:
         """Keep the answer, or with None let the key go."""
         await self._each(lambda tx: vault.finish(tx, scope, key, answer))
-
-
-async def plan_database(url: str) -> Plan:
-    """What a database has and lacks."""
-    pools = Pools(url, size=1)
-    try:
-        async with pools.connection() as connection:
-            return await schema.plan(connection)
-    finally:
-        await pools.close()
-
-
-async def migrate_database(url: str) -> Plan:
-    """Apply what is pending to a database."""
-    pools = Pools(url, size=1)
-    try:
-        async with pools.transaction() as connection:
-            found = await schema.apply(connection, pools.where)
-            if found.found > found.wanted:
-                found.check(pools.where)
-            await days.keep(ConnectionTx(connection, None))
-            return found
-    finally:
-        await pools.close()
-
-
-__all__ = ["PostgresStore", "StoreError", "migrate_database", "plan_database"]
