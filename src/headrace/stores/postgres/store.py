@@ -33,8 +33,9 @@ from headrace.core.model import (
 )
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
+from headrace.ports.vacuum import Laggard
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.postgres import chores, days, feed, schema, vault, workers
+from headrace.stores.postgres import chores, days, feed, horizon, schema, vault, workers
 from headrace.stores.postgres import jobs as verbs
 from headrace.stores.postgres.enqueue import enqueue, line, names
 from headrace.stores.postgres.exchange import exchange
@@ -325,6 +326,10 @@ class PostgresStore:
             self._days_at = self._clock()
             await self._write(days.keep)
         return count
+
+    async def laggards(self, older_than_s: float) -> list[Laggard]:
+        """What has kept a snapshot for longer and holds vacuum back, the furthest behind first."""
+        return await self._each(lambda tx: horizon.laggards(tx, older_than_s))
 
     # -- vault ----------------------------------------------------------------------------------
 
