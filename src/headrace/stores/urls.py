@@ -46,7 +46,7 @@ def shown_url(url: str) -> str:
     if scheme == "sqlite":
         return url
     parts = _PARTS.fullmatch(url)
-    if parts is None or not _readable(parts["hosts"]):
+    if parts is None or (parts["user"] is None and not _readable(parts["hosts"])):
         return f"{scheme}://…"
     user = "" if parts["user"] is None else f"{parts['user']}{':…' if parts['secret'] else ''}@"
     return f"{scheme}://{user}{parts['hosts']}{parts['path'] or ''}"
@@ -65,6 +65,8 @@ def database(url: str, what: str = "the store") -> Database:
         raise InvalidConfig(f"{shown} is no PostgreSQL database: write {EXAMPLE}")
     parts = _PARTS.fullmatch(url)
     options = None if parts is None else _options(parts["query"])
+    if parts is not None and parts["user"] is not None and not _readable(parts["hosts"]):
+        raise InvalidConfig(f"{shown} has a host or a port that cannot be: write {EXAMPLE}, or host:5432")
     if parts is None or options is None or not _readable(parts["hosts"]):
         raise InvalidConfig(
             f"{shown} is no URL: percent-encode user and password (@ is %40, : is %3A, / is %2F, ? is %3F, # is %23),"

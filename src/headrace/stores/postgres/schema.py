@@ -23,7 +23,7 @@ from headrace.stores.migrations import (
 )
 from headrace.stores.migrations import migrations as known
 from headrace.stores.migrations import script as written
-from headrace.stores.postgres.server import check_rights, look
+from headrace.stores.postgres.server import Seen, check_rights, look
 from headrace.stores.postgres.sql import query
 
 if TYPE_CHECKING:
@@ -103,10 +103,7 @@ async def apply(connection: "Connection", where: str, *, force: bool = False) ->
     found = await plan(connection, where)
     found.check_newer(where)
     if not found.found:
-        seen.check_creates(where)
-        stranger = await connection.fetchval(_STRANGERS)
-        if stranger is not None:
-            raise StoreUnusable(_strange(where, stranger))
+        await check_room(connection, seen, where)
     steps, elders = await _steps(connection, found, force=force)
     if steps:
         await connection.execute("SET LOCAL statement_timeout = 0")
@@ -116,6 +113,18 @@ async def apply(connection: "Connection", where: str, *, force: bool = False) ->
     if not found.found:
         await connection.execute(_EPOCH_PUT, secrets.token_hex(4))
     return Migrated(found, steps, found.pending[len(steps) :], elders)
+
+
+async def check_room(connection: "Connection", seen: Seen, where: str) -> None:
+    """Refuse a database in which our tables cannot be made.
+
+    Raises:
+        StoreUnusable: tables of another program have our names, or a right is missing.
+    """
+    stranger = await connection.fetchval(_STRANGERS)
+    if stranger is not None:
+        raise StoreUnusable(_strange(where, stranger))
+    seen.check_creates(where)
 
 
 async def script(connection: "Connection", where: str, *, force: bool = False) -> tuple[Migrated, str]:

@@ -28,20 +28,26 @@ class Seen:
     schema: str | None  # where tables would be made; None: nowhere
     creates: bool  # whether this user may make them
     home: str | None  # the schema of our tables; None: there are none
+    reads: bool  # whether this user may at least see which migrations they had
     owns: bool  # whether they are this user's, or those of a role that it is in
     standby: bool
     read_only: bool
 
     def check(self, where: str) -> None:
-        """Refuse a server that cannot do it.
+        """Refuse a server that cannot do it, and a user who may not even look.
 
         Raises:
-            StoreUnusable: it is too old.
+            StoreUnusable: it is too old, or a right is missing.
         """
         if self.number < OLDEST:
             raise StoreUnusable(
                 f"the database {where} is on PostgreSQL {self.number // _NUMBER_FROM}; headrace needs 13 or newer:"
                 " upgrade the server"
+            )
+        if self.home is not None and not self.reads:
+            raise StoreUnusable(
+                f"the database {where} does not let {self.user} use the headrace tables: have their owner"
+                f" {grants(self)}"
             )
 
     def check_writes(self, where: str) -> None:
@@ -95,7 +101,8 @@ async def check_rights(connection: "Connection", seen: Seen, where: str) -> None
     if names:
         more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
         raise StoreUnusable(
-            f"the database {where} does not let {seen.user} use {', '.join(names[:_NAMED_MAX])}{more}: {grants(seen)}"
+            f"the database {where} does not let {seen.user} use {', '.join(names[:_NAMED_MAX])}{more}: have their owner"
+            f" {grants(seen)}"
         )
 
 
