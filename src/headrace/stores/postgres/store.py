@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from headrace.core.errors import StoreError, StoreUnavailable
+from headrace.core.errors import StoreUnavailable
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -35,9 +35,9 @@ from headrace.core.model import (
 )
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
+from headrace.ports.vacuum import Laggard
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.migrations import Plan
-from headrace.stores.postgres import chores, days, feed, schema, vault, workers
+from headrace.stores.postgres import chores, days, feed, horizon, schema, vault, workers
 from headrace.stores.postgres import jobs as verbs
 from headrace.stores.postgres.enqueue import enqueue, line, names
 from headrace.stores.postgres.exchange import exchange
@@ -131,12 +131,8 @@ class PostgresStore:
         if self._epoch:
             return
         async with self._pools.transaction() as connection:
-            found = await schema.plan(connection)
-            if not found.found:
-                await schema.apply(connection, self.where)
-                found = await schema.plan(connection)
+            if await schema.prepare(connection, self.where):
                 await days.keep(ConnectionTx(connection, self._now()))
-            found.check(self.where)
             self._epoch = await schema.epoch(connection)
 
     async def close(self) -> None:
@@ -343,6 +339,10 @@ class PostgresStore:
             await self._write(days.keep)
         return count
 
+    async def laggards(self, older_than_s: float) -> list[Laggard]:
+        """What has kept a snapshot for longer and holds vacuum back, the furthest behind first."""
+        return await self._each(lambda tx: horizon.laggards(tx, older_than_s))
+
     # -- vault ----------------------------------------------------------------------------------
 
     async def secret(self, name: str, candidate: bytes) -> bytes:
@@ -368,30 +368,3 @@ class PostgresStore:
     async def finish(self, scope: str, key: str, answer: bytes | None) -> None:
         """Keep the answer, or with None let the key go."""
         await self._each(lambda tx: vault.finish(tx, scope, key, answer))
-
-
-async def plan_database(url: str) -> Plan:
-    """What a database has and lacks."""
-    pools = Pools(url, size=1)
-    try:
-        async with pools.connection() as connection:
-            return await schema.plan(connection)
-    finally:
-        await pools.close()
-
-
-async def migrate_database(url: str) -> Plan:
-    """Apply what is pending to a database."""
-    pools = Pools(url, size=1)
-    try:
-        async with pools.transaction() as connection:
-            found = await schema.apply(connection, pools.where)
-            if found.found > found.wanted:
-                found.check(pools.where)
-            await days.keep(ConnectionTx(connection, None))
-            return found
-    finally:
-        await pools.close()
-
-
-__all__ = ["PostgresStore", "StoreError", "migrate_database", "plan_database"]
