@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -105,14 +104,12 @@ async def test_one_worker_and_one_for_suspects_known_to_the_store(house: House) 
 
 
 async def test_a_killed_child_frees_its_jobs_at_once_and_is_replaced(house: House) -> None:
-    await house.start()
+    await house.start(look_every_s=60.0)
     await house.up()
     jobs = await house.claimed(3)
     old = house.ward()
-    killed_at = time.monotonic()
     os.kill(old.process.pid, signal.SIGKILL)
     await until(lambda: "wake" in house.heard("suspects"))
-    assert time.monotonic() - killed_at < 0.3
     assert [(record.state, record.suspect) for record in await house.store.get(jobs) if record] == [
         (JobState.READY, Suspicion.SHARED)
     ] * 3
@@ -216,14 +213,20 @@ async def test_a_held_interpreter_is_named_and_keeps_its_lease(
     assert not (await house.store.renew(old.worker_id, 1.0)).lost
 
 
-async def test_cancels_reach_the_child(house: House) -> None:
+async def test_a_hint_brings_cancels_to_the_child_at_once(house: House) -> None:
+    await house.start(lease_s=600.0, renew_every_s=60.0)
+    await house.up()
+    await house.store.cancel(await house.claimed(1))
+    await until(lambda: "cancel" in house.heard("worker"))
+
+
+async def test_without_hints_the_heartbeat_brings_them(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.notifier, "subscribe", lambda *_: lambda: None)
     await house.start()
     await house.up()
-    jobs = await house.claimed(1)
-    asked_at = time.monotonic()
-    await house.store.cancel(jobs)
+    house.ward().beat.running = 1  # as a child writes it that runs something
+    await house.store.cancel(await house.claimed(1))
     await until(lambda: "cancel" in house.heard("worker"))
-    assert time.monotonic() - asked_at < 1.0
 
 
 async def test_a_first_start_that_fails_ends_with_the_message(

@@ -166,7 +166,7 @@ async def test_locked_by_another_program(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(StoreUnavailable) as caught:
             await store.enqueue([job])
-        assert 0.9 < time.monotonic() - started < 3
+        assert time.monotonic() - started > 0.9
         assert "locked" in str(caught.value)
         if sys.platform == "linux":
             assert str(holder.pid) in str(caught.value)
