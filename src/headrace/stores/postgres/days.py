@@ -13,9 +13,10 @@ from headrace.stores.postgres.tx import Tx
 AHEAD: Final = 3  # days
 LOCK: Final = 0x44617973  # "Days"
 _DAYS: Final = query("days")
+_OWNS: Final = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'headrace_history'::regclass"
 _PREPARE: Final = (
     "SELECT pg_try_advisory_xact_lock($1), set_config('lock_timeout', '1s', true), clock_timestamp(),"
-    " headrace_pruned_to()"
+    " nullif(headrace_pruned_to(), '-infinity')"
 )
 _LEFT: Final = (
     "SELECT EXISTS (SELECT FROM {name} WHERE NOT (state = 3 AND feed_end = 3 AND key IS NULL)),"
@@ -24,22 +25,30 @@ _LEFT: Final = (
 
 
 async def keep(tx: Tx) -> None:
-    """Make the next days, and drop those that are over."""
+    """Make the next days, and drop those that are over; only their owner can."""
+    ((owns,),) = await tx.all(_OWNS)
+    if not owns:
+        return
     (row,) = await tx.all(_PREPARE, LOCK)
     mine, _, clock, pruned_to = row
     if not mine:
         return
     now: datetime = clock if tx.now is None else tx.now
     today = now.astimezone(UTC).date()
-    there = {found[1]: found[0] for found in await tx.all(_DAYS)}
+    there = await made(tx)
     for day in (today + timedelta(days=ahead) for ahead in range(AHEAD + 1)):
         if day not in there:
             await _make(tx, day)
     for day, name in there.items():
-        if _begins(day + timedelta(days=1)) <= pruned_to:
+        if pruned_to is not None and _begins(day + timedelta(days=1)) <= pruned_to:
             linked, kept = (await tx.all(_LEFT.format(name=name), pruned_to))[0]
             if not linked and not kept:
                 await tx.all(f"DROP TABLE {name}")
+
+
+async def made(tx: Tx) -> dict[date, str]:
+    """The days that have a table, and its name, in order."""
+    return {found[1]: found[0] for found in await tx.all(_DAYS)}
 
 
 async def _make(tx: Tx, day: date) -> None:

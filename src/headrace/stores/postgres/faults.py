@@ -1,14 +1,36 @@
 """PostgreSQL's errors as ours: mapped once, at the edge.
 
-Invariant: nothing above this package sees an error of a driver. An SQLSTATE says what it means,
-whichever driver brings it.
+Invariant: nothing above this package sees an error of a driver, and no message has a password. An
+SQLSTATE says what it means, whichever driver brings it.
 """
 
+import re
+import socket
 from typing import Final
-from urllib.parse import urlsplit
 
-from headrace.core.errors import HeadraceError, SchemaMismatch, StoreError, StoreUnavailable, StoreUnusable
+import asyncpg
 
+from headrace.core.errors import (
+    HeadraceError,
+    InvalidConfig,
+    SchemaMismatch,
+    StoreError,
+    StoreUnavailable,
+    StoreUnusable,
+)
+from headrace.stores.urls import database
+
+ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)  # of the driver and of the network
+READ_ONLY: Final = "is read-only just now, as a standby is; jobs need the primary"
+RIGHTS: Final = (
+    "let the owner of the headrace_* tables do it, or have it GRANT what is missing (`headrace doctor` says what)"
+)
 _TRANSIENT: Final = {
     "08": "cannot be reached",
     "40": "was asked for the same by two at once",
@@ -17,28 +39,33 @@ _TRANSIENT: Final = {
     "57": "is stopping, starting or was too slow",
 }
 _SAID: Final = {
-    "53300": "has no connection left: raise max_connections, or put a pooler in between",
+    "53300": "has no connection left: raise max_connections (or the limit of this role or database), open fewer with"
+    " HEADRACE_POSTGRES_CONNECTIONS, or put a pooler in between",
     "53100": "has no room: its disk is full. Nothing was written; make room and repeat",
     "53200": "is out of memory",
-    "55P03": "kept this waiting for too long behind another transaction (your own session's? then pass using=session)",
+    "55P03": "kept this waiting for too long behind another transaction (your own session's? then pass using=session;"
+    " a `headrace migrate`? then repeat it)",
     "57014": "took longer than it may for this statement",
-    "25006": "is read-only just now (a standby?); jobs need the primary",
-    "3D000": "does not exist: create it, `createdb` does",
-    "28P01": "refused the password: check the user and the password of HEADRACE_STORE",
-    "28000": "refused this user: check its pg_hba.conf and the user of HEADRACE_STORE",
-    "42501": "does not allow this user to do it: let it own the headrace_* tables, or GRANT ALL on them",
+    "57P03": "is starting, stopping or recovering: wait for it",
+    "25006": READ_ONLY,
+    "28P01": "refused the password, or got none: check user and password of the store's URL, or PGPASSWORD",
+    "28000": "refused this user: check the user of the store's URL, and pg_hba.conf of the server",
+    "3D000": "does not exist: create it, as `createdb` does, or name another in the store's URL",
+    "42501": f"does not allow this user to do it: {RIGHTS}",
+    "42704": "does not know an option of the store's URL: drop it",
 }
-_UNUSABLE: Final = {"3D000", "28P01", "28000", "42501"}
+_UNUSABLE: Final = {"3D000", "28P01", "28000", "42501", "42704"}
 NO_SCHEMA: Final = {"42P01", "42883", "42703", "3F000"}  # no such table, function, column, schema
 _OF_A_ROW: Final = {"22", "23", "54"}  # what one row was refused for says nothing against the database
+_FIRST_LINE: Final = re.compile(r"[^\n]*")
 
 
 def shown(url: str) -> str:
-    """A URL without what may be a password."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{host}{port}{parts.path}" or "PostgreSQL"
+    """Where a URL leads, without what may be a password."""
+    try:
+        return str(database(url))
+    except InvalidConfig:
+        return "PostgreSQL"
 
 
 def mapped(error: BaseException, where: str) -> HeadraceError:
@@ -47,22 +74,33 @@ def mapped(error: BaseException, where: str) -> HeadraceError:
         return error
     code, words = sqlstate(error), words_of(error)
     if code is None:
-        return StoreUnavailable(f"the database {where} cannot be reached: {words}")
-    said = _SAID.get(code)
-    if code in _UNUSABLE:
-        return StoreUnusable(f"the database {where} {said} [{code}]")
+        return StoreUnavailable(f"the database {where} cannot be reached: {_why(error)}")
+    told = f"{words} [{code}]"
     if code in NO_SCHEMA:
-        return SchemaMismatch(f"the database {where} lacks what this version needs ({words}): run `headrace migrate`")
+        return SchemaMismatch(
+            f"the database {where} lacks what this version needs: `headrace doctor` says what, `headrace migrate` makes"
+            f" what is pending: {told}"
+        )
+    said, message = _SAID.get(code), f"the database {where} answered with an error: {told}"
+    if code in _UNUSABLE:
+        return StoreUnusable(f"the database {where} {said}: {told}")
     if code == "25006" or code[:2] in _TRANSIENT:
-        return StoreUnavailable(f"the database {where} {said or _TRANSIENT[code[:2]]}: {words} [{code}]")
-    message = f"the database {where} answered with an error: {words} [{code}]"
+        return StoreUnavailable(f"the database {where} {said or _TRANSIENT[code[:2]]}: {told}")
     return StoreError(message) if code[:2] in _OF_A_ROW else StoreUnusable(message)
+
+
+def unreached(error: Exception, where: str) -> HeadraceError:
+    """What an error means that came up while connecting, whatever kind it is."""
+    if isinstance(error, ValueError) and not isinstance(
+        error, UnicodeError
+    ):  # an option, a file of certificates, PGPORT
+        return InvalidConfig(f"no connection to {where} can be made with these options: {_text(error)}")
+    return mapped(error, where)
 
 
 def words_of(error: BaseException) -> str:
     """What the server says, in one line; not the statement and its values, which SQLAlchemy would add."""
-    error = getattr(error, "orig", None) or error
-    return str(error).partition("\n")[0] or type(error).__name__
+    return _text(getattr(error, "orig", None) or error)
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -72,3 +110,23 @@ def sqlstate(error: BaseException) -> str | None:
         if isinstance(code, str):
             return code
     return None
+
+
+def _why(error: BaseException) -> str:
+    """Why there was no answer, and what to look at."""
+    match error:
+        case socket.gaierror() | UnicodeError():
+            return "its host is not known; check the host in the store's URL"
+        case ConnectionRefusedError() | FileNotFoundError():
+            return "nobody listens there; start the server, or check host and port in the store's URL"
+        case TimeoutError():
+            return "no answer in time; check host, port and firewalls, and whether the server is overloaded"
+        case ConnectionError():
+            return f"{_text(error)}; check that it is a PostgreSQL server, and the port in the store's URL"
+        case _:
+            return _text(error)
+
+
+def _text(error: BaseException) -> str:
+    found = _FIRST_LINE.match(str(error))
+    return (found and found[0]) or type(error).__name__

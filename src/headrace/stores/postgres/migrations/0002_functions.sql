@@ -1,3 +1,4 @@
+-- phase: expand
 -- The hot verbs, one round trip each. A function that changes gets a new name, so that older workers go on with theirs.
 -- Planner settings stand with each function: its plans must not depend on statistics of tables that fill and drain. So
 -- does the time for which a lock is waited for, with those that also run in transactions of the user's.
