@@ -314,7 +314,7 @@ async def test_an_asyncpg_connection_in_other_hands_says_so(shop: Shop) -> None:
     async with asyncpg.create_pool(shop.url, min_size=1, max_size=1) as pool:
         async with pool.acquire() as connection:
             pass
-        with pytest.raises(UsageError, match="released back to the pool"):
+        with pytest.raises(StoreUnavailable, match="released back to the pool"):
             await shop.store.join(connection).enqueue([shop.job()])
 
 

@@ -1,7 +1,7 @@
 """Joining asyncpg's connections, those of a pool too."""
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import asyncpg
@@ -50,10 +50,16 @@ class AsyncpgLink(Link):
         try:
             yield
         except asyncpg.InterfaceError as error:
-            with suppress(asyncpg.InterfaceError):  # of a pool that has it back
-                if self._connection.is_closed():
-                    raise StoreUnavailable(f"the connection of using= is closed: {error}") from error
+            if self._closed:
+                raise StoreUnavailable(f"the connection of using= is closed: {error}") from error
             raise UsageError(f"using= cannot be used now: {error}") from error
+
+    @property
+    def _closed(self) -> bool:
+        try:
+            return self._connection.is_closed()
+        except asyncpg.InterfaceError:
+            return True  # its pool has it back, as it also does when it is lost
 
     async def flush(self) -> None:
         """There is nothing."""

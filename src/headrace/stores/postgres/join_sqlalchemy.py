@@ -5,11 +5,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from headrace.core.errors import UsageError
-from headrace.stores.alchemy import Using, answered, bound, dialect, flush, ring_after
+from headrace.stores.alchemy import AsyncConnection, AsyncSession, Using, answered, bound, dialect, flush, ring_after
 from headrace.stores.postgres.link import Link, failed, needs_loop, refused
 from headrace.stores.postgres.tx import Row
 
