@@ -16,6 +16,9 @@ from headrace.core.errors import SchemaMismatch
 
 _NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _PHASE: Final = re.compile(r"-- phase: (expand|contract)(?:, compatible_from: (\d+))?")
+_MADE: Final = re.compile(
+    r"^(CREATE|DROP) (?:UNIQUE )?(?:TABLE|INDEX|SEQUENCE|FUNCTION) (?:IF (?:NOT )?EXISTS )?(headrace_\w+)", re.MULTILINE
+)
 _RELEASE: Final = re.compile(r"\d+(?:\.\d+)*")
 
 
@@ -135,6 +138,15 @@ def migrations(package: str) -> tuple[Migration, ...]:
         if (match := _NAME.fullmatch(entry.name))
     ]
     return tuple(sorted(found, key=lambda migration: migration.number))
+
+
+def made(steps: Sequence[Migration]) -> set[str]:
+    """The tables, indexes, sequences and functions that there must be after these."""
+    names: set[str] = set()
+    for migration in steps:
+        for verb, name in _MADE.findall(migration.sql):
+            (names.add if verb == "CREATE" else names.discard)(name)
+    return names
 
 
 def compared(known: tuple[Migration, ...], applied: Sequence[Applied]) -> Plan:

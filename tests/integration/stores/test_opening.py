@@ -100,6 +100,11 @@ async def test_a_role_that_owns_nothing_works(postgres: Postgres, owner_url: str
         await PostgresStore(url).open()
     await asyncio.to_thread(migrate.apply, owner_url)
     assert postgres.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'headrace'", name) > "0"
+    for statement in (
+        "CREATE TABLE headrace.headrace_later (a int)",
+        "ALTER TABLE headrace.headrace_later OWNER TO owner",
+    ):
+        postgres.sql(statement, name)  # of a later version, and not granted
     store = PostgresStore(url)
     await store.open()
     jobs = [new_job(key=f"k{number}") for number in range(3)]

@@ -11,7 +11,7 @@ from headrace.cli.checks_postgres import judge
 from headrace.core.errors import SchemaMismatch
 from headrace.ports.vacuum import Laggard
 from headrace.stores.migrations import Migration, Plan
-from headrace.stores.postgres.inspection import Examined, Facts, Thing, made
+from headrace.stores.postgres.inspection import Examined, Facts, Thing
 from headrace.stores.postgres.server import Seen
 
 SEEN = Seen(
@@ -117,9 +117,3 @@ def test_what_holds_vacuum_back() -> None:
     assert check.saw.endswith("session 42 (psql of bob), begun 75 s ago, 1200 transactions behind")
     assert check.mend == "SELECT pg_terminate_backend(42)"
     assert "GRANT pg_read_all_stats" in found(GOOD, sees_sessions=False)["vacuum"].saw
-
-
-def test_what_migrations_make() -> None:
-    one = Migration(1, "one", "CREATE TABLE headrace_a (x);\nCREATE UNIQUE INDEX headrace_b ON headrace_a (x);\n")
-    two = Migration(2, "two", "CREATE FUNCTION headrace_c_1() ...\nDROP INDEX IF EXISTS headrace_b;\n")
-    assert made([one, two]) == {"headrace_a", "headrace_c_1"}

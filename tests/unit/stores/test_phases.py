@@ -13,6 +13,7 @@ from headrace.stores.migrations import (
     Plan,
     compared,
     is_elder,
+    made,
     migrations,
     ready,
     records,
@@ -114,3 +115,9 @@ def test_an_old_worker_holds_up_what_takes_away_and_all_after_it() -> None:
 )
 def test_which_worker_is_older(worker: str, program: str, older: bool) -> None:
     assert is_elder(worker, program) is older
+
+
+def test_what_migrations_make() -> None:
+    one = Migration(1, "one", "CREATE TABLE headrace_a (x);\nCREATE UNIQUE INDEX headrace_b ON headrace_a (x);\n")
+    two = Migration(2, "two", "CREATE FUNCTION headrace_c_1() ...\nDROP INDEX IF EXISTS headrace_b;\n")
+    assert made([one, two]) == {"headrace_a", "headrace_c_1"}

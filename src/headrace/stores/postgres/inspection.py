@@ -1,14 +1,13 @@
 """What a doctor asks a database, and no job needs; judged elsewhere. Nothing is changed."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 
 from headrace.core.errors import HeadraceError
 from headrace.ports.vacuum import LAGGARD_S, Laggard
-from headrace.stores.migrations import Migration, Plan
+from headrace.stores.migrations import Plan, made
 from headrace.stores.postgres import days, horizon, schema
 from headrace.stores.postgres.holder import Holder
 from headrace.stores.postgres.pool import Pools
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
 _FACTS: Final = query("facts")
 _INVENTORY: Final = query("inventory")
-_MADE: Final = re.compile(
-    r"^(CREATE|DROP) (?:UNIQUE )?(?:TABLE|INDEX|SEQUENCE|FUNCTION) (?:IF (?:NOT )?EXISTS )?(headrace_\w+)", re.MULTILINE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +87,6 @@ async def can_hold(url: str) -> bool:
         await holder.close()
 
 
-def made(migrations: Sequence[Migration]) -> set[str]:
-    """What there must be after these migrations."""
-    names: set[str] = set()
-    for migration in migrations:
-        for verb, name in _MADE.findall(migration.sql):
-            (names.add if verb == "CREATE" else names.discard)(name)
-    return names
-
-
 async def _examine(connection: "Connection", pools: Pools, wall: Callable[[], float]) -> Examined:
     seen = await look(connection)
     seen.check(pools.where)
@@ -135,6 +122,6 @@ async def _ours(connection: "Connection", told: Examined) -> Examined:
         told,
         things=things,
         missing=tuple(sorted(known - {thing.name for thing in things})),
-        forbidden=tuple(await forbidden(connection)),
+        forbidden=tuple(await forbidden(connection, made(applied))),
         days=tuple(await days.made(ConnectionTx(connection, None))),
     )

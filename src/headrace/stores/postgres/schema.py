@@ -17,6 +17,7 @@ from headrace.stores.migrations import (
     Plan,
     compared,
     is_elder,
+    made,
     program_version,
     ready,
     records,
@@ -84,7 +85,7 @@ async def prepare(connection: "Connection", where: str) -> bool:
             return True
         found = await plan(connection, where)  # another process was first
     found.check(where)
-    await check_rights(connection, seen, where)
+    await check_rights(connection, seen, made(migrations()), where)
     return False
 
 

@@ -1,5 +1,6 @@
 """What a server and a user say of themselves, and whether jobs can live there."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -86,18 +87,18 @@ async def look(connection: "Connection") -> Seen:
     return Seen(*row)
 
 
-async def forbidden(connection: "Connection") -> list[str]:
-    """The tables, sequences and functions of ours that this user may not use as the store does."""
-    return [row[0] for row in await connection.fetch(_FORBIDDEN)]
+async def forbidden(connection: "Connection", names: Collection[str]) -> list[str]:
+    """Which of these tables, sequences and functions of ours this user may not use as the store does."""
+    return [row[0] for row in await connection.fetch(_FORBIDDEN) if row[0] in names]
 
 
-async def check_rights(connection: "Connection", seen: Seen, where: str) -> None:
-    """Refuse a user who may not use our tables.
+async def check_rights(connection: "Connection", seen: Seen, used: Collection[str], where: str) -> None:
+    """Refuse a user who may not use what is `used`.
 
     Raises:
         StoreUnusable: says what to grant.
     """
-    names = await forbidden(connection)
+    names = await forbidden(connection, used)
     if names:
         more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
         raise StoreUnusable(
