@@ -6,6 +6,10 @@ import signal
 import sqlite3
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.timeout(150)  # many processes start and end in each; machines of CI are slow
+
 
 def checks(shop: Any, *args: str, code: int = 0, **env: str) -> list[dict[str, Any]]:
     done = shop.run("doctor", "--json", *args, **env)
@@ -42,7 +46,7 @@ def test_a_shop_where_somebody_works(shop: Any) -> None:
     assert the(found, "schema", "")["grade"] == "ok"
     assert the(found, "queues", "wait in slow")["mend"] == "`headrace worker APP --queues slow`"
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=20) == 0
+    assert worker.wait(timeout=60) == 0
 
 
 def test_a_file_that_is_no_database(shop: Any) -> None:
