@@ -5,15 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from headrace.stores.postgres.store import migrate_database
 from servers.postgres import Postgres
-from tests.integration.joins.kit import ASYNC, SYNC, Now, Shop, User
+from tests.integration.joins.kit import ASYNC, SYNC, Now, Shop, User, migrate
 
 
 @pytest.fixture(scope="module")
 def shop_url(postgres: Postgres) -> Iterator[str]:
     url = postgres.create_database()
-    asyncio.run(migrate_database(url))
+    asyncio.run(migrate(url))
     postgres.sql("CREATE TABLE payment (amount integer NOT NULL)", url.rpartition("/")[2])
     yield url
     postgres.drop_database(url)

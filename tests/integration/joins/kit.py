@@ -209,6 +209,13 @@ ASYNC: Final[dict[str, Callable[[str], AbstractAsyncContextManager[User]]]] = {
 # -- the shop -----------------------------------------------------------------------------------------
 
 
+async def migrate(url: str) -> None:
+    """Make the tables, as whoever opens a store first does."""
+    store = PostgresStore(url)
+    await store.open()
+    await store.close()
+
+
 @dataclass
 class Shop:
     """A store, its hints, and names that no other test has."""

@@ -8,6 +8,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from headrace.core.errors import StoreUnavailable, UsageError
+from headrace.stores.postgres.faults import ERRORS
 from headrace.stores.postgres.link import Link, needs_loop, refused
 from headrace.stores.postgres.tx import Row
 
@@ -25,7 +26,7 @@ def link(using: object) -> Link | None:
 class AsyncpgLink(Link):
     """In a transaction that the user has begun."""
 
-    errors = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+    errors = ERRORS
     numbered = True
 
     def __init__(self, connection: _Raw) -> None:
