@@ -81,7 +81,7 @@ def owner_url(postgres: Postgres, postgres_url: str) -> Iterator[str]:
     for statement in (
         "CREATE SCHEMA headrace AUTHORIZATION owner",
         f"ALTER ROLE owner IN DATABASE {name} SET search_path = headrace",
-        f"ALTER ROLE app IN DATABASE {name} SET search_path = headrace",
+        f"ALTER ROLE app IN DATABASE {name} SET search_path = public, headrace",
         "GRANT USAGE ON SCHEMA headrace TO app",
         f"{by_owner} SELECT, INSERT, UPDATE, DELETE ON TABLES TO app",
         f"{by_owner} USAGE ON SEQUENCES TO app",

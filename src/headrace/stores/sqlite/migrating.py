@@ -31,7 +31,7 @@ def migrate_file(path: Path, *, force: bool) -> Migrated:
     check_path(path)
     with _connected(path, create=True) as connection:
         use_wal(connection, str(path))
-        return schema.apply(connection, str(path), _wall, elders=lambda at: () if force else _elders(at, path))
+        return schema.apply(connection, _wall, where=str(path), elders=lambda at: () if force else _elders(at, path))
 
 
 def script_file(path: Path, *, force: bool) -> tuple[Migrated, str]:

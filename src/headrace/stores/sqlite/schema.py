@@ -50,9 +50,9 @@ def plan(connection: sqlite3.Connection) -> Plan:
 
 def apply(
     connection: sqlite3.Connection,
-    where: str,
     wall: Callable[[], float],
     *,
+    where: str = "the database",
     elders: Callable[[sqlite3.Connection], tuple[Elder, ...]] = lambda _: (),
     busy_timeout_s: float = 5.0,
 ) -> Migrated:

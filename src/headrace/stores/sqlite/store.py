@@ -352,7 +352,7 @@ def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synch
             if not found.found:
                 schema.locked(connection, lambda: None, busy_timeout_s)  # a read-only file says so here
                 use_wal(connection, str(path))
-                schema.apply(connection, str(path), wall, busy_timeout_s=busy_timeout_s)
+                schema.apply(connection, wall, where=str(path), busy_timeout_s=busy_timeout_s)
                 found = schema.plan(connection)
             found.check(str(path))
             use_wal(connection, str(path))
