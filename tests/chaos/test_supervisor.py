@@ -29,7 +29,7 @@ PUPPET = (sys.executable, str(Path(__file__).with_name("puppet.py")))
 TASK = ClaimRequest((Pool(frozenset({"t"}), 10),))
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - other processes bring it about
             await asyncio.sleep(0.005)
@@ -80,7 +80,7 @@ class House:
 
     async def ended(self) -> int:
         assert self.task is not None
-        return await asyncio.wait_for(asyncio.shield(self.task), 10)
+        return await asyncio.wait_for(asyncio.shield(self.task), 30)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     yield made
     if made.task is not None and not made.task.done():
         made.supervisor.stop()
-        await asyncio.wait([made.task], timeout=5)
+        await asyncio.wait([made.task], timeout=20)
         assert made.task.done()
 
 

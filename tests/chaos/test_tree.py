@@ -280,7 +280,7 @@ async def test_asked_to_end_it_drains_what_is_short_and_gives_back_what_is_long(
     for word, count in (("waits", 2), ("sleeps", 1), ("once_slow_cpu", 1)):
         await farm.wrote(word, count)
     ask(tree.pid)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not all(each.draining for each in await farm.store.workers() if each.role == "worker"):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     late = await farm.enqueue(farm_tasks.quick, number=1)

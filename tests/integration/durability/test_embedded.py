@@ -14,7 +14,7 @@ import pytest
 
 from headrace import Headrace
 
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 Locked = Callable[[], AbstractContextManager[None]]
 
 POISON = """
