@@ -15,6 +15,9 @@ from kit import Farm
 
 from headrace.core.states import JobState
 
+on_sqlite = pytest.mark.parametrize("farm", ["sqlite_url"], ids=["sqlite"], indirect=True)
+"""For what no store has a part in, or only this one: once is enough."""
+
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -122,6 +125,7 @@ async def test_a_killed_supervisor_takes_its_children_along(farm: Farm) -> None:
     await once_in_three(kill, within_s=0.5)
 
 
+@on_sqlite
 async def test_a_worker_whose_interpreter_is_held_dies_with_its_supervisor_all_the_same(farm: Farm) -> None:
     tree = await farm.tree()
     await farm.enqueue(farm_tasks.holds, length=60)
@@ -142,7 +146,7 @@ async def test_a_stopped_worker_loses_its_lease_and_writes_nothing_when_it_comes
     await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
 
 
-@pytest.mark.parametrize("farm", ["sqlite_url"], ids=["sqlite"], indirect=True)
+@on_sqlite
 async def test_a_worker_stopped_with_the_write_lock_in_its_hands_is_killed_and_its_job_runs_again(farm: Farm) -> None:
     await farm.tree(FARM_LEASE="2")
     job = await farm.enqueue(farm_tasks.stops_with_the_lock, database=str(farm.directory / "db"))
@@ -182,6 +186,7 @@ def seven_seconds_long() -> int:
     return 19 + round(math.log2(7.0 / best_s))
 
 
+@on_sqlite
 async def test_seven_seconds_of_one_regular_expression_keep_their_lease(farm: Farm) -> None:
     await farm.tree(FARM_LEASE="2")
     await farm.tree(FARM_LEASE="2")
@@ -197,6 +202,7 @@ async def test_seven_seconds_of_one_regular_expression_keep_their_lease(farm: Fa
     assert "lost its lease" not in said
 
 
+@on_sqlite
 async def test_a_blocked_loop_is_named(farm: Farm) -> None:
     await farm.tree()
     await farm.ended(await farm.enqueue(farm_tasks.blocks, seconds=1.5))
@@ -219,6 +225,7 @@ async def test_poison_is_quarantined_and_harms_nobody(farm: Farm) -> None:
         assert ended.attempt in {2, 3}  # 2: it had ended among the suspects before the poison struck again
 
 
+@on_sqlite
 async def test_a_body_that_ignores_its_end_costs_its_worker_and_is_named(farm: Farm) -> None:
     await farm.tree()
     await farm.enqueue(farm_tasks.deaf)
@@ -226,6 +233,7 @@ async def test_a_body_that_ignores_its_end_costs_its_worker_and_is_named(farm: F
     assert "outlived its timeout" in farm.said()
 
 
+@on_sqlite
 async def test_a_timeout_really_kills_a_cpu_task(farm: Farm, tmp_path: Path) -> None:
     await farm.tree()
     job = await farm.enqueue(farm_tasks.spins, file=str(tmp_path / "pid"))
@@ -266,6 +274,7 @@ def from_terminal(pid: int) -> None:
     os.killpg(pid, signal.SIGINT)
 
 
+@on_sqlite
 @pytest.mark.parametrize("ask", [to_leader, to_all, from_terminal])
 async def test_asked_to_end_it_drains_what_is_short_and_gives_back_what_is_long(
     farm: Farm, ask: Callable[[int], None]
@@ -296,6 +305,7 @@ async def test_asked_to_end_it_drains_what_is_short_and_gives_back_what_is_long(
     assert await farm.store.workers() == []
 
 
+@on_sqlite
 async def test_one_worker_asked_to_end_is_replaced_and_nothing_crashed(farm: Farm) -> None:
     await farm.tree()
     job = await farm.enqueue(farm_tasks.waits, seconds=0.5)
@@ -308,6 +318,7 @@ async def test_one_worker_asked_to_end_is_replaced_and_nothing_crashed(farm: Far
     assert "died" not in farm.said()
 
 
+@on_sqlite
 async def test_sigkill_of_a_cpu_child_is_a_failure_not_a_crash(farm: Farm) -> None:
     await farm.tree()
     job = await farm.enqueue(farm_tasks.once_slow_cpu)

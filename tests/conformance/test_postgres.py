@@ -7,6 +7,10 @@ import pytest
 from headrace.ports.store import StoreSettings
 from headrace.stores.postgres import PostgresStore
 from headrace.testing.conformance import ManualTime, StoreConformance, StoreTime, VaultConformance
+from headrace.testing.conformance.store_claim import ClaimSuite
+from headrace.testing.conformance.store_enqueue import EnqueueSuite
+from headrace.testing.conformance.store_settle import SettleSuite
+from headrace.testing.conformance.store_workers import WorkersSuite
 from servers.pgbouncer import PgBouncer
 from servers.postgres import Postgres
 from tests.conformance.ground import Ground
@@ -46,8 +50,8 @@ class TestOwnClock(StoreConformance, VaultConformance):
         return lambda settings: PostgresStore(url, settings)
 
 
-class TestThroughAPooler(StoreConformance):
-    """Sessions are lent by transaction: no prepared statements, no lock of a session's own."""
+class TestThroughAPooler(EnqueueSuite, ClaimSuite, SettleSuite, WorkersSuite):
+    """Sessions are lent by transaction: no prepared statements, no lock of a session's own. The verbs that write."""
 
     @pytest.fixture
     def time(self) -> ManualTime:
