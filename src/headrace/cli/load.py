@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.cli.fail import Fail
-from headrace.core.errors import UsageError
+from headrace.core.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from headrace.app import Headrace
@@ -101,7 +101,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _broken(name: str, error: BaseException) -> Fail:
-    if isinstance(error, UsageError):  # it says itself what is to be done
+    if isinstance(error, InvalidConfig):  # it says itself what is to be done
         return Fail(f"{_place(error) or name}: {error}")
     said = str(error).partition("\n")[0]
     what = f"importing {name} failed: {type(error).__name__}{': ' if said else ''}{said}"
