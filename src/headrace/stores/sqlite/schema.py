@@ -14,6 +14,7 @@ from headrace.core.errors import StoreUnavailable
 from headrace.stores.migrations import Migration, Plan, compared, program_version
 from headrace.stores.migrations import migrations as known
 from headrace.stores.sqlite.faults import is_busy
+from headrace.stores.sqlite.moving import check_here
 from headrace.stores.sqlite.tx import MICRO
 
 T = TypeVar("T")
@@ -37,10 +38,15 @@ def nothing() -> Plan:
 
 
 def plan(connection: sqlite3.Connection) -> Plan:
-    """Compare a file with this version."""
+    """Compare a file with this version.
+
+    Raises:
+        StoreMoved: its jobs are elsewhere.
+    """
     applied: list[tuple[int, str]] = []
     if connection.execute(_HAS_OURS).fetchone() is not None:
         applied = connection.execute(_APPLIED).fetchall()
+        check_here(connection, connection.execute("PRAGMA database_list").fetchone()[2])
     return compared(migrations(), applied)
 
 
