@@ -15,6 +15,7 @@ _TRANSIENT: Final = {
     "53": "has no more room",
     "55": "was busy for too long",
     "57": "is stopping, starting or was too slow",
+    "HR": "refuses this just now",  # our own, of triggers and functions
 }
 _SAID: Final = {
     "53300": "has no connection left: raise max_connections, or put a pooler in between",
@@ -25,6 +26,7 @@ _SAID: Final = {
     "3D000": "does not exist: create it, `createdb` does",
     "28P01": "refused the password: check the user and the password of HEADRACE_STORE",
     "28000": "refused this user: check its pg_hba.conf and the user of HEADRACE_STORE",
+    "HR002": "takes in the jobs of another store just now, by `headrace move`: repeat when that has ended",
     "42501": "does not allow this user to do it: let it own the headrace_* tables, or GRANT ALL on them",
 }
 _UNUSABLE: Final = {"3D000", "28P01", "28000", "42501"}

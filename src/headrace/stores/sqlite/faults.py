@@ -6,7 +6,6 @@ Invariant: nothing above this package sees a `sqlite3.Error`.
 import sqlite3
 
 from headrace.core.errors import HeadraceError, StoreError, StoreUnavailable, StoreUnusable
-from headrace.stores.sqlite.moving import refusal
 
 _UNUSABLE = {
     "SQLITE_NOTADB": "is not a database",
@@ -39,8 +38,6 @@ def mapped(error: sqlite3.Error, path: str) -> HeadraceError:
         return StoreUnavailable(
             f"another writer committed to {path} since your transaction began to read: roll it back and repeat it"
         )
-    if name == "SQLITE_CONSTRAINT_TRIGGER" and (refused := refusal(str(error), path)) is not None:
-        return refused
     base = "_".join(name.split("_")[:2])
     if name in {"SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_DELETE_NOENT"}:
         return StoreUnusable(f"the database {path} was moved or deleted while it was open: start again")
