@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from proof.backing import Opener
 from proof.environment import commit, machine, versions
+from proof.postgres import PostgresBacking
 from proof.report import as_json, table, verdict
 from proof.run import Report, Run, keep_evidence, run_to_end
 from proof.simulator import SEEDS, simulate
 from proof.sqlite import Sqlite
 
-BACKINGS: Final[dict[str, Opener]] = {"sqlite": Sqlite}
+BACKINGS: Final[dict[str, Opener]] = {"sqlite": Sqlite, "postgres": PostgresBacking}
 
 
 def _arguments() -> argparse.Namespace:

@@ -3,7 +3,7 @@
 A second store is one more file like `sqlite.py`, one line in `BACKINGS`, and its drivers in `shop.DRIVERS`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +84,11 @@ class Backing(Protocol):
 
     def restart(self) -> None:
         """Restart the store's server; nothing where there is none."""
+        ...
+
+    @property
+    def own(self) -> Mapping[str, Callable[[], None]]:
+        """Faults that only this store has, by name; each is over when it returns."""
         ...
 
     def read(self, evidence: Evidence, hurt: Callable[[int], bool]) -> None:

@@ -73,9 +73,15 @@ class Saboteur:
     async def others(self) -> None:
         """Stops, restarts, a full disk: each once in every round, in a drawn order."""
         rng = random.Random(f"others {self.seed}")
-        for kind in _rounds(rng):
+        for kind in _rounds(rng, (*OTHERS, *self.backing.own)):
             await asyncio.sleep(rng.uniform(*OTHER_EVERY_S) * self.ease)
-            await getattr(self, f"_{kind}")(rng)
+            own = self.backing.own.get(kind)
+            if own is None:
+                await getattr(self, f"_{kind}")(rng)
+            else:
+                at = time.monotonic()
+                await asyncio.to_thread(own)
+                self.fleet.note(kind, at, [], [])
 
     async def _stop_worker(self, rng: random.Random) -> None:
         stop_s = rng.uniform(*STOP_S)
@@ -173,6 +179,6 @@ def _plain(workers: list[Worker]) -> list[Worker]:
     return [worker for worker in workers if worker.role == "worker"] or workers
 
 
-def _rounds(rng: random.Random) -> Iterator[str]:
+def _rounds(rng: random.Random, kinds: tuple[str, ...]) -> Iterator[str]:
     while True:
-        yield from rng.sample(OTHERS, len(OTHERS))
+        yield from rng.sample(kinds, len(kinds))

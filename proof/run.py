@@ -141,7 +141,7 @@ class Run:
     async def _order(self, producers: Producers, group: asyncio.TaskGroup) -> None:
         """Until there are enough jobs and each kind of fault has happened."""
         stop_at = time.monotonic() + self._at_most_s
-        wanted = {*OTHERS, "kill_worker", "kill_tree"}
+        wanted = {*OTHERS, *self._backing.own, "kill_worker", "kill_tree"}
         if self._backing.refusal.how is None:
             wanted.discard("disk_full")
 

@@ -27,7 +27,10 @@ LINES: Final = os.environ["PROOF_LINES"]
 ITEMS: Final = 4
 EFFECT: Final = text("INSERT INTO effect (job, fence, purchase) VALUES (:job, :fence, :purchase)")
 PLACED: Final = text("INSERT INTO placed (purchase) VALUES (:purchase) ON CONFLICT DO NOTHING")
-DRIVERS: Final = {"sqlite": ("sqlite+aiosqlite", "sqlite+pysqlite", {"timeout": 5.0})}
+DRIVERS: Final[dict[str, tuple[str, str, dict[str, object]]]] = {
+    "sqlite": ("sqlite+aiosqlite", "sqlite+pysqlite", {"timeout": 5.0}),
+    "postgresql": ("postgresql+asyncpg", "postgresql+psycopg", {}),
+}
 
 _scheme, _, _place = STORE.partition(":")
 _async_driver, _sync_driver, _options = DRIVERS[_scheme]

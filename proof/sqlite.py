@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -102,6 +102,9 @@ class Sqlite:
 
     def restart(self) -> None:
         """There is no server."""
+
+    own: Mapping[str, Callable[[], None]] = {}
+    """And nothing that could be done to it."""
 
     def read(self, evidence: Evidence, hurt: Callable[[int], bool]) -> None:
         """Everything that the ledger needs from the file."""

@@ -1,7 +1,7 @@
-"""The programs of the chaos tests: a supervisor and its child, on a SQLite file, without the user's surface.
+"""The programs of the chaos tests: a supervisor and its child, on a store, without the user's surface.
 
-python farm.py supervise DB [PROCESSES]
-python farm.py child DB
+python farm.py supervise URL [PROCESSES]
+python farm.py child URL
 """
 
 import asyncio
@@ -11,14 +11,13 @@ import random
 import socket
 import sys
 from functools import partial
-from pathlib import Path
 
 import farm_tasks
 
+from headrace.app.adapters import KeepingStore, adapters
 from headrace.core.model import WorkerRecord
 from headrace.core.worker_events import PoolSettings, WorkerSettings
-from headrace.notifiers.local import LocalNotifier
-from headrace.ports.store import StoreSettings
+from headrace.ports.notifier import Notifier
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.child import Seat, take_seat
 from headrace.runtime.clock import SystemClock
@@ -27,21 +26,19 @@ from headrace.runtime.exec_child import ExecChild
 from headrace.runtime.registry import Kind
 from headrace.runtime.supervisor import Supervisor
 from headrace.runtime.worker import Worker
-from headrace.stores.sqlite.store import SqliteStore
+from headrace.settings import Settings
 
 LEASE_S = float(os.environ.get("FARM_LEASE", "10"))
 
 
-def store_on(path: str) -> tuple[SqliteStore, LocalNotifier]:
-    notifier = LocalNotifier(Path(f"{path}-headrace/wake"))
-    settings = StoreSettings(crash_backoff_s=0.2)
-    return SqliteStore(path, settings, notify=notifier.publish, wants=notifier.wants), notifier
+def store_on(url: str) -> tuple[KeepingStore, Notifier]:
+    return adapters(Settings(store=url, crash_backoff_s=0.2), SystemClock(), moved=False)
 
 
-async def supervise(path: str, processes: int) -> int:
-    store, notifier = store_on(path)
+async def supervise(url: str, processes: int) -> int:
+    store, notifier = store_on(url)
     await store.open()
-    argv = (sys.executable, __file__, "child", path)
+    argv = (sys.executable, __file__, "child", url)
     try:
         return await Supervisor(
             store, notifier, SystemClock(), launch=partial(ExecChild, argv), version="1",
@@ -52,8 +49,8 @@ async def supervise(path: str, processes: int) -> int:
         await store.close()
 
 
-async def serve(seat: Seat, path: str) -> int:
-    store, notifier = store_on(path)
+async def serve(seat: Seat, url: str) -> int:
+    store, notifier = store_on(url)
     clock, registry, rng = SystemClock(), farm_tasks.registry, random.Random()
     cpu = CpuPool(2, ["farm_tasks"], rng)
 

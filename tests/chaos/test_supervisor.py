@@ -158,8 +158,11 @@ async def test_a_second_signal_leaves_no_grace(house: House, monkeypatch: pytest
     assert await house.ended() == 0
 
 
-async def test_a_stopped_child_loses_its_lease_and_is_replaced(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    await house.start(lease_s=1.0)
+@pytest.mark.parametrize("looks", [{}, {"look_every_s": 60.0}], ids=["whoever sees it", "before any reap"])
+async def test_a_stopped_child_loses_its_lease_and_is_replaced(
+    house: House, caplog: pytest.LogCaptureFixture, looks: dict[str, float]
+) -> None:
+    await house.start(lease_s=1.0, **looks)
     await house.up()
     (job,) = await house.claimed(1)
     old = house.ward()
@@ -169,17 +172,18 @@ async def test_a_stopped_child_loses_its_lease_and_is_replaced(house: House, cap
     (record,) = await house.store.get([job])
     assert record is not None
     assert (record.state, record.suspect) == (JobState.READY, Suspicion.SHARED)
-    assert "its lease is not renewed" in caplog.text
+    assert "lost its lease" in caplog.text
     assert house.ward().worker_id != old.worker_id
 
 
-async def test_a_child_stopped_for_less_than_its_lease_keeps_it(house: House) -> None:
+async def test_a_child_stopped_for_less_than_its_lease_keeps_it(house: House, caplog: pytest.LogCaptureFixture) -> None:
     await house.start(lease_s=5.0)
     await house.up()
     (job,) = await house.claimed(1)
     old = house.ward()
     os.kill(old.process.pid, signal.SIGSTOP)
     await until(lambda: old.stopped)
+    assert "its lease is not renewed" in caplog.text
     os.kill(old.process.pid, signal.SIGCONT)
     await until(lambda: not old.stopped)
     (record,) = await house.store.get([job])

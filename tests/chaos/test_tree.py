@@ -1,127 +1,19 @@
-"""Whole trees (supervisor, workers, cpu children) on a SQLite file: killed, stopped, held up, drained."""
+"""Whole trees (supervisor, workers, cpu children) on each durable store: killed, stopped, held up, drained."""
 
 import asyncio
 import math
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import farm_tasks
 import pytest
+from kit import Farm
 
-from headrace.core.ids import IdMaker
-from headrace.core.model import JobRecord, NewJob
 from headrace.core.states import JobState
-from headrace.notifiers.local import LocalNotifier
-from headrace.ports.store import StoreSettings
-from headrace.stores.sqlite.store import SqliteStore
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-import farm_tasks  # noqa: E402
-
-ENDED = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
-
-
-@dataclass
-class Line:
-    """What a body wrote."""
-
-    at: float
-    pid: int
-    word: str
-    args: list[str]
-
-
-@dataclass
-class Farm:
-    """A database file, the trees that work on it, and this process, which enqueues."""
-
-    directory: Path
-    trees: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
-
-    def __post_init__(self) -> None:
-        self.notifier = LocalNotifier(self.directory / "db-headrace" / "wake")
-        self.store = SqliteStore(
-            self.directory / "db", StoreSettings(), notify=self.notifier.publish, wants=self.notifier.wants
-        )
-        self.ids = IdMaker()
-
-    async def tree(self, processes: int = 1, **env: str) -> subprocess.Popen[bytes]:
-        """A supervisor whose children are ready."""
-        known = {record.id for record in await self.store.workers()}
-        with (self.directory / f"tree-{len(self.trees)}.txt").open("wb") as output:
-            process = subprocess.Popen(  # noqa: ASYNC220 - it is started, not waited for
-                [sys.executable, HERE / "farm.py", "supervise", self.directory / "db", str(processes)],
-                env={**os.environ, "FARM_LOG": str(self.directory / "log"), **env},
-                stderr=output,
-                start_new_session=True,
-            )
-        self.trees.append(process)
-        async with asyncio.timeout(20):
-            while True:
-                fresh = [each for each in await self.store.workers() if each.id not in known]
-                if len(fresh) == processes + 1 and all(each.tasks for each in fresh):
-                    return process
-                await asyncio.sleep(0.02)
-
-    async def enqueue(self, holder: farm_tasks.Holder, **args: Any) -> bytes:
-        task = holder.definition
-        job = NewJob(
-            self.ids.make(time.time(), os.urandom(8)), task.name, "default", task.encode_args((), args),
-            timeout_s=task.timeout_s, max_attempts=task.retry.max_attempts, signature=task.signature,
-        )  # fmt: skip
-        await self.store.enqueue([job])
-        return job.id
-
-    async def get(self, job: bytes) -> JobRecord:
-        (record,) = await self.store.get([job])
-        assert record is not None
-        return record
-
-    async def ended(self, job: bytes, seconds: float = 20) -> JobRecord:
-        async with asyncio.timeout(seconds):
-            while (record := await self.get(job)).state not in ENDED:  # noqa: ASYNC110 - other processes bring it about
-                await asyncio.sleep(0.01)
-        return record
-
-    def lines(self, word: str) -> list[Line]:
-        log = self.directory / "log"
-        rows = [row.split() for row in log.read_text().splitlines()] if log.exists() else []
-        return [Line(float(row[0]), int(row[1]), row[2], row[3:]) for row in rows if row[2] == word]
-
-    async def wrote(self, word: str, count: int = 1, seconds: float = 20) -> list[Line]:
-        async with asyncio.timeout(seconds):
-            while len(lines := self.lines(word)) < count:  # noqa: ASYNC110 - other processes bring it about
-                await asyncio.sleep(0.002)
-        return lines
-
-    async def pids(self, role: str) -> list[int]:
-        return [record.pid for record in await self.store.workers() if record.role == role]
-
-    def said(self, number: int = 0) -> str:
-        return (self.directory / f"tree-{number}.txt").read_text()
-
-
-@pytest.fixture
-async def farm(tmp_path: Path) -> AsyncIterator[Farm]:
-    made = Farm(tmp_path)
-    await made.store.open()
-    yield made
-    for process in made.trees:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGCONT)
-            process.kill()  # its children die with it
-        process.wait()
-    await made.notifier.stop()
-    await made.store.close()
 
 
 def stat_of(pid: int) -> list[str]:
@@ -225,6 +117,7 @@ async def test_a_stopped_worker_loses_its_lease_and_writes_nothing_when_it_comes
     await farm.ended(await farm.enqueue(farm_tasks.quick, number=1))
 
 
+@pytest.mark.parametrize("farm", ["sqlite_url"], ids=["sqlite"], indirect=True)
 async def test_a_worker_stopped_with_the_write_lock_in_its_hands_is_killed_and_its_job_runs_again(farm: Farm) -> None:
     await farm.tree(FARM_LEASE="2")
     job = await farm.enqueue(farm_tasks.stops_with_the_lock, database=str(farm.directory / "db"))
@@ -293,7 +186,8 @@ async def test_poison_is_quarantined_and_harms_nobody(farm: Farm) -> None:
     assert record.failure.cause == "crashed"
     for neighbour in neighbours:
         ended = await farm.ended(neighbour)
-        assert (ended.state, ended.attempt, ended.crashes) == (JobState.SUCCEEDED, 3, 0)
+        assert (ended.state, ended.crashes) == (JobState.SUCCEEDED, 0)
+        assert ended.attempt in {2, 3}  # 2: it had ended among the suspects before the poison struck again
 
 
 async def test_a_body_that_ignores_its_end_costs_its_worker_and_is_named(farm: Farm) -> None:

@@ -7,6 +7,7 @@ import pytest
 from headrace.ports.store import StoreSettings
 from headrace.stores.postgres import PostgresStore
 from headrace.testing.conformance import ManualTime, StoreConformance, StoreTime, VaultConformance
+from servers.pgbouncer import PgBouncer
 
 MakePostgres = Callable[[StoreSettings], PostgresStore]
 
@@ -29,3 +30,15 @@ class TestOwnClock(StoreConformance, VaultConformance):
     @pytest.fixture
     def make_store(self, postgres_url: str) -> MakePostgres:
         return lambda settings: PostgresStore(postgres_url, settings)
+
+
+class TestThroughAPooler(StoreConformance):
+    """Sessions are lent by transaction: no prepared statements, no lock of a session's own."""
+
+    @pytest.fixture
+    def time(self) -> ManualTime:
+        return ManualTime()
+
+    @pytest.fixture
+    def make_store(self, time: ManualTime, postgres_url: str, pgbouncer: PgBouncer) -> MakePostgres:
+        return lambda settings: PostgresStore(pgbouncer.url(postgres_url), settings, wall=time.wall)

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from headrace.core.feed import Position
 from headrace.core.model import (
     Cancelled,
     ClaimedJob,
     Failed,
     FeedWrite,
     GivenBack,
+    Lease,
     Retried,
     Settle,
     SettleResult,
@@ -71,6 +73,35 @@ def test_a_lawful_life_breaks_no_promise(make: type[Checker]) -> None:
         court.die(worker_id, 0)
     court.checker.closed()
     assert court.broken == []
+
+
+@pytest.mark.parametrize("make", [it for it in CHECKERS if it is not BrowsersAreServed], ids=lambda make: make.name)
+def test_a_job_that_is_added_again_after_it_was_pruned_has_a_new_life(make: type[Checker]) -> None:
+    court = Court(make)
+    court.running_job()
+    court.server.apply("append", ((FeedWrite(JOB, 1, UpdateKind.ITEM, item(1, 0), "a"),),), {})
+    court.tell(e.Emitted(JOB, 1, "a", 0))
+    succeed(court, "reader-1")
+    court.wait(court.server.settings.retention_s)
+    court.server.apply("prune", (100,), {})
+    assert court.server.state(JOB) is None
+    court.running_job()
+    court.server.apply("append", ((FeedWrite(JOB, 1, UpdateKind.LOG, "{}"),),), {})
+    court.server.apply("append", ((FeedWrite(JOB, 1, UpdateKind.ITEM, item(1, 1), "a"),),), {})
+    court.tell(e.Emitted(JOB, 1, "a", 1))
+    succeed(court, "reader-2")
+    assert court.broken == []
+    assert court.drains()
+
+
+def succeed(court: Court, reader: str) -> None:
+    """By a transaction of its own; somebody reads all of it."""
+    court.server.apply("commit", (Session(JOB, 1), Settle(JOB, 1, Succeeded('{"fence":1}'))), {})
+    court.tell(e.Succeeded(JOB, 1))
+    court.tell(returned(None))
+    court.tell(e.Stood(reader, JOB, Position("e1", 0), recovered=False))
+    for update in court.server.apply("read_updates", (JOB, 0, 100), {}).updates:
+        court.tell(e.Saw(reader, JOB, update))
 
 
 # -- jobs, attempts, outcomes -------------------------------------------------------------------------
@@ -166,7 +197,8 @@ def test_a_body_that_started_is_not_given_back_as_if_it_had_not() -> None:
     gone = e.Reconciled("w1", frozenset(), 1)
     assert not court.breaks(back)
     assert not court.breaks(gone)
-    assert court.breaks(e.Reconciled("w1", frozenset({JOB}), 1))
+    assert court.breaks(e.Reconciled("w1", frozenset({Lease(JOB, 1)}), 1))
+    assert not court.breaks(e.Reconciled("w1", frozenset({Lease(JOB, 2)}), 1))  # of another claim it knows
     court.start()
     assert court.breaks(back)
     assert court.breaks(gone)

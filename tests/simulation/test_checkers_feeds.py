@@ -15,7 +15,7 @@ from headrace.core.states import JobState
 from headrace.testing.sim import events as e
 from headrace.testing.sim.checkers.feeds import FeedsAreWhole
 from headrace.testing.sim.checkers.items import ItemsAreKept
-from headrace.testing.sim.checkers.keys import OneHolderPerKey
+from headrace.testing.sim.checkers.keys import Holder, OneHolderPerKey
 from tests.simulation.court import JOB, OTHER, Court, item
 
 # -- feeds, items, keys -------------------------------------------------------------------------------
@@ -157,6 +157,45 @@ def test_an_id_that_was_seen_is_not_added_again() -> None:
     again = NewJob(JOB, "t", "q", "{}")
     assert court.breaks(e.Added(again, Enqueued(JOB, JobState.READY, 1, created=True)))
     assert not court.breaks(e.Added(again, Enqueued(JOB, JobState.READY, 1, created=False)))
+
+
+def test_an_id_is_known_as_long_as_its_record_is_kept() -> None:
+    court = Court(OneHolderPerKey)
+    court.running_job()
+    again = NewJob(JOB, "t", "q", "{}")
+    adds, lands = Enqueued(JOB, JobState.READY, 1, created=True), Enqueued(JOB, JobState.SUCCEEDED, 3, created=False)
+    kept_s = court.server.settings.retention_s
+    court.timeline.run(2 * kept_s)
+    assert court.breaks(e.Added(again, adds))  # it runs: that is never pruned
+    court.settle()
+    court.timeline.run(3 * kept_s - 1.0)
+    assert court.breaks(e.Added(again, adds))
+    assert not court.breaks(e.Added(again, lands))
+    court.timeline.run(3 * kept_s)
+    assert not court.breaks(e.Added(again, adds))
+    assert not court.breaks(e.Added(again, lands))  # nobody has pruned it yet
+    assert court.breaks(e.Added(again, replace(lands, state=JobState.READY)))
+    assert court.breaks(e.Added(again, replace(lands, id=OTHER)))
+
+
+def test_a_key_that_had_expired_may_be_gone_when_the_clock_was_stepped_back() -> None:
+    court = Court(OneHolderPerKey)
+    court.running_job(key="k", key_digest="one")
+    court.settle()
+    new = NewJob(OTHER, "t", "q", "{}", key="k", key_digest="other")
+    lands, adds = (
+        Enqueued(JOB, JobState.SUCCEEDED, 3, created=False),
+        Enqueued(OTHER, JobState.READY, 1, created=True),
+    )
+    for shown_s, may_be_gone in ((-1.0, False), (0.0, True)):
+        court.server.step_s = court.server.settings.key_retention_s + shown_s
+        court.server.wall()  # it shows that instant, and may prune by it
+        court.server.step_s = 0.0
+        assert not court.breaks(e.Added(replace(new, key_digest="one"), lands))
+        assert court.breaks(e.Added(new, lands))  # of other arguments, it was refused or added
+        assert court.breaks(e.Added(new, replace(lands, id=bytes(16))))
+        assert court.breaks(e.Added(new, adds)) is not may_be_gone
+        court.checker._holders["t", "k"] = Holder(JOB, "one")  # type: ignore[attr-defined]  # that was not so
 
 
 def test_a_producer_is_told_what_was_written() -> None:

@@ -47,12 +47,13 @@ REASON_CHARS_MAX = 100
 
 @dataclass(slots=True, eq=False)
 class _Subscription:
-    """One followed feed. `grant` None: the connection's own speaks for it."""
+    """One followed feed. Without a `grant` the connection's speaks for it; if it came with a token, nobody's yet."""
 
     ref: int
     id: str
     job: JobId
     position: Position | None
+    own: bool = False  # it came with a token
     grant: Grant | None = None
     cursor: Cursor | None = None
     busy: bool = False  # an answer is awaited: Granted, Opened or PageRead
@@ -226,7 +227,7 @@ class SessionCore:
         self._subs[sub.ref] = sub
         self._refs[sub.id] = sub.ref
         if frame.token is not None:
-            sub.busy = True
+            sub.own = sub.busy = True
             self._effects.append(Authenticate(sub.ref, frame.token))
         elif self._grant is not None and self._grant.reads(sub.job):
             self._begin(sub)
@@ -271,7 +272,7 @@ class SessionCore:
             return self._say(CONNECTION, wire.connected(self._limits.heartbeat_s, self._limits.topics_max, left))
         self._say(CONNECTION, wire.refreshed(left, None))
         for sub in list(self._subs.values()):
-            if sub.grant is None and not grant.reads(sub.job):
+            if sub.grant is None and not sub.own and not grant.reads(sub.job):
                 self._refuse(sub, Problem("forbidden", "the connection's new token does not cover this job"))
         return None
 

@@ -359,10 +359,11 @@ class WorkerCore:
         self._answer_by = now + self._settings.answer_s
         effects.append(flight)
 
-    def _known(self, sending: tuple[Settle, ...]) -> tuple[JobId, ...]:
-        waiting = [job.id for pool in self._pools for job in pool.waiting]
-        settling = [settle.id for settle in (*sending, *self._settles)]
-        return (*self._running, *waiting, *settling)
+    def _known(self, sending: tuple[Settle, ...]) -> tuple[Lease, ...]:
+        running = [Lease(run.job.id, run.job.fence) for run in self._running.values()]
+        waiting = [Lease(job.id, job.fence) for pool in self._pools for job in pool.waiting]
+        settling = [Lease(settle.id, settle.fence) for settle in (*sending, *self._settles)]
+        return (*running, *waiting, *settling)
 
     def _claim(self, now: float) -> ClaimRequest | None:
         if self._drain_by is not None or self._reconciling or len(self._settles) >= self._settings.settles_max:

@@ -129,7 +129,7 @@ class Exchange:
     token: int
     settles: tuple[Settle, ...]
     claim: ClaimRequest | None
-    reconcile: tuple[JobId, ...] | None = None
+    reconcile: tuple[Lease, ...] | None = None
 
 
 @dataclass(slots=True)

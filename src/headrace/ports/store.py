@@ -36,6 +36,7 @@ from headrace.core.model import (
     JobPage,
     JobRecord,
     Json,
+    Lease,
     NewJob,
     QueueRecord,
     Reaped,
@@ -128,10 +129,11 @@ class Store(Protocol):
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Add jobs, all or none; an id that was seen before, ended or not, is not added again.
 
-        An id is looked at before its key. A `(task, key)` with the same `key_digest` lands on the
-        job that holds it, also within one batch. A key lives as long as its job and
-        `key_retention_s` beyond its end, but never longer than the job's own record; whoever comes
-        later takes it over. `run_at` goes before `delay_s`; of two deadlines the earlier counts.
+        That holds while the job's record is kept. An id is looked at before its key. A `(task, key)`
+        with the same `key_digest` lands on the job that holds it, also within one batch. A key lives
+        as long as its job and `key_retention_s` beyond its end, but never longer than the job's own
+        record; whoever comes later takes it over. `run_at` goes before `delay_s`; of two deadlines
+        the earlier counts.
 
         Returns: one entry per job, in order, with the state and feed's end of the job it landed on.
 
@@ -154,10 +156,12 @@ class Store(Protocol):
         """
         ...
 
-    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+    async def reconcile(self, worker: WorkerId, held: Sequence[Lease]) -> int:
         """Give back what the store thinks this worker runs and the worker does not know of.
 
-        For claims whose answer was lost: they are given back as not started. Returns how many.
+        For claims whose answer was lost: they are given back as not started. `held` names all that
+        the worker knows of, with its fence: what runs, what waits, and what is still to be settled.
+        A claim of the same job under another fence is none of it. Returns how many were given back.
         """
         ...
 

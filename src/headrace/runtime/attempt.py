@@ -148,11 +148,13 @@ class Attempt:
     async def succeed(self, result: object, using: object | None) -> None:
         """Settle as succeeded, now and for good; with `using`, in that transaction, which it commits.
 
-        Without `using` it waits for a store that is away: the fence makes it safe to ask again.
+        It waits for a store that is away: the fence makes it safe to ask again. Only the transaction
+        of `using` is not begun a second time; if an earlier one of this attempt has landed, it is
+        rolled back.
 
         Raises:
             LeaseLost: nothing was written; the transaction is rolled back.
-            StoreUnavailable: with `using`, or asked to stop meanwhile; what is written the fence tells.
+            StoreUnavailable: the transaction of `using` is lost, or this was asked to stop meanwhile.
         """
         if self.settled or self.encode_result is None:
             raise UsageError("this attempt has already succeeded; that is final")
@@ -182,7 +184,7 @@ class Attempt:
 
     async def _settle_in(self, joined: Joined, settle: Settle) -> SettleResult:
         answer = await joined.settle(settle)
-        if answer is SettleResult.LOST:
+        if answer is not SettleResult.SETTLED:  # lost; or repeated: what landed before was not these writes
             await joined.rollback()
             return answer
         try:
@@ -195,6 +197,15 @@ class Attempt:
         return answer
 
     async def _committed(self) -> bool:
-        """Whether a commit whose answer was lost went through: the fence tells."""
-        (record,) = await self._store.get([self.job.id])
-        return record is not None and record.fence == self.job.fence and record.state is JobState.SUCCEEDED
+        """Whether a commit whose answer was lost went through: the fence tells, once the store can be asked."""
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    (record,) = await self._store.get([self.job.id])
+            except (StoreUnavailable, TimeoutError) as error:
+                if self.stopping is not None:
+                    raise StoreUnavailable("the store does not say whether this has succeeded") from error
+                if isinstance(error, StoreUnavailable):
+                    await self._feeds.wait_for_store(error)
+            else:
+                return record is not None and record.fence == self.job.fence and record.state is JobState.SUCCEEDED

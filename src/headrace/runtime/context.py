@@ -236,12 +236,13 @@ class JobContext(AttemptContext):
         """End the job as succeeded, now and for good; returns `result`, to be returned.
 
         With `using`, a database session or connection: your writes, the result and the success land
-        in that transaction, which this commits. Whatever the task does afterwards, even an
-        exception, changes nothing any more.
+        in that transaction, which this commits; a commit whose answer was lost is looked up. Whatever
+        the task does afterwards, even an exception, changes nothing any more.
 
         Raises:
             LeaseLost: nothing was written, yours neither.
-            StoreUnavailable: nothing was written, yours neither.
+            StoreUnavailable: your transaction is lost: repeat it in a new one, or let the attempt
+                fail. Should the lost one have landed after all, the new one is rolled back.
         """
         await self._succeed(result, using)
         return result

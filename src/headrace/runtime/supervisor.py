@@ -212,7 +212,7 @@ class Supervisor:
         dead = (ward.worker_id,)
         while True:
             try:
-                if crashed:
+                if crashed or ward.lost:  # as `reap` would, which may not have come to it
                     self._wake(await reap_once(self._store, dead))
                 else:  # it ended in order, or was made to: nothing of it is suspect
                     await self._store.unregister(ward.worker_id)

@@ -101,6 +101,7 @@ class Ward:
         self.ready = False
         self.idle = False
         self.leaving = False  # it was asked to end
+        self.lost = False  # its lease has ended
         self.stopped = False  # by a signal, when its lease was last due
         self.killed_for: str | None = None
         self.fatal: str | None = None
@@ -173,7 +174,7 @@ class Ward:
 
     def lose(self) -> None:
         """Its lease had ended: its attempts are others' now."""
-        self.leaving = True
+        self.leaving = self.lost = True
         self._send({"op": "lost"})
 
     async def stacks(self, clock: Clock) -> str:

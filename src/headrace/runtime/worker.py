@@ -13,7 +13,7 @@ from typing import assert_never
 
 from headrace.core.errors import HeadraceError, StoreUnusable
 from headrace.core.model import Exchanged, JobId, Lease, Settle, SettleResult, WorkerRecord
-from headrace.core.worker import WorkerCore
+from headrace.core.worker import NOT_STORED, WorkerCore
 from headrace.core.worker_events import (
     CancelAsked,
     DrainAsked,
@@ -133,10 +133,24 @@ class Worker:
 
     async def _settle_rest(self) -> None:
         """Outcomes that no exchange brought home in time get one more; else their jobs would run again."""
-        if left := self._core.unsettled:
-            with contextlib.suppress(HeadraceError, TimeoutError):
-                async with asyncio.timeout(CLEAN_UP_S):
-                    await self._store.exchange(self.record.id, left, None)
+        left = self._core.unsettled
+        with contextlib.suppress(HeadraceError, TimeoutError):
+            async with asyncio.timeout(CLEAN_UP_S):
+                if not left or await self._takes(left):
+                    return
+                for settle in left:
+                    if not await self._takes((settle,)):
+                        await self._takes((Settle(settle.id, settle.fence, NOT_STORED),))
+
+    async def _takes(self, settles: tuple[Settle, ...]) -> bool:
+        """Whether the store takes these outcomes, or refuses one of them."""
+        try:
+            await self._store.exchange(self.record.id, settles, None)
+        except HeadraceError as error:
+            if error.transient or isinstance(error, StoreUnusable):
+                raise
+            return False
+        return True
 
     async def drain(self, grace_s: float) -> None:
         """Stop claiming; give back what still runs after `grace_s`. Returns at once; `run` ends."""

@@ -138,8 +138,17 @@ MUTANTS = (
     model(
         "sql: reconcile spares what the worker holds",
         "Reconcile gives back only what the worker does not name.",
-        edit(f"{STORE}.workers:reconcile", ("if live.id not in held", "")),
+        edit(f"{STORE}.workers:reconcile", ("if Lease(live.id, live.fence) not in held", "")),
         bound=30, breaks=("reconcile",),
+    ),
+    model(
+        "sql: reconcile goes by the fence",
+        "Reconcile gives back a claim of a job that the worker names under an older fence.",
+        edit(
+            f"{STORE}.workers:reconcile",
+            ("Lease(live.id, live.fence) not in held", "live.id not in {each.id for each in held}"),
+        ),
+        bound=40, breaks=("reconcile",),
     ),
     model(
         "sql: only failed and cancelled jobs are revived",

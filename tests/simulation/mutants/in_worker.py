@@ -31,7 +31,7 @@ MUTANTS = (
     sim(
         "reconcile names what runs",
         "Running jobs are not given back by a reconcile.",
-        edit(f"{CORE}._known", ("(*self._running, *waiting, *settling)", "(*waiting, *settling)")),
+        edit(f"{CORE}._known", ("(*running, *waiting, *settling)", "(*waiting, *settling)")),
         befalls=lost_answers, bound=30, breaks=("attempts are counted right",),
     ),
     sim(
@@ -56,7 +56,7 @@ MUTANTS = (
     sim(
         "reconcile names what is to be settled",
         "Jobs whose outcome is on its way are not given back by a reconcile.",
-        edit(f"{CORE}._known", ("(*self._running, *waiting, *settling)", "(*self._running, *waiting)")),
+        edit(f"{CORE}._known", ("(*running, *waiting, *settling)", "(*running, *waiting)")),
         befalls=lost_answers, bound=44, breaks=("attempts are counted right",),
     ),
     sim(

@@ -295,7 +295,7 @@ def test_a_token_needs_the_secret_and_json_is_no_job() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://me:secret@host/db", r"'postgresql://…@host/db' is none that there is"),
+        ("mysql://me:secret@host/db", r"'mysql://me:…@host/db' is none that there is"),
         ("sqlite://jobs.db", "names no file"),
         ("sqlite:///", "names no file"),
         ("sqlite:///:memory:", "use memory://"),

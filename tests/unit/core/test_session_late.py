@@ -159,6 +159,19 @@ def test_a_subscription_with_a_token_of_its_own_outlives_a_narrower_token_of_the
     assert [told["type"] for told in spoken(core, effects)] == ["refreshed"]
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_a_subscription_whose_own_token_is_still_checked_waits_for_that(good: bool) -> None:
+    core = connected()
+    core.handle(frame(type="refresh", token="less"), 0.0)
+    (asked,) = only(subscribe(core, token="mine"), Authenticate)
+    effects = core.handle(Granted(CONNECTION, Grant()), 0.0)
+    assert not only(effects, Release)
+    assert not only(effects, Open)
+    assert [told["type"] for told in spoken(core, effects)] == ["refreshed"]
+    effects = core.handle(Granted(asked.ref, Grant(jobs=frozenset({JOB.bytes})) if good else None), 0.0)
+    assert [effect.ref for effect in effects if isinstance(effect, Open if good else Release)] == [asked.ref]
+
+
 def test_a_refresh_asks_nothing_of_the_store() -> None:
     core = connected()
     (asked,) = only(subscribe(core, position="e:0"), Open)

@@ -13,9 +13,11 @@ from headrace.core.model import (
     ClaimedJob,
     Exchanged,
     Failed,
+    Failure,
     GivenBack,
     JobId,
     Lease,
+    Retried,
     Settle,
     SettleResult,
     Succeeded,
@@ -47,6 +49,7 @@ from headrace.core.worker_events import (
 )
 
 TASK = "work"
+OOPS = Failure("Oops", "no")
 T = TypeVar("T")
 
 
@@ -220,7 +223,7 @@ class TestTrouble:
         (again,) = only(worker.handle_timeout(32.0), Exchange)
         assert again.settles == lost.settles
         assert again.token != lost.token
-        assert set(again.reconcile or ()) == {job(1).id, job(2).id}
+        assert set(again.reconcile or ()) == {Lease(job(1).id, 1), Lease(job(2).id, 1)}
 
     def test_claims_of_an_answer_that_came_too_late_are_given_back_by_reconciling(self) -> None:
         worker = core(slots=2, answer_s=30.0)
@@ -231,7 +234,7 @@ class TestTrouble:
         (third,) = only(
             worker.handle(ExchangeAnswered(second.token, Exchanged((), (job(2),), more=True)), 32.0), Exchange
         )
-        assert third.reconcile == (job(2).id,)
+        assert third.reconcile == (Lease(job(2).id, 1),)
 
     def test_a_refused_batch_is_halved_until_the_bad_settle_stands_alone(self) -> None:
         worker = core(slots=4)
@@ -412,9 +415,9 @@ class World:
     def commit(self, exchange: Exchange) -> Exchanged:
         """What the store does with it."""
         if exchange.reconcile is not None:
-            known = {int.from_bytes(job_id) for job_id in exchange.reconcile}
-            for number in sorted(self.held - known):
-                assert (number, self.fences[number]) not in self.started, "given back as unstarted while it runs"
+            known = {(int.from_bytes(lease.id), lease.fence) for lease in exchange.reconcile}
+            for number, fence in sorted({(number, self.fences[number]) for number in self.held} - known):
+                assert (number, fence) not in self.started, "given back as unstarted while it runs"
                 self.held.discard(number)
                 self.ready.append(number)
         settled = []
@@ -440,7 +443,7 @@ class World:
         return Exchanged(tuple(settled), tuple(taken), more=bool(self.ready))
 
 
-@given(st.lists(st.sampled_from(["answer", "lose", "fail", "end", "tick", "wake"]), max_size=200))
+@given(st.lists(st.sampled_from(["answer", "lose", "fail", "end", "retry", "tick", "wake"]), max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_whatever_answers_are_lost_every_job_ends_exactly_once(script: list[str]) -> None:
     world = World(ready=list(range(1, 9)))
@@ -462,9 +465,9 @@ def test_whatever_answers_are_lost_every_job_ends_exactly_once(script: list[str]
                 world.perform(worker.handle_timeout(now))
                 if exchange.reconcile is not None:  # a step of its own, and bounded in time
                     event = Reconciled(exchange.token)
-        elif step == "end" and world.running:
+        elif step in {"end", "retry"} and world.running:
             number, fence = world.running.pop(0)
-            event = Ended(number.to_bytes(16), fence, Succeeded())
+            event = Ended(number.to_bytes(16), fence, Succeeded() if step == "end" else Retried(OOPS))
         elif step == "wake":
             event = Woken()
         elif step == "tick":

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from headrace.core.model import ClaimedJob, Exchanged, SettleResult, Succeeded, Suspicion
+from headrace.core.model import ClaimedJob, Exchanged, Lease, SettleResult, Succeeded, Suspicion
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
     DrainAsked,
@@ -87,7 +87,7 @@ def test_claims_whose_answer_was_lost_are_given_back_though_every_slot_is_taken(
     worker.handle(settled(again, job(3, "t")), 5.2)
     (doubt,) = only(worker.handle(settled(second, job(4, "t")), 5.3), Exchange)
     assert doubt.claim is None
-    assert set(doubt.reconcile or ()) == {job(number).id for number in (1, 2, 3)}
+    assert set(doubt.reconcile or ()) == {Lease(job(number).id, 1) for number in (1, 2, 3)}
 
 
 def test_outcomes_are_settled_alone_when_the_claim_beside_them_is_at_fault() -> None:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import pytest
 
-from headrace.core.model import ClaimedJob, Exchanged, GivenBack, Lease, SettleResult, Succeeded
+from headrace.core.model import ClaimedJob, Exchanged, Failure, GivenBack, Lease, Retried, SettleResult, Succeeded
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
     CancelAsked,
@@ -106,6 +106,32 @@ def test_an_empty_answer_that_came_too_late_leaves_no_doubt() -> None:
     assert worker.handle(answer(lost), 31.5) == []
     worker.handle(answer(present), 32.0)
     assert ask(worker, 33.0).reconcile is None
+
+
+def test_a_settle_under_way_does_not_cover_a_later_claim_of_the_same_job() -> None:
+    """The exchange that brings it was given up, is applied late, and claims the job again: for nobody."""
+    worker = holding(job(1, fence=6), answer_s=30.0)
+    ended = Ended(job(1).id, 6, Retried(Failure("Oops", "no")))
+    (lost,) = only(worker.handle_all((ended, Woken()), 1.0), Exchange)
+    assert lost.claim is not None
+    worker.handle_timeout(31.0)
+    (again,) = only(worker.handle_timeout(32.0), Exchange)
+    assert again.settles == lost.settles
+    assert again.reconcile == (Lease(job(1).id, 6),)  # not what the store has claimed under fence 8 by now
+
+
+def test_what_a_worker_knows_of_is_named_with_its_fence_wherever_it_is() -> None:
+    worker = holding(answer_s=30.0)
+    lost = ask(worker, 0.0)
+    worker.handle_timeout(30.0)
+    (second,) = only(worker.handle_timeout(31.0), Exchange)
+    worker.handle(answer(second, job(1, fence=3), job(2, fence=5), job(3, fence=7)), 31.0)
+    (settling,) = only(worker.handle(Ended(job(1).id, 3, Succeeded()), 32.0), Exchange)  # 2 runs, 3 waits
+    worker.handle(answer(lost, job(4)), 32.0)
+    worker.handle(ExchangeFailed(settling.token, transient=True), 32.0)
+    (again,) = only(worker.handle_timeout(33.0), Exchange)
+    assert [settle.id for settle in again.settles] == [job(1).id]
+    assert set(again.reconcile or ()) == {Lease(job(1).id, 3), Lease(job(2).id, 5), Lease(job(3).id, 7)}
 
 
 def test_the_timeout_of_an_attempt_that_ended_does_not_stop_the_next_one_of_the_same_job() -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends
 
-from headrace.core.errors import StoreUnavailable
+from headrace.core.errors import NotEncodable, StoreUnavailable
 from headrace.core.ids import IdMaker
 from headrace.core.model import (
     AttemptOutcome,
@@ -23,6 +23,7 @@ from headrace.core.model import (
     JobRecord,
     NewJob,
     Settle,
+    Succeeded,
     Suspicion,
     UpdateKind,
     WorkerRecord,
@@ -286,6 +287,38 @@ async def test_an_outcome_whose_exchange_hangs_is_sent_again_before_the_worker_e
         await hung.wait()
         await worker.drain(0.0)
     assert (await rig.record(job)).state is JobState.SUCCEEDED
+
+
+async def test_an_outcome_that_is_refused_at_the_very_end_fails_its_job_and_holds_up_no_other(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def returns(what: str) -> str:
+        return what
+
+    exchange, hung = rig.store.exchange, asyncio.Event()
+
+    async def hang_once_then_refuse(worker: str, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
+        if settles and not hung.is_set():
+            hung.set()
+            await asyncio.get_running_loop().create_future()
+        if any(settle.outcome == Succeeded('"bad"') for settle in settles):
+            raise NotEncodable("one of these outcomes cannot be stored")
+        return await exchange(worker, settles, claim)
+
+    monkeypatch.setattr(rig.store, "exchange", hang_once_then_refuse)
+    monkeypatch.setattr("headrace.runtime.worker.CLEAN_UP_S", 0.2)
+    task = rig.task(returns)
+    bad, good, fine = [await rig.enqueue(task, what) for what in ("bad", "good", "fine")]
+    async with rig.worker() as worker:
+        await hung.wait()
+        async with asyncio.timeout(DEADLINE_S):
+            while worker.running:  # noqa: ASYNC110 - it is asked
+                await asyncio.sleep(0)
+        await worker.drain(0.0)
+    assert [(await rig.record(job)).state for job in (good, fine)] == [JobState.SUCCEEDED] * 2
+    failure = (await rig.record(bad)).failure
+    assert failure is not None
+    assert failure.type == "headrace.NotStored"
 
 
 async def test_a_success_whose_answer_never_comes_is_asked_for_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

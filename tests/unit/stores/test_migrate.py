@@ -86,7 +86,7 @@ async def test_a_broken_migration_leaves_nothing(path: Path, monkeypatch: pytest
     assert migrate.plan(f"sqlite:///{path}").found == 1
 
 
-@pytest.mark.parametrize("url", ["memory://", "postgresql://host/db", "jobs.db", "sqlite:///", "sqlite:///:memory:"])
+@pytest.mark.parametrize("url", ["memory://", "mysql://host/db", "jobs.db", "sqlite:///", "sqlite:///:memory:"])
 def test_what_has_no_schema_is_refused(url: str) -> None:
     with pytest.raises(InvalidConfig):
         migrate.plan(url)

@@ -150,11 +150,12 @@ class MemoryStore(MemoryVault):
         board.settle(row, settle.outcome, now)
         return SettleResult.SETTLED
 
-    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+    async def reconcile(self, worker: WorkerId, held: Sequence[Lease]) -> int:
         """Give back what this worker was given and does not know of."""
         with self._transaction() as (board, now):
-            known = board.workers.get(worker)
-            unknown = [] if known is None else [row for row in known.running.values() if row.job.id not in set(held)]
+            known, leases = board.workers.get(worker), set(held)
+            rows = [] if known is None else list(known.running.values())
+            unknown = [row for row in rows if Lease(row.job.id, row.fence) not in leases]
             for row in unknown:
                 board.give_back(row, now, started=False)
             return len(unknown)

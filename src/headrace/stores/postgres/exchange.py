@@ -46,6 +46,7 @@ async def exchange(
     taken: Counter[frozenset[str]] = Counter()
     again = _learn(lines, offer, rows[:-1], claimed, taken)
     if request is not None and request.pools:
+        again = again or any(suspect and suspect in request.suspicion for suspect in told[2] or ())
         next_due_s, more = await _claim_more(tx, lines, worker, request, claimed, taken, (again, next_due_s, more))
     tx.grown += [job.id for job in claimed]
     return Exchanged(answers, tuple(claimed), None if next_due_s is None else max(0.0, next_due_s), more)

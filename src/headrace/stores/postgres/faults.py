@@ -7,8 +7,17 @@ whichever driver brings it.
 from typing import Final
 from urllib.parse import urlsplit
 
+import asyncpg
+
 from headrace.core.errors import HeadraceError, SchemaMismatch, StoreError, StoreUnavailable, StoreUnusable
 
+ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)  # of the driver and of the network
 _TRANSIENT: Final = {
     "08": "cannot be reached",
     "40": "was asked for the same by two at once",

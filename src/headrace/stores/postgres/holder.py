@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from headrace.stores.postgres.pool import CONNECT_S
+from headrace.stores.postgres.faults import ERRORS
+from headrace.stores.postgres.loop_pool import CONNECT_S
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +49,10 @@ class Holder:
                 command_timeout=CONNECT_S,
                 server_settings={"application_name": "headrace lease"},
             )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except ERRORS as error:
             logger.warning("no session for the proof of life (%s); the lease alone keeps the workers", error)
             return None
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        with contextlib.suppress(*ERRORS):
             if await connection.fetchval(_TAKE, CLASS, self._key):
                 return connection
         connection.terminate()  # its last session may not have ended yet
@@ -61,5 +62,5 @@ class Holder:
         """Let go."""
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with contextlib.suppress(*ERRORS):
                 await connection.close(timeout=1.0)

@@ -1,7 +1,7 @@
-"""Connections: a pool for each event loop that asks, with what a pooler in between needs.
+"""Connections to one database: a pool for each event loop that asks, with what a pooler in between needs.
 
 asyncpg's connections belong to a loop, and the store is called from several: the app's, a lease
-keeper's thread, a script's. Invariant: a loop's pool is closed before its loop is.
+keeper's thread, a script's.
 """
 
 import asyncio
@@ -9,17 +9,15 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import asyncpg
 
 from headrace.core.errors import HeadraceError, StoreUnavailable
-from headrace.stores.postgres.faults import mapped, shown, sqlstate
+from headrace.stores.postgres.faults import ERRORS, mapped, shown, sqlstate
+from headrace.stores.postgres.loop_pool import CONNECT_S, Connection, LoopPool
 
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-
-CONNECT_S: Final = 10.0
 COMMAND_S: Final = 30.0  # for one statement, waiting for locks included; the server ends it too
 LOCK_S: Final = 5.0
 IDLE_IN_TRANSACTION_S: Final = 5.0  # a process that is stopped in the middle lets go of its locks
@@ -43,7 +41,7 @@ class Pools:
         self._url = url
         self._size = size
         self._lock = threading.Lock()
-        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPool] = WeakKeyDictionary()
+        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPool] = WeakKeyDictionary()
         self._closed = False
 
     async def open(self) -> None:
@@ -53,20 +51,18 @@ class Pools:
             StoreError: it cannot be reached, or refuses.
         """
         self._closed = False
-        async with self.connection() as connection:
-            await connection.fetchval("SELECT $1::integer", 1)
+        await self.fetch("SELECT $1::integer", 1)
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection outside any transaction; errors of the driver come out as ours."""
         mine = self._mine()
         try:
-            pool = await mine.pool()
-            async with pool.acquire(timeout=CONNECT_S) as connection:
+            async with mine.connection() as connection:
                 yield connection
         except HeadraceError:
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except ERRORS as error:
             if not self.pooled and sqlstate(error) in _POOLER:
                 self.pooled = True
                 await self._replace(mine)
@@ -81,7 +77,7 @@ class Pools:
                 yield connection
             except BaseException:
                 if not connection.is_closed():
-                    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    with contextlib.suppress(*ERRORS):
                         await connection.execute("ROLLBACK")
                 raise
             await connection.execute("COMMIT")
@@ -117,70 +113,26 @@ class Pools:
                         asyncio.wrap_future(asyncio.run_coroutine_threadsafe(pool.close(), loop)), CONNECT_S
                     )
 
-    def _mine(self) -> "_LoopPool":
+    def _mine(self) -> LoopPool:
         if self._closed:
             raise StoreUnavailable(f"the store {self.where} is not open")
         loop = asyncio.get_running_loop()
         with self._lock:
             found = self._of.get(loop)
             if found is None:
-                found = self._of[loop] = _LoopPool(self._url, self._size, pooled=self.pooled)
+                found = self._of[loop] = LoopPool(self._connect, self._size)
             return found
 
-    async def _replace(self, old: "_LoopPool") -> None:
+    async def _connect(self) -> Connection:
+        return await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_S,
+            command_timeout=COMMAND_S + 1.0,
+            statement_cache_size=0 if self.pooled else 100,
+            server_settings={"application_name": "headrace"} | ({} if self.pooled else _SESSION),
+        )
+
+    async def _replace(self, old: LoopPool) -> None:
         with self._lock:
             self._of.pop(asyncio.get_running_loop(), None)
         await old.close()
-
-
-class _LoopPool:
-    """The pool of one loop, made when it is first used."""
-
-    def __init__(self, url: str, size: int, *, pooled: bool) -> None:
-        self._url = url
-        self._size = size
-        self._pooled = pooled
-        self._making = asyncio.Lock()
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._guard: AsyncGenerator[None, None] | None = None
-
-    async def pool(self) -> "asyncpg.Pool[asyncpg.Record]":
-        if self._pool is not None:
-            return self._pool
-        async with self._making:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=0,
-                    max_size=self._size,
-                    max_inactive_connection_lifetime=300.0,
-                    timeout=CONNECT_S,
-                    command_timeout=COMMAND_S + 1.0,
-                    statement_cache_size=0 if self._pooled else 100,
-                    server_settings={"application_name": "headrace"} | ({} if self._pooled else _SESSION),
-                    reset=_nothing,
-                )
-                # A loop that ends closes its asynchronous generators first: that is when its connections must go.
-                self._guard = self._until_the_loop_ends()
-                await anext(self._guard)
-        return self._pool
-
-    async def close(self) -> None:
-        guard, self._guard = self._guard, None
-        if guard is not None:
-            await guard.aclose()
-
-    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            pool, self._pool = self._pool, None
-            if pool is not None:
-                try:
-                    await asyncio.wait_for(pool.close(), 5.0)
-                except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    pool.terminate()
-
-
-async def _nothing(_: object) -> None:
-    """Nothing is left behind in a session that would have to be taken back."""

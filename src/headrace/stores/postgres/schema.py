@@ -11,7 +11,7 @@ from headrace.stores.migrations import Migration, Plan, compared, program_versio
 from headrace.stores.migrations import migrations as known
 
 if TYPE_CHECKING:
-    from headrace.stores.postgres.pool import Connection
+    from headrace.stores.postgres.loop_pool import Connection
 
 OLDEST: Final = 130_000  # PostgreSQL 13
 LOCK: Final = 0x48656164  # "Head": of whoever migrates

@@ -23,6 +23,7 @@ from headrace.core.model import (
     JobPage,
     JobRecord,
     Json,
+    Lease,
     NewJob,
     QueueRecord,
     Reaped,
@@ -43,7 +44,8 @@ from headrace.stores.postgres.faults import shown, sqlstate
 from headrace.stores.postgres.gather import Gatherer
 from headrace.stores.postgres.holder import CLASS, Holder
 from headrace.stores.postgres.lines import LineName, Lines
-from headrace.stores.postgres.pool import Connection, Pools
+from headrace.stores.postgres.loop_pool import Connection
+from headrace.stores.postgres.pool import Pools
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx, instant
 
@@ -205,7 +207,7 @@ class PostgresStore:
         """Settle ended attempts, then claim."""
         return await self._each(lambda tx: exchange(tx, self._lines, worker, settles, claim))
 
-    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+    async def reconcile(self, worker: WorkerId, held: Sequence[Lease]) -> int:
         """Give back what the store thinks this worker runs and the worker does not know of."""
         known = frozenset(held)
         return await self._write(lambda tx: workers.reconcile(tx, self._lines, worker, known))
@@ -261,8 +263,11 @@ class PostgresStore:
 
     async def register(self, worker: WorkerRecord, lease_s: float) -> None:
         """Make the worker known and give it its lease; again for changes."""
-        holder = await self._held()
-        await self._write(lambda tx: workers.register(tx, worker, lease_s, holder))
+        # A supervised worker registers again itself: its supervisor goes on holding its lease.
+        held = await self._write(lambda tx: workers.register(tx, worker, lease_s, None))
+        holder = await self._held() if held is None else None
+        if holder is not None:
+            await self._write(lambda tx: workers.register(tx, worker, lease_s, holder))
 
     async def renew(self, worker: WorkerId, lease_s: float) -> Renewed:
         """Extend the lease and read the cancels; never blocked by a writer."""

@@ -38,8 +38,8 @@ class Live:
     feed_end: int
 
 
-async def register(tx: Tx, worker: WorkerRecord, lease_s: float, holder: int | None) -> None:
-    """Make the worker known, or renew what is known of it, and give it its lease."""
+async def register(tx: Tx, worker: WorkerRecord, lease_s: float, holder: int | None) -> int | None:
+    """Make the worker known, or renew what is known of it, and give it its lease; who holds that."""
     (row,) = await tx.all(
         _PUT,
         worker.id,
@@ -54,7 +54,9 @@ async def register(tx: Tx, worker: WorkerRecord, lease_s: float, holder: int | N
         worker.supervisor_pid,
         worker.draining,
     )
-    await tx.all(_LEASE_PUT, row[0], tx.now, lease_s, holder)
+    (lease,) = await tx.all(_LEASE_PUT, row[0], tx.now, lease_s, holder)
+    kept: int | None = lease[0]
+    return kept
 
 
 async def renew(tx: Tx, worker: WorkerId, lease_s: float, holder: int | None) -> Renewed:
@@ -73,10 +75,11 @@ async def unregister(tx: Tx, lines: Lines, worker: WorkerId) -> None:
         await tx.all(_GONE, row[0], tx.now)
 
 
-async def reconcile(tx: Tx, lines: Lines, worker: WorkerId, held: frozenset[JobId]) -> int:
+async def reconcile(tx: Tx, lines: Lines, worker: WorkerId, held: frozenset[Lease]) -> int:
     """Give back what this worker was given and does not know of; how many."""
     row = await tx.one(_LOCK, worker)
-    unknown = [] if row is None else [live for live in await _running(tx, row[0]) if live.id not in held]
+    runs = [] if row is None else await _running(tx, row[0])
+    unknown = [live for live in runs if Lease(live.id, live.fence) not in held]
     return await _give_back(tx, lines, unknown, started=False)
 
 

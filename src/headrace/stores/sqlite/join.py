@@ -7,7 +7,6 @@ Invariant: nothing here begins what it does not say, and nothing ends the user's
 import os
 import sqlite3
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeVar
 from headrace.core.errors import StoreUnavailable, UsageError
 from headrace.core.model import Enqueued, NewJob, Settle, SettleResult
 from headrace.ports.store import Joined
+from headrace.stores.joins import ring_soon, unknown
 from headrace.stores.sqlite.connection import fault
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.settle import settle_one
@@ -24,7 +24,6 @@ from headrace.stores.sqlite.tx import MICRO, CursorTx, Ledger, Tx
 
 T = TypeVar("T")
 KNOWN: Final = "a sqlite3.Connection, or SQLAlchemy's Session, AsyncSession, Connection or AsyncConnection"
-RING_AGAIN_S: Final = 0.05  # the user commits somewhat after the write
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +62,6 @@ class Home:
         """A driver's error as ours."""
         return fault(error, str(self.path))
 
-    def ring_soon(self, tx: Tx) -> None:
-        """Ring now and a little later, for those whose commit cannot be seen."""
-        self.ring(tx)
-        timer = threading.Timer(RING_AGAIN_S, self.ring, (tx,))
-        timer.daemon = True
-        timer.start()
-
 
 def join(home: Home, using: object) -> Joined:
     """Bind to a user's session or connection.
@@ -84,8 +76,7 @@ def join(home: Home, using: object) -> Joined:
         joined: Joined | None = alchemy.join(home, using)
         if joined is not None:
             return joined
-    kind = f"{type(using).__module__}.{type(using).__qualname__}"
-    raise UsageError(f"using={kind} is not a connection that the SQLite store can write through; pass {KNOWN}")
+    raise unknown(using, "SQLite", KNOWN)
 
 
 def refuse_autocommit(raw: Any, *, in_transaction: bool) -> None:
@@ -137,7 +128,7 @@ class JoinedSqlite3:
         except sqlite3.Error as error:
             raise self._home.told(error) from error
         self._owed.append(tx)
-        self._home.ring_soon(tx)
+        ring_soon(lambda: self._home.ring(tx))
         return answer
 
     async def commit(self) -> None:
@@ -145,6 +136,8 @@ class JoinedSqlite3:
         try:
             if self._connection.in_transaction:
                 self._connection.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            raise  # a deferred constraint of the user's
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the commit on {self._home.path} failed: {error}") from error
         for tx in self._owed:

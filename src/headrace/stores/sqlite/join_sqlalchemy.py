@@ -1,25 +1,24 @@
 """Joining SQLAlchemy's sessions and connections, sync and async; imported when one comes along."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-from sqlalchemy.orm import Session, SessionTransaction, scoped_session
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
 
 from headrace.core.errors import StoreUnavailable, UsageError
 from headrace.core.model import Enqueued, NewJob, Settle, SettleResult
 from headrace.ports.store import Joined
+from headrace.stores.alchemy import Using, answered, bound, dialect, flush, ring_after
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, refuse_autocommit
 from headrace.stores.sqlite.settle import settle_one
 from headrace.stores.sqlite.tx import Row, Tx
 
 T = TypeVar("T")
-_OWED: Final = "headrace.hints_owed"
-_Using: TypeAlias = Session | Connection | AsyncSession | AsyncConnection
 
 
 class AlchemyTx(Tx):
@@ -54,31 +53,21 @@ def join(home: Home, using: object) -> Joined | None:
     Raises:
         UsageError: it is bound to another kind of database.
     """
-    if isinstance(using, (scoped_session, async_scoped_session)):
-        using = cast("Any", using)()  # this scope's session
-    if isinstance(using, (Session, Connection, AsyncSession, AsyncConnection)):
-        return JoinedSqlalchemy(home, using)
-    return None
+    session = bound(using)
+    return None if session is None else JoinedSqlalchemy(home, session)
 
 
 class JoinedSqlalchemy:
     """A transaction of a session or connection; with a sync one the coroutines never suspend."""
 
-    def __init__(self, home: Home, using: _Using) -> None:
+    def __init__(self, home: Home, using: Using) -> None:
         """The file is looked at with the first write, since asking an async one suspends."""
         self._home = home
         self._using = using
         self._owed: list[Tx] = []
-        if isinstance(using, Session):
-            self._check_dialect(using.get_bind().dialect.name)
-        elif isinstance(using, AsyncSession):
-            self._check_dialect(using.sync_session.get_bind().dialect.name)
-        else:
-            self._check_dialect(using.dialect.name)
-
-    def _check_dialect(self, name: str) -> None:
+        name = dialect(using).name
         if name != "sqlite":
-            raise UsageError(f"using= is connected to {name}, but the jobs are in the SQLite file {self._home.path}")
+            raise UsageError(f"using= is connected to {name}, but the jobs are in the SQLite file {home.path}")
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Add jobs with the user's transaction."""
@@ -90,8 +79,11 @@ class JoinedSqlalchemy:
 
     async def commit(self) -> None:
         """Commit the user's transaction."""
+        await flush(self._using)
         try:
-            await _maybe(self._using.commit())
+            await answered(self._using.commit())
+        except IntegrityError:
+            raise  # a deferred constraint of the user's
         except DBAPIError as error:
             raise StoreUnavailable(f"the commit on {self._home.path} failed: {error.orig}") from error
         for tx in self._owed:
@@ -101,7 +93,7 @@ class JoinedSqlalchemy:
     async def rollback(self) -> None:
         """Roll the user's transaction back."""
         self._owed.clear()
-        await _maybe(self._using.rollback())
+        await answered(self._using.rollback())
 
     async def _run(self, op: Callable[[Tx], T]) -> T:
         using = self._using
@@ -119,7 +111,7 @@ class JoinedSqlalchemy:
                 raise self._home.told(error.orig) from error
             raise
         self._owed.append(tx)
-        self._ring_after_commit(tx)
+        ring_after(using, lambda: self._home.ring(tx))
         return answer
 
     def _write(self, connection: Connection, op: Callable[[Tx], T]) -> tuple[Tx, T]:
@@ -131,29 +123,3 @@ class JoinedSqlalchemy:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         tx = AlchemyTx(connection, self._home)
         return tx, op(tx)
-
-    def _ring_after_commit(self, tx: Tx) -> None:
-        using = self._using
-        if isinstance(using, (Connection, AsyncConnection)):
-            self._home.ring_soon(tx)
-            return
-        session = using if isinstance(using, Session) else using.sync_session
-        owed: list[Callable[[], None]] | None = session.info.get(_OWED)
-        if owed is None:
-            owed = session.info[_OWED] = []
-            event.listen(session, "after_transaction_end", _ended)
-        owed.append(lambda: self._home.ring(tx))
-
-
-def _ended(session: Session, transaction: SessionTransaction) -> None:
-    """Ring when the whole transaction has ended, not a savepoint; after a rollback it does no harm."""
-    if transaction.parent is None:
-        owed: list[Callable[[], None]] = session.info[_OWED]
-        for ring in owed:
-            ring()
-        owed.clear()
-
-
-async def _maybe(answer: Awaitable[None] | None) -> None:
-    if answer is not None:
-        await answer

@@ -8,6 +8,8 @@ instant at which the lease ends. Invariant: a slot appears under its name alread
 import fcntl
 import os
 import struct
+import tempfile
+import threading
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +30,16 @@ class Slot:
 
     @classmethod
     def create(cls, path: Path, ends_at: float) -> "Slot":
-        """A new slot; whoever held one of this name has lost it."""
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        os.pwrite(fd, _RECORD.pack(ends_at), 0)
-        fresh.rename(path)
+        """A new slot; whoever held one of this name has lost it. Waits for nobody: the file is its own."""
+        fd, fresh = tempfile.mkstemp(prefix=".", dir=path.parent)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.pwrite(fd, _RECORD.pack(ends_at), 0)
+            Path(fresh).rename(path)
+        except BaseException:
+            os.close(fd)
+            Path(fresh).unlink(missing_ok=True)
+            raise
         return cls(path, fd)
 
     @classmethod
@@ -67,13 +73,14 @@ class Slot:
 
 
 class Slots:
-    """The slots beside one database, and those that this process holds."""
+    """The slots beside one database, and those that this process holds. For any number of threads."""
 
     def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
         """`clock` is one that all processes of the machine share."""
         self._directory = directory
         self._clock = clock
         self._held: dict[WorkerId, Slot] = {}
+        self._lock = threading.Lock()  # over what is held: one thread must not close what another renews
 
     def open(self) -> None:
         """Make the directory."""
@@ -86,17 +93,19 @@ class Slots:
 
     def take(self, worker: WorkerId, lease_s: float) -> None:
         """Give a worker its slot, or extend the one it has."""
-        held = self._held.get(worker)
-        if held is not None:
-            if held.renew(self._clock(), lease_s):
-                return
-            held.close()
-        self._held[worker] = Slot.create(self.path(worker), self._clock() + lease_s)
+        with self._lock:
+            held = self._held.get(worker)
+            if held is not None:
+                if held.renew(self._clock(), lease_s):
+                    return
+                self._held.pop(worker).close()
+            self._held[worker] = Slot.create(self.path(worker), self._clock() + lease_s)
 
     def adopt(self, worker: WorkerId, fd: int) -> None:
         """Keep a slot open that the supervisor handed on."""
         os.set_inheritable(fd, False)
-        self._held[worker] = Slot.adopt(self.path(worker), fd)
+        with self._lock:
+            self._held[worker] = Slot.adopt(self.path(worker), fd)
 
     def fd(self, worker: WorkerId) -> int:
         """The descriptor to hand on."""
@@ -104,9 +113,10 @@ class Slots:
 
     def renew(self, worker: WorkerId, lease_s: float) -> bool:
         """Extend a lease, held here or elsewhere; False: it has ended."""
-        held = self._held.get(worker)
-        if held is not None:
-            return held.renew(self._clock(), lease_s)
+        with self._lock:
+            held = self._held.get(worker)
+            if held is not None:
+                return held.renew(self._clock(), lease_s)
         try:
             fd = os.open(self.path(worker), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -136,13 +146,15 @@ class Slots:
     def remove(self, *workers: WorkerId) -> None:
         """Take slots away."""
         for worker in workers:
-            held = self._held.pop(worker, None)
-            self.path(worker).unlink(missing_ok=True)
-            if held is not None:
-                held.close()
+            with self._lock:
+                held = self._held.pop(worker, None)
+                self.path(worker).unlink(missing_ok=True)
+                if held is not None:
+                    held.close()
 
     def close(self) -> None:
         """Let go of every slot; the files stay, free, for whoever reaps."""
-        for slot in self._held.values():
-            slot.close()
-        self._held.clear()
+        with self._lock:
+            for slot in self._held.values():
+                slot.close()
+            self._held.clear()

@@ -25,6 +25,7 @@ from headrace.core.model import (
     JobPage,
     JobRecord,
     Json,
+    Lease,
     NewJob,
     QueueRecord,
     Reaped,
@@ -175,7 +176,7 @@ class SqliteStore:
         """Settle ended attempts, then claim: one transaction."""
         return await self._write(lambda tx: _exchange(tx, worker, settles, claim))
 
-    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+    async def reconcile(self, worker: WorkerId, held: Sequence[Lease]) -> int:
         """Give back what the store thinks this worker runs and the worker does not know of."""
         known = frozenset(held)
         return await self._write(lambda tx: workers.reconcile(tx, worker, known))

@@ -73,10 +73,11 @@ def unregister(tx: Tx, worker: WorkerId) -> None:
     tx.run(_GONE, (row[0], tx.now))
 
 
-def reconcile(tx: Tx, worker: WorkerId, held: frozenset[JobId]) -> int:
+def reconcile(tx: Tx, worker: WorkerId, held: frozenset[Lease]) -> int:
     """Give back what this worker was given and does not know of; how many."""
     row = tx.one(_KNOWN, (worker,))
-    unknown = [] if row is None else [live for live in _running(tx, row[0]) if live.id not in held]
+    running = [] if row is None else _running(tx, row[0])
+    unknown = [live for live in running if Lease(live.id, live.fence) not in held]
     for live in unknown:
         verdict = judge(GivenBack(started=False), cancelling=bool(live.cancelling))
         end_attempt(tx, live, verdict, settled_fence=live.settled_fence)

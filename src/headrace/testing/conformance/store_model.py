@@ -27,6 +27,7 @@ from headrace.core.model import (
     FeedWrite,
     JobFilter,
     JobId,
+    Lease,
     NewJob,
     Outcome,
     Settle,
@@ -293,13 +294,16 @@ class StoreWalk(RuleBasedStateMachine):
 
         self.both(renew)
 
-    @rule(worker=workers, known=st.none() | st.lists(places, max_size=3))
-    def leave_or_reconcile(self, worker: str, known: list[int] | None) -> None:
+    @rule(worker=workers, known=st.none() | st.lists(places, max_size=3), late=st.none() | places)
+    def leave_or_reconcile(self, worker: str, known: list[int] | None, late: int | None) -> None:
+        """Of what it names, `late` is under a fence that a later claim has raised."""
         if known is None:
             self.both(lambda store: store.unregister(worker))
             self.register_on_both(worker)
         else:
-            held = [job.id for job in self.some(self.at_hand(), known)]
+            jobs = self.some(self.at_hand(), known)
+            jobs += [] if late is None else self.some(self.former_claims(), [late])
+            held = [Lease(job.id, job.fence) for job in jobs]
             self.both(lambda store: store.reconcile(worker, held))
 
     @precondition(lambda self: self.claims)

@@ -80,7 +80,11 @@ def draw_move(rng: random.Random) -> tuple[str, dict[str, Any]]:
             "keys": rng.choices((None, "a", "b"), k=3),
         },
         "change": {"picks": picks, "verb": rng.choice(("cancel", "retry", "retry", "edit"))},
-        "leave_or_reconcile": {"worker": worker, "known": rng.choice((None, picks, picks))},
+        "leave_or_reconcile": {
+            "worker": worker,
+            "known": rng.choice((None, picks, picks)),
+            "late": rng.choice((None, picks[0])),
+        },
         "reap": {"dead": [worker] if rng.random() < SELDOM else [], "back": rng.random() > SELDOM},
         "renew": {"worker": worker},
         "pause_or_resume": {"queue": queue},

@@ -5,7 +5,7 @@ import asyncio
 import threading
 from collections import Counter
 
-from headrace.core.model import ClaimedJob, Settle, Succeeded
+from headrace.core.model import ClaimedJob, Lease, Settle, Succeeded
 from headrace.core.states import JobState
 from headrace.testing.conformance.store_base import (
     FOREVER_S,
@@ -95,7 +95,7 @@ class ThreadsSuite(StoreSuite):
                 call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         await store.enqueue(jobs)  # whoever does not know repeats it
-        claimed: list[bytes] = []
+        claimed: list[Lease] = []
         for _ in range(400):
             exchange = asyncio.ensure_future(store.exchange("worker-1", (), request(5)))
             await asyncio.sleep(0)
@@ -106,10 +106,10 @@ class ThreadsSuite(StoreSuite):
                 await store.reconcile("worker-1", claimed)
                 answer = await store.exchange("worker-1", (), request(5))
             assert not isinstance(answer, BaseException)
-            claimed += [job.id for job in answer.claimed]
+            claimed += [Lease(job.id, job.fence) for job in answer.claimed]
             if len(claimed) >= len(jobs):
                 break
-        assert sorted(claimed) == sorted(job.id for job in jobs)
+        assert sorted(lease.id for lease in claimed) == sorted(job.id for job in jobs)
         for job in jobs:
             assert (await told(store, job.id))[-1] == "running#1"
         assert (await store.renew("worker-1", FOREVER_S)).cancels == ()

@@ -9,6 +9,7 @@ from headrace.core.model import (
     Cause,
     Failure,
     GivenBack,
+    Lease,
     Reaped,
     Renewed,
     Retried,
@@ -295,8 +296,8 @@ class WorkersSuite(StoreSuite):
         elsewhere = new_job()
         await store.enqueue([elsewhere])
         await claim(store, worker="worker-2")
-        assert await store.reconcile(WORKER, [b.id, new_job().id]) == 2
-        assert await store.reconcile(WORKER, [b.id]) == 0
+        assert await store.reconcile(WORKER, [Lease(b.id, b.fence), Lease(new_job().id, 1)]) == 2
+        assert await store.reconcile(WORKER, [Lease(b.id, b.fence)]) == 0
         states = [record.state.value for record in await store.get([a.id, b.id, c.id, elsewhere.id]) if record]
         assert states == ["ready", "running", "ready", "running"]
         again = await claim(store)
@@ -306,6 +307,20 @@ class WorkersSuite(StoreSuite):
         }
         assert await settle(store, a, Succeeded()) == "lost"
         assert await settle(store, b, Succeeded()) == "settled"
+
+    async def test_a_claim_that_the_worker_knows_under_an_older_fence_is_given_back(self, store: FullStore) -> None:
+        """It still waits for the answer to a settle, and the job was claimed for it again since."""
+        former = await enqueue_claimed(store)
+        await settle(store, former, Retried(BOOM))
+        unknown = await claim_one(store)
+        assert await store.reconcile(WORKER, [Lease(former.id, former.fence)]) == 1
+        assert (await record_of(store, former.id)).state is JobState.READY
+        again = await claim_one(store)
+        assert (again.id, again.attempt, again.failures) == (former.id, 2, 1)
+        assert await settle(store, unknown, Succeeded()) == "lost"
+        both = [Lease(again.id, again.fence), Lease(former.id, former.fence)]
+        assert await store.reconcile(WORKER, both) == 0
+        assert await settle(store, again, Succeeded()) == "settled"
 
     async def test_reconcile_of_an_unknown_worker_does_nothing(self, store: FullStore) -> None:
         await enqueue_claimed(store)

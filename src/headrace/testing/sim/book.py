@@ -11,6 +11,7 @@ from headrace.core.model import (
     Failed,
     GivenBack,
     JobId,
+    Lease,
     NewJob,
     Outcome,
     Retried,
@@ -78,6 +79,10 @@ class WorkerFacts:
     process_dead: bool = False
     gone: str | None = None  # unregistered | reaped
     holds: dict[JobId, Claim] = field(default_factory=dict[JobId, Claim])
+
+    def unknown(self, held: frozenset[Lease]) -> dict[JobId, Claim]:
+        """What it holds beyond what it names."""
+        return {job: claim for job, claim in self.holds.items() if Lease(job, claim.job.fence) not in held}
 
 
 class Book:
@@ -171,7 +176,7 @@ class Book:
                 self.jobs[job].effects.append(fence)
                 self._settle(job, fence, Succeeded("null"), "joined", store_at)
             case e.Reconciled(worker, held) if worker in self.workers:
-                for job_id in [job_id for job_id in self.workers[worker].holds if job_id not in held]:
+                for job_id in self.workers[worker].unknown(held):
                     self.jobs[job_id].attempts -= 1
                     self._end_or_cancel(job_id, "reconciled", store_at)
             case _:

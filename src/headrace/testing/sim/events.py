@@ -59,7 +59,7 @@ class Reconciled:
     """A worker named all that it knows of; `count` others were given back unstarted."""
 
     worker: WorkerId
-    held: frozenset[JobId]
+    held: frozenset[Lease]
     count: int
 
 

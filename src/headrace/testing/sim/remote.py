@@ -21,6 +21,7 @@ from headrace.core.model import (
     JobPage,
     JobRecord,
     Json,
+    Lease,
     NewJob,
     QueueRecord,
     Reaped,
@@ -131,7 +132,7 @@ class RemoteStore:
         result: Exchanged = await self.call("exchange", worker, tuple(settles), claim)
         return result
 
-    async def reconcile(self, worker: WorkerId, held: Sequence[JobId]) -> int:
+    async def reconcile(self, worker: WorkerId, held: Sequence[Lease]) -> int:
         """As `Store.reconcile`."""
         result: int = await self.call("reconcile", worker, tuple(held))
         return result

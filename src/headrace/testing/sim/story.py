@@ -86,7 +86,7 @@ _LINES: dict[type, Callable[[Any], str | None]] = {
     e.Claimed: _claimed,
     e.Settled: _settled,
     e.Joined: lambda it: f"{name(it.job)} store: the transaction of fence {it.fence}: {it.result.value}",
-    e.Reconciled: lambda it: f"store: {it.worker} knows of {len(it.held)} jobs; {it.count} others are given back",
+    e.Reconciled: lambda it: f"store: {it.worker} knows of {len(it.held)} claims; {it.count} others are given back",
     e.Appended: lambda it: (
         f"{name(it.write.id)} store: {it.write.kind.value} of fence {it.write.fence}: offset {it.offset}"
     ),

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from headrace.core.errors import Conflict, StoreUnavailable, UsageError
 from headrace.core.model import ClaimRequest, NewJob, Pool, Settle, SettleResult, Succeeded, WorkerRecord
@@ -292,3 +293,46 @@ async def test_a_stale_read_transaction_is_told_to_repeat(store: SqliteStore, pa
     with pytest.raises(StoreUnavailable, match="roll it back and repeat"):
         await store.join(connection).enqueue([new_job()])
     connection.close()
+
+
+class Base(DeclarativeBase): ...
+
+
+class Account(Base):
+    __tablename__ = "account"
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
+async def test_what_a_session_cannot_write_is_told_by_its_own_error(store: SqliteStore, path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    Base.metadata.create_all(engine)
+    settle = await claimed(store, new_job())
+    with Session(engine) as session:
+        session.execute(text("INSERT INTO account VALUES ('ada')"))
+        session.add(Account(name="ada"))
+        joined = store.join(session)
+        await joined.settle(settle)
+        with pytest.raises(IntegrityError):
+            await joined.commit()
+    engine.dispose()
+    (record,) = await store.get([settle.id])
+    assert record is not None
+    assert record.state is JobState.RUNNING
+
+
+async def test_what_a_deferred_constraint_refuses_is_told_by_its_own_error(store: SqliteStore, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA foreign_keys = on")
+    connection.execute("CREATE TABLE shop (id INTEGER PRIMARY KEY)")
+    connection.execute("CREATE TABLE sale (shop INTEGER REFERENCES shop DEFERRABLE INITIALLY DEFERRED)")
+    settle = await claimed(store, new_job())
+    connection.execute("INSERT INTO sale VALUES (7)")
+    joined = store.join(connection)
+    await joined.settle(settle)
+    with pytest.raises(sqlite3.IntegrityError):
+        await joined.commit()
+    await joined.rollback()
+    connection.close()
+    (record,) = await store.get([settle.id])
+    assert record is not None
+    assert record.state is JobState.RUNNING

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -122,6 +123,30 @@ def test_a_slot_that_was_taken_away_is_lost(tmp_path: Path) -> None:
     ours.close()
     assert theirs.alive("w")
     theirs.close()
+
+
+def test_one_worker_may_register_twice_at_once(tmp_path: Path) -> None:
+    clock = Time()
+    ours, theirs = slots(tmp_path, clock), slots(tmp_path, clock)
+    together = threading.Barrier(2)
+
+    def take(worker: str) -> None:
+        together.wait(10.0)
+        ours.take(worker, 10.0)
+
+    for number in range(100):
+        worker = f"w{number}"
+        threads = [threading.Thread(target=take, args=(worker,), daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10.0)
+        assert not any(thread.is_alive() for thread in threads)
+        assert ours.renew(worker, 10.0)
+        assert theirs.alive(worker)
+        ours.remove(worker)
+    assert not list(tmp_path.iterdir())
+    ours.close()
 
 
 @pytest.mark.parametrize("first", ["supervisor", "child"])

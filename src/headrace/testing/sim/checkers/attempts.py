@@ -38,9 +38,9 @@ class AttemptsCount(Checker):
 
     def _reconciled(self, event: e.Reconciled) -> None:
         worker = self.book.workers.get(event.worker)
-        lost = {} if worker is None else {job: it for job, it in worker.holds.items() if job not in event.held}
+        lost = {} if worker is None else worker.unknown(event.held)
         if len(lost) != event.count:
-            self.fail(f"{event.worker} did not know of {len(lost)} of its jobs, {event.count} were given back")
+            self.fail(f"{event.worker} did not know of {len(lost)} of its claims, {event.count} were given back")
         for job, claim in lost.items():
             if claim.started:
                 self.fail_of(job, f"{event.worker} started fence {claim.job.fence} and lost it as unknown to it")

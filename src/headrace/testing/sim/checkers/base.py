@@ -52,6 +52,10 @@ class Checker:
             facts.end is not None and facts.ended_at + server.settings.retention_s <= server.latest_at
         )
 
+    def again(self, event: e.Added) -> bool:
+        """Whether this adds a job that was there before and was pruned: what was known of it holds no more."""
+        return event.answer.created and event.job.id in self.book.jobs
+
     def fail(self, detail: str) -> None:
         """The promise was broken."""
         self.world.fail(self.name, detail)

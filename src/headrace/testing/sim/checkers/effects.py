@@ -1,10 +1,15 @@
 """Effects land exactly once, with their success."""
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
+from headrace.core.model import JobId
 from headrace.core.states import JobState
 from headrace.testing.sim import events as e
 from headrace.testing.sim.checkers.base import Checker, Hearing
+
+if TYPE_CHECKING:
+    from headrace.testing.sim.world import World
 
 
 class EffectsOnce(Checker):
@@ -12,9 +17,22 @@ class EffectsOnce(Checker):
 
     name = "effects land exactly once"
 
+    def __init__(self, world: "World") -> None:
+        """Nothing has an effect."""
+        super().__init__(world)
+        self._former: Counter[tuple[JobId, int]] = Counter()  # of jobs that were pruned, and added again
+
     def hears(self) -> Hearing:
         """What bodies were told."""
-        return {e.Succeeded: self._succeeded}
+        return {e.Added: self._added, e.Succeeded: self._succeeded}
+
+    def _added(self, event: e.Added) -> None:
+        if self.again(event):
+            self._former.update(row for row in self._rows() if row[0] == event.job.id)
+
+    def _rows(self) -> Counter[tuple[JobId, int]]:
+        """How often each fence has left an effect."""
+        return Counter(self.world.server.effects) - self._former
 
     def _succeeded(self, event: e.Succeeded) -> None:
         facts = self.book.jobs[event.job]
@@ -26,7 +44,7 @@ class EffectsOnce(Checker):
 
     def drained(self) -> None:
         """The user's table has one row per job that succeeded by a transaction, and no others."""
-        rows = Counter(self.world.server.effects)
+        rows = self._rows()
         joined = {
             (job, claim.job.fence)
             for job, facts in self.book.jobs.items()

@@ -32,7 +32,11 @@ class FeedsAreWhole(Checker):
 
     def hears(self) -> Hearing:
         """What readers are told."""
-        return {e.Stood: self._stood, e.Saw: self._saw}
+        return {e.Added: self._added, e.Stood: self._stood, e.Saw: self._saw}
+
+    def _added(self, event: e.Added) -> None:
+        if self.again(event):
+            self._told = {place: update for place, update in self._told.items() if place[0] != event.job.id}
 
     def _stood(self, event: e.Stood) -> None:
         place, offset = self._places.get(event.reader), event.position.offset

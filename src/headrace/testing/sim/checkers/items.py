@@ -30,7 +30,16 @@ class ItemsAreKept(Checker):
 
     def hears(self) -> Hearing:
         """What is offered to feeds, and what bodies were told of it."""
-        return {e.Appended: self._appended, e.Emitted: self._note}
+        return {e.Added: self._added, e.Appended: self._appended, e.Emitted: self._note}
+
+    def _added(self, event: e.Added) -> None:
+        if self.again(event):
+            job = event.job.id
+            self._keys = {place: at for place, at in self._keys.items() if place[0] != job}
+            self._written = {place: what for place, what in self._written.items() if place[0] != job}
+            self._emitted = [told for told in self._emitted if told.job != job]
+            self._ends.pop(job, None)
+            del self._counts[job]
 
     def _note(self, event: e.Emitted) -> None:
         self._emitted.append(event)

@@ -23,8 +23,8 @@ class Holder:
 class OneHolderPerKey(Checker):
     """An enqueue with a held key lands on its holder, one seen before on itself, any other adds a job.
 
-    A key is held as long as its job lives, and for its retention after that. What a producer is told
-    is what was written.
+    A key is held as long as its job lives, and for its retention after that; an id is known as long as
+    its job's record is kept. What a producer is told is what was written.
     """
 
     name = "a key has one holder"
@@ -42,8 +42,8 @@ class OneHolderPerKey(Checker):
     def _added(self, event: e.Added) -> None:
         job, answer = event.job, event.answer
         self._answers.setdefault(job.id, set()).add(answer)
-        holder = self._holder(job)
-        if job.id in self.book.jobs:
+        holder = self._holder(job, answer)
+        if job.id in self.book.jobs and not (_passes_over(job.id, answer) and self.may_be_pruned(job.id)):
             self._expect(event, job.id)
         elif holder is None:
             self._expect(event, None)
@@ -66,14 +66,15 @@ class OneHolderPerKey(Checker):
             if end is not (answer.state if answer.state.terminal else None):
                 self.fail_of(job.id, f"it landed on a job that is {end or 'live'} and was told {answer.state.value}")
 
-    def _holder(self, job: NewJob) -> Holder | None:
-        """Who holds the key of this job now."""
+    def _holder(self, job: NewJob, answer: Enqueued) -> Holder | None:
+        """Who holds the key of this job now; one that had expired may be deleted, and its clock stepped back since."""
         holder = None if job.key is None else self._holders.get((job.task, job.key))
         if holder is None:
             return None
-        facts = self.book.jobs[holder.id]
-        kept_s = self.world.server.settings.key_retention_s
-        expired = facts.end is not None and facts.ended_at + kept_s <= self.world.server.wall()
+        facts, server = self.book.jobs[holder.id], self.world.server
+        now, kept_s = server.wall(), server.settings.key_retention_s
+        latest = server.latest_at if _passes_over(holder.id, answer) else now
+        expired = facts.end is not None and facts.ended_at + kept_s <= latest
         return None if expired else holder
 
     def _acknowledged(self, event: e.Acknowledged) -> None:
@@ -85,3 +86,8 @@ class OneHolderPerKey(Checker):
         facts = self.book.jobs.get(event.job)
         if facts is not None and facts.new.key is not None and event.state is JobState.READY:
             self._holders.setdefault((facts.new.task, facts.new.key), Holder(event.job, facts.new.key_digest))
+
+
+def _passes_over(job: JobId, answer: Enqueued) -> bool:
+    """Whether an enqueue did not land on this job."""
+    return answer.created or answer.id != job

@@ -41,8 +41,10 @@ class OnlyPoisonIsQuarantined(Checker):
         }
 
     def _added(self, event: e.Added) -> None:
-        if event.answer.created and is_poison(event.job.args):
-            self._poison.add(event.job.id)
+        if event.answer.created:
+            self._quarantined.discard(event.job.id)  # if it was there before, it was pruned
+            if is_poison(event.job.args):
+                self._poison.add(event.job.id)
 
     def _claimed(self, event: e.Claimed) -> None:
         job = event.job

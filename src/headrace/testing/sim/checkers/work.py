@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from headrace.core.model import JobId, Outcome, SettleResult, Succeeded, WorkerId
+from headrace.core.model import JobId, Lease, Outcome, SettleResult, Succeeded, WorkerId
 from headrace.core.worker import NOT_STORED
 from headrace.testing.sim import events as e
 from headrace.testing.sim.bodies import UNSTORABLE
@@ -64,7 +64,7 @@ class WorkIsKept(Checker):
 
     def _reconciled(self, event: e.Reconciled) -> None:
         for job, fence in self._ended.get(event.worker, {}):
-            if job not in event.held:
+            if Lease(job, fence) not in event.held:
                 self.fail_of(job, f"the body of fence {fence} had ended, and {event.worker} did not know of it")
 
     def _unregistered(self, event: e.Unregistered) -> None:

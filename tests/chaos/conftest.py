@@ -1,0 +1,25 @@
+"""A farm: a store, and trees of processes on it."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # as the programs of these tests see their modules
+
+from kit import Farm
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'db'}"
+
+
+@pytest.fixture(params=["sqlite_url", "postgres_url"], ids=["sqlite", "postgres"])
+async def farm(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Farm]:
+    made = Farm(tmp_path, request.getfixturevalue(request.param))
+    await made.store.open()
+    await made.notifier.start()
+    yield made
+    await made.end()

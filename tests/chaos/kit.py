@@ -1,0 +1,111 @@
+"""Trees of processes on a store, and this process, which enqueues: what the chaos tests are written with."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import farm_tasks
+
+from headrace.app.adapters import adapters
+from headrace.core.ids import IdMaker
+from headrace.core.model import JobRecord, NewJob
+from headrace.core.states import JobState
+from headrace.runtime.clock import SystemClock
+from headrace.settings import Settings
+
+HERE = Path(__file__).parent
+ENDED = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+@dataclass
+class Line:
+    """What a body wrote."""
+
+    at: float
+    pid: int
+    word: str
+    args: list[str]
+
+
+@dataclass
+class Farm:
+    """A store, the trees that work on it, and this process, which enqueues."""
+
+    directory: Path
+    url: str
+    trees: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+
+    def __post_init__(self) -> None:
+        self.store, self.notifier = adapters(Settings(store=self.url), SystemClock(), moved=False)
+        self.ids = IdMaker()
+
+    async def tree(self, processes: int = 1, **env: str) -> subprocess.Popen[bytes]:
+        """A supervisor whose children are ready."""
+        known = {record.id for record in await self.store.workers()}
+        with (self.directory / f"tree-{len(self.trees)}.txt").open("wb") as output:
+            process = subprocess.Popen(  # noqa: ASYNC220 - it is started, not waited for
+                [sys.executable, HERE / "farm.py", "supervise", self.url, str(processes)],
+                env={**os.environ, "FARM_LOG": str(self.directory / "log"), **env},
+                stderr=output,
+                start_new_session=True,
+            )
+        self.trees.append(process)
+        async with asyncio.timeout(20):
+            while True:
+                fresh = [each for each in await self.store.workers() if each.id not in known]
+                if len(fresh) == processes + 1 and all(each.tasks for each in fresh):
+                    return process
+                await asyncio.sleep(0.02)
+
+    async def enqueue(self, holder: farm_tasks.Holder, **args: Any) -> bytes:
+        task = holder.definition
+        job = NewJob(
+            self.ids.make(time.time(), os.urandom(8)), task.name, "default", task.encode_args((), args),
+            timeout_s=task.timeout_s, max_attempts=task.retry.max_attempts, signature=task.signature,
+        )  # fmt: skip
+        await self.store.enqueue([job])
+        return job.id
+
+    async def get(self, job: bytes) -> JobRecord:
+        (record,) = await self.store.get([job])
+        assert record is not None
+        return record
+
+    async def ended(self, job: bytes, seconds: float = 20) -> JobRecord:
+        async with asyncio.timeout(seconds):
+            while (record := await self.get(job)).state not in ENDED:  # noqa: ASYNC110 - other processes bring it about
+                await asyncio.sleep(0.01)
+        return record
+
+    def lines(self, word: str) -> list[Line]:
+        log = self.directory / "log"
+        rows = [row.split() for row in log.read_text().splitlines()] if log.exists() else []
+        return [Line(float(row[0]), int(row[1]), row[2], row[3:]) for row in rows if row[2] == word]
+
+    async def wrote(self, word: str, count: int = 1, seconds: float = 20) -> list[Line]:
+        async with asyncio.timeout(seconds):
+            while len(lines := self.lines(word)) < count:  # noqa: ASYNC110 - other processes bring it about
+                await asyncio.sleep(0.002)
+        return lines
+
+    async def pids(self, role: str) -> list[int]:
+        return [record.pid for record in await self.store.workers() if record.role == role]
+
+    def said(self, number: int = 0) -> str:
+        return (self.directory / f"tree-{number}.txt").read_text()
+
+    async def end(self) -> None:
+        """Whatever happened: no process stays."""
+        for process in self.trees:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGCONT)
+                process.kill()  # its children die with it
+            process.wait()
+        await self.notifier.stop()
+        await self.store.close()
