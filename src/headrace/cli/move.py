@@ -210,11 +210,13 @@ def _summary(path: Path, moved: "Moved") -> dict[str, Any]:
 
 
 def _report(path: Path, moved: "Moved") -> None:
+    from headrace.core.states import JobState
+
     if moved.already:
         output.line(f"{path} has moved to {moved.to} before; nothing to do")
         return
-    jobs = {name: count for name, count in moved.counts.items() if name.endswith(" jobs")}
-    said = ", ".join(f"{count:,} {name.removesuffix(' jobs')}" for name, count in jobs.items()) or "none"
+    jobs = {state.value: count for state in JobState if (count := moved.counts.get(state.value))}
+    said = ", ".join(f"{count:,} {state}" for state, count in jobs.items()) or "none"
     output.line(
         f"moved {sum(jobs.values()):,} jobs ({said}) in {moved.total_s:.1f} s; claims were held for "
         f"{moved.claims_held_s:.1f} s, writes stopped for {moved.writes_stopped_s:.1f} s"

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, StoreMoved
 from headrace.core.model import Reaped, WorkerId
 from headrace.ports.store import Store
 
@@ -46,9 +46,15 @@ async def prune_forever(store: Store, clock: Sleeper, spread: Callable[[], float
 
 
 async def quietly(work: Callable[[], Awaitable[object]], name: str) -> None:
-    """Do it; a store that is away or busy is the next round's matter."""
+    """Do it; a store that is away or busy is the next round's matter.
+
+    Raises:
+        StoreMoved: there will be no next round.
+    """
     try:
         await work()
+    except StoreMoved:
+        raise
     except HeadraceError as error:
         logger.warning("chore %s: %s", name, error)
 
@@ -57,6 +63,8 @@ async def safely(work: Callable[[], Awaitable[object]], name: str) -> None:
     """As `quietly`; and a fault of ours in one round does not end the rounds."""
     try:
         await quietly(work, name)
+    except StoreMoved:
+        raise
     except Exception:
         logger.exception("%s failed; going on", name)
 

@@ -13,9 +13,9 @@ from headrace.stores.move.target import Target
 
 _ROW: Final = struct.Struct(">16sqqq")
 _SAME: Final = {  # the same question to both
-    "idempotency keys of jobs": "SELECT count(*) FROM headrace_job_key",
-    "kept updates": "SELECT count(*) FROM headrace_feed",
-    "kept attempts": "SELECT count(*) FROM headrace_attempt",
+    "keys": "SELECT count(*) FROM headrace_job_key",
+    "updates": "SELECT count(*) FROM headrace_feed",
+    "attempts": "SELECT count(*) FROM headrace_attempt",
 }
 _STATES: Final = (
     "SELECT state, count(*) FROM headrace_job GROUP BY state",
@@ -25,7 +25,7 @@ _KEPT: Final = {  # the target may have had some of its own
     "queues": ("queue", "name"),
     "workers": ("worker", "id"),
     "secrets": ("secret", "name"),
-    "API keys": ("api_key", "id"),
+    "api_keys": ("api_key", "id"),
 }
 _LIVE: Final = "SELECT id, state, fence, feed_end FROM headrace_job"
 
@@ -47,9 +47,9 @@ async def compare(source: Source, target: Target, now: float) -> tuple[dict[str,
         there[name] = (await target.fetch(sql, names))[0][0]
     micros = int(now * 1_000_000)
     replays = "SELECT count(*) FROM headrace_idempotency WHERE expires_at > "
-    here["idempotency records"] = source.count(f"{replays}{micros}")[0][0]
+    here["idempotency"] = source.count(f"{replays}{micros}")[0][0]
     found = (await target.fetch(f"{replays}$1", rows.at(micros)))[0][0]
-    there["idempotency records"] = min(found, here["idempotency records"])  # others may have come to the target
+    there["idempotency"] = min(found, here["idempotency"])  # others may have come to the target
     differences = [
         f"{name}: {here.get(name, 0):,} in the file, {there.get(name, 0):,} in the target"
         for name in dict.fromkeys((*here, *there))
@@ -61,7 +61,7 @@ async def compare(source: Source, target: Target, now: float) -> tuple[dict[str,
 
 
 def _by_state(found: Iterable[Row]) -> dict[str, int]:
-    return {f"{state_of(state).value} jobs": count for state, count in found}
+    return {state_of(state).value: count for state, count in found}
 
 
 def _checksum(found: Iterable[Row]) -> int:

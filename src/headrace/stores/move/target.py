@@ -19,7 +19,7 @@ from headrace.stores.move.rows import Row, Turn
 from headrace.stores.move.source import Jobs, Source
 from headrace.stores.postgres import days, schema
 from headrace.stores.postgres.faults import mapped, shown, sqlstate
-from headrace.stores.postgres.pool import CONNECT_S, Connection
+from headrace.stores.postgres.loop_pool import CONNECT_S, Connection
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.store import ConnectionTx
 from headrace.stores.postgres.tx import Row as Found

@@ -16,7 +16,7 @@ LOCK: Final = 0x44617973  # "Days"
 _DAYS: Final = query("days")
 _PREPARE: Final = (
     "SELECT pg_try_advisory_xact_lock($1), set_config('lock_timeout', '1s', true), clock_timestamp(),"
-    " headrace_pruned_to()"
+    " nullif(headrace_pruned_to(), '-infinity')"
 )
 _LEFT: Final = (
     "SELECT EXISTS (SELECT FROM {name} WHERE NOT (state = 3 AND feed_end = 3 AND key IS NULL)),"
@@ -37,7 +37,7 @@ async def keep(tx: Tx) -> None:
         if day not in there:
             await _make(tx, day)
     for day, name in there.items():
-        if _begins(day + timedelta(days=1)) <= pruned_to:
+        if pruned_to is not None and _begins(day + timedelta(days=1)) <= pruned_to:
             linked, kept = (await tx.all(_LEFT.format(name=name), pruned_to))[0]
             if not linked and not kept:
                 await tx.all(f"DROP TABLE {name}")
