@@ -184,6 +184,26 @@ def _check_wal(path: Path) -> Iterator[Check]:
         yield ok("database file", f"{path}: {shown}")
 
 
+def check_move(path: Path) -> Iterator[Check]:
+    """Whether a move to another store has begun and not ended."""
+    from headrace.stores.sqlite import moving
+    from headrace.stores.sqlite.connection import connect
+
+    try:
+        connection = connect(str(path), reader=True)
+    except sqlite3.Error:
+        return  # said elsewhere
+    try:
+        record = None if moving.moved_to(connection) is not None else moving.record(connection)
+    except sqlite3.Error:
+        return  # no schema of ours
+    finally:
+        connection.close()
+    if record is not None:
+        mend = f"the same `headrace move` goes on; `headrace move --abort sqlite:///{path}` gives it up"
+        yield warn("move", f"a move to {record.to} has begun and not ended", mend)
+
+
 def check_side_directory(path: Path) -> Iterator[Check]:
     """The directory of leases and wake-ups beside the database."""
     side = path.with_name(f"{path.name}-headrace")

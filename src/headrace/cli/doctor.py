@@ -13,6 +13,7 @@ from headrace.cli.checks import (
     Grade,
     check_file,
     check_files_limit,
+    check_move,
     check_side_directory,
     check_sqlite_version,
     check_variables,
@@ -98,7 +99,7 @@ def _all(where: Where) -> Iterator[Check]:
 
 
 async def _collected(hr: "Headrace", path: Path) -> list[Check]:
-    found = list(_check_lock(path))
+    found = [*_check_lock(path), *check_move(path)]
     try:
         await hr.open()
     except HeadraceError as error:

@@ -57,7 +57,7 @@ def _path(url: str) -> Path:
     from headrace.stores.migrate import sqlite_path
 
     try:
-        return sqlite_path(url.partition("?")[0])
+        return sqlite_path(url.partition("?")[0]).absolute()
     except InvalidConfig:
         raise Fail(
             f"a move goes from SQLite to PostgreSQL, and {shown_url(url)!r} is no SQLite file",

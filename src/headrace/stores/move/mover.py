@@ -4,6 +4,7 @@ Invariant: until the file is marked as moved, whatever ends this (an error, Ctrl
 file in use and the target closed, and the same command goes on from there.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ LOOK_S: Final = 0.1
 FOLLOW_S: Final = 2.0  # between rounds in the grace
 TELL_S: Final = 5.0
 STOPS_MAX: Final = 3
+STOPPED_MAX_S: Final = 120.0  # a target that does not answer must not keep the file stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +230,10 @@ class Mover:
             stopped_at = self._clock.now()
             self._note(self._source.stop(self._to))
             self._tell(Stage("stopped"))
-            await self._follow(progress)
-            await self._target.put_small(self._source)
-            self._moved.counts, differences = await compare(self._source, self._target, self._clock.wall())
+            async with asyncio.timeout(STOPPED_MAX_S):
+                await self._follow(progress)
+                await self._target.put_small(self._source)
+                self._moved.counts, differences = await compare(self._source, self._target, self._clock.wall())
             if differences and self._source.log_end() == progress.log_seq:
                 raise StoreUnusable(
                     f"the copy is not what the file has, so nothing was moved ({'; '.join(differences)}): give it up "
@@ -258,6 +261,7 @@ class Mover:
             if now - began >= self._grace_s:
                 return
             if now - followed_at >= FOLLOW_S:
+                await self._target.answers()
                 await self._follow(progress)
                 followed_at = self._clock.now()
             if now - told_at >= TELL_S:

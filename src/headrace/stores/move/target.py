@@ -159,6 +159,14 @@ class Target:
         """How many sessions of Headrace's are open beside this one."""
         return int(await self._connection.fetchval(_OTHERS))
 
+    async def answers(self) -> None:
+        """Have it answer, soon.
+
+        Raises:
+            asyncpg.PostgresError, OSError, TimeoutError: it is gone.
+        """
+        await self._connection.fetchval("SELECT 1", timeout=CONNECT_S)
+
     async def fetch(self, sql: str, *params: object) -> Sequence[Found]:
         """The answer to a question of `compare`."""
         return await self._connection.fetch(sql, *params)
