@@ -44,6 +44,7 @@ INTENDED = {
     "lanes_suspect": ["SEARCH job USING INDEX headrace_job_suspect (suspect=? AND lane>?)"],
     "survey": [
         "SEARCH worker USING INDEX sqlite_autoindex_headrace_worker_1 (id=?)",
+        "SEARCH meta USING PRIMARY KEY (key=?)",
         "SEARCH job USING INDEX headrace_job_due",
         "SCAN queue USING INDEX headrace_queue_held",
     ],

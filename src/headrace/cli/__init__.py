@@ -23,6 +23,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "serve": "the API and the live feed",
         "worker": "run jobs, under a supervisor",
         "migrate": "bring the store's schema up to date",
+        "move": "take all jobs from SQLite to PostgreSQL",
     },
     "Look": {
         "jobs": "list, show, retry, cancel",

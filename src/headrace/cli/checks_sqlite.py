@@ -158,3 +158,23 @@ def check_lock(path: Path) -> Iterator[Check]:
             f"held by process {holder} ({program(holder) or 'unknown'}) when it was looked at",
             "no harm if it comes and goes; a transaction that stays open stops every enqueue",
         )
+
+
+def check_move(path: Path) -> Iterator[Check]:
+    """Whether a move to another store has begun and not ended."""
+    from headrace.stores.sqlite import moving
+    from headrace.stores.sqlite.connection import connect
+
+    try:
+        connection = connect(str(path), reader=True)
+    except sqlite3.Error:
+        return  # said elsewhere
+    try:
+        record = None if moving.moved_to(connection) is not None else moving.record(connection)
+    except sqlite3.Error:
+        return  # no schema of ours
+    finally:
+        connection.close()
+    if record is not None:
+        mend = f"the same `headrace move` goes on; `headrace move --abort sqlite:///{path}` gives it up"
+        yield warn("move", f"a move to {record.to} has begun and not ended", mend)

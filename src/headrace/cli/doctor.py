@@ -77,7 +77,13 @@ def _all(where: Where) -> Iterator[Check]:
 
 
 def _sqlite(hr: "Headrace", path: Path) -> Iterator[Check]:
-    from headrace.cli.checks_sqlite import check_file, check_lock, check_side_directory, check_sqlite_version
+    from headrace.cli.checks_sqlite import (
+        check_file,
+        check_lock,
+        check_move,
+        check_side_directory,
+        check_sqlite_version,
+    )
 
     yield from check_sqlite_version()
     before = list(check_file(path))
@@ -86,6 +92,7 @@ def _sqlite(hr: "Headrace", path: Path) -> Iterator[Check]:
     yield from _check_secrets(hr)
     if path.is_file() and all(check.grade is not Grade.FAIL for check in before):
         yield from check_lock(path)
+        yield from check_move(path)
         yield from run(_opened(hr, ok("schema", "as this version wants it")))
 
 

@@ -8,6 +8,7 @@ HeadraceError                code: stable, on the wire; transient: the same call
 ├── StoreError
 │   ├── StoreUnavailable     transient: busy, full, out of reach
 │   ├── StoreUnusable        read-only, not a database, no rights: needs a person
+│   │   └── StoreMoved       its jobs are elsewhere now; says where
 │   ├── LeaseLost            the attempt may not write any more; stop now
 │   ├── Conflict             the key belongs to another job (its id is in `job_id`)
 │   └── SchemaMismatch       says found, wanted and the command to run
@@ -109,6 +110,12 @@ class StoreUnusable(StoreError):
     """The store needs a person: read-only, not a database, missing rights."""
 
     code = "store-unusable"
+
+
+class StoreMoved(StoreUnusable):
+    """The jobs of this store have moved to another one: nothing is read or written here any more."""
+
+    code = "store-moved"
 
 
 class LeaseLost(StoreError):

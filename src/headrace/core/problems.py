@@ -56,6 +56,7 @@ KINDS: Final[dict[str, ProblemKind]] = {
     "rejected": ProblemKind(503, "The call was refused for now"),
     "store-unavailable": ProblemKind(503, "The store is out of reach"),
     "store-unusable": ProblemKind(503, "The store needs a person"),
+    "store-moved": ProblemKind(503, "The jobs have moved to another store"),
     "schema-mismatch": ProblemKind(503, "The store's schema is of another version"),
     "not-ready": ProblemKind(503, "Not ready yet"),
     "internal": ProblemKind(500, "Something went wrong here"),

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Protocol
 
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, StoreMoved
 from headrace.core.model import Reaped, WorkerId
 from headrace.ports.store import Store
 from headrace.ports.vacuum import LAGGARD_S, Vacuumed
@@ -63,9 +63,15 @@ def upkeep(store: Store, clock: Sleeper, spread: Callable[[], float]) -> Sequenc
 
 
 async def quietly(work: Callable[[], Awaitable[object]], name: str) -> None:
-    """Do it; a store that is away or busy is the next round's matter."""
+    """Do it; a store that is away or busy is the next round's matter.
+
+    Raises:
+        StoreMoved: there will be no next round.
+    """
     try:
         await work()
+    except StoreMoved:
+        raise
     except HeadraceError as error:
         logger.warning("chore %s: %s", name, error)
 
@@ -74,6 +80,8 @@ async def safely(work: Callable[[], Awaitable[object]], name: str) -> None:
     """As `quietly`; and a fault of ours in one round does not end the rounds."""
     try:
         await quietly(work, name)
+    except StoreMoved:
+        raise
     except Exception:
         logger.exception("%s failed; going on", name)
 

@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Awaitable, Callable, Generator
 
+from headrace.core.errors import StoreMoved
 from headrace.core.worker_events import Woken
 from headrace.ports.clock import Clock
 from headrace.ports.store import Store
@@ -102,9 +103,20 @@ class LeaseKeeper:
         while True:
             try:
                 await quietly(work, "lease")
+            except StoreMoved as error:
+                self._home.call_soon_threadsafe(self._leave, error)
+                return
             except Exception:
                 logger.exception("keeping leases failed; going on")  # without this, they would end unnoticed
             await self._clock.sleep(seconds)
+
+    def _leave(self, error: StoreMoved) -> None:
+        """The jobs are elsewhere: every worker ends, and none is made in its place."""
+        if not self.draining:
+            logger.error("%s; the workers of this process end", error)
+            self._draining.set()
+            for worker in self._workers:
+                worker.abandon()
 
     async def _renew(self) -> None:
         for worker in self._workers:

@@ -14,9 +14,9 @@ import signal
 import socket
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, StoreMoved
 from headrace.core.model import Reaped, WorkerId, WorkerRecord
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
@@ -25,7 +25,7 @@ from headrace.ports.store import Store
 from headrace.runtime.chores import quietly, reap_once, safely, upkeep
 from headrace.runtime.process import describe_exit
 from headrace.runtime.restarts import Restarts
-from headrace.runtime.ward import Launch, Ward
+from headrace.runtime.ward import Launch, Slotted, Ward
 from headrace.runtime.watchdog import BEAT_EVERY_S, find_tasks
 
 log = logging.getLogger(__name__)
@@ -40,15 +40,6 @@ HELP_EVERY_S: Final = 0.5
 HELD_MARGIN_S: Final = 0.5
 MARGIN_S: Final = 2.0
 WORKER, SUSPECTS = "worker", "suspects"
-
-
-@runtime_checkable
-class Slotted(Protocol):
-    """A store whose leases hang on a descriptor that a child can share."""
-
-    def slot_fd(self, worker: WorkerId) -> int:
-        """The descriptor of this worker's lease."""
-        ...
 
 
 class Supervisor:
@@ -115,7 +106,10 @@ class Supervisor:
             *map(loop.create_task, upkeep(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
         ]
         try:
-            await self._first(*seats, *chores)
+            try:
+                await self._first(*seats, *chores)
+            except StoreMoved as error:
+                self._leave(error)
             await self._drain(seats)
         finally:
             forget()
@@ -135,6 +129,14 @@ class Supervisor:
             return
         log.info("stopping: attempts that run have %g s to end", self._grace_s)
         self._stop.set()
+
+    def _leave(self, error: StoreMoved) -> None:
+        """End with the store; what still runs has lost its lease there."""
+        log.error("%s", error)
+        self._exit_code, self._grace_s = 1, 0.0
+        self._stop.set()
+        for ward in self._wards.values():
+            ward.lose()
 
     @property
     def wards(self) -> list[Ward]:
@@ -216,6 +218,8 @@ class Supervisor:
                     self._wake(await reap_once(self._store, dead))
                 else:  # it ended in order, or was made to: nothing of it is suspect
                     await self._store.unregister(ward.worker_id)
+            except StoreMoved:
+                return
             except HeadraceError as error:
                 log.warning("cannot free the jobs of worker %s yet: %s", ward, error)
                 await self._clock.sleep(STORE_RETRY_S)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from headrace.core.model import Lease, WorkerId
 from headrace.ports.clock import Clock
@@ -86,6 +86,15 @@ class Link(Protocol):
 
 Launch: TypeAlias = Callable[[WorkerId, str, int | None], Link]
 """Starts a child for a worker id and a role; the descriptor of its lease, if there is one, is shared with it."""
+
+
+@runtime_checkable
+class Slotted(Protocol):
+    """A store whose leases hang on a descriptor that a child can share."""
+
+    def slot_fd(self, worker: WorkerId) -> int:
+        """The descriptor of this worker's lease."""
+        ...
 
 
 class Ward:

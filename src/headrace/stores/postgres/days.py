@@ -11,6 +11,7 @@ from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Tx
 
 AHEAD: Final = 3  # days
+BACK_MAX: Final = 60  # days that `prepare` makes; what is older goes where nobody prepared
 LOCK: Final = 0x44617973  # "Days"
 _DAYS: Final = query("days")
 _OWNS: Final = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'headrace_history'::regclass"
@@ -49,6 +50,16 @@ async def keep(tx: Tx) -> None:
 async def made(tx: Tx) -> dict[date, str]:
     """The days that have a table, and its name, in order."""
     return {found[1]: found[0] for found in await tx.all(_DAYS)}
+
+
+async def prepare(tx: Tx, first: datetime) -> None:
+    """Make the days from `first` on, for a history that comes from elsewhere."""
+    await keep(tx)
+    there = {found[1] for found in await tx.all(_DAYS)}
+    if there:
+        last = min(there)
+        for back in range(1, min((last - first.astimezone(UTC).date()).days, BACK_MAX) + 1):
+            await _make(tx, last - timedelta(days=back))
 
 
 async def _make(tx: Tx, day: date) -> None:

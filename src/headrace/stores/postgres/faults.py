@@ -37,6 +37,7 @@ _TRANSIENT: Final = {
     "53": "has no more room",
     "55": "was busy for too long",
     "57": "is stopping, starting or was too slow",
+    "HR": "refuses this just now",  # our own, of triggers and functions
 }
 _SAID: Final = {
     "53300": "has no connection left: raise max_connections (or the limit of this role or database), open fewer with"
@@ -53,6 +54,7 @@ _SAID: Final = {
     "3D000": "does not exist: create it, as `createdb` does, or name another in the store's URL",
     "42501": f"does not allow this user to do it: {RIGHTS}",
     "42704": "does not know an option of the store's URL: drop it",
+    "HR002": "takes in the jobs of another store just now, by `headrace move`: repeat when that has ended",
 }
 _UNUSABLE: Final = {"3D000", "28P01", "28000", "42501", "42704"}
 NO_SCHEMA: Final = {"42P01", "42883", "42703", "3F000"}  # no such table, function, column, schema

@@ -37,8 +37,8 @@ class Claimed:
 
 
 def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
-    """Start what the request takes, if the worker is known."""
-    survey = tx.one(_SURVEY, (worker,))
+    """Start what the request takes, if the worker is known and no move holds the file."""
+    survey = tx.one(_SURVEY, (worker, tx.now))
     number, next_due_at, paused = survey or (None, None, None)
     if request is None or number is None:
         return Claimed(next_due_at)

@@ -10,6 +10,7 @@ from typing import Final
 
 from headrace.core.errors import StoreUnusable
 from headrace.stores.sqlite.faults import is_busy, mapped
+from headrace.stores.sqlite.moving import refusal
 from headrace.stores.sqlite.sql import query
 
 SYNCHRONOUS: Final = ("FULL", "NORMAL")
@@ -129,4 +130,4 @@ def fault(error: sqlite3.Error, path: str) -> Exception:
         check_path(Path(path))
     except StoreUnusable as reason:
         return reason
-    return mapped(error, path)
+    return refusal(str(error), path) or mapped(error, path)

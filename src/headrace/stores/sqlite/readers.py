@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from headrace.core.errors import StoreUnavailable
 from headrace.stores.sqlite.connection import connect, fault
+from headrace.stores.sqlite.moving import check_here
 from headrace.stores.sqlite.tx import MICRO, CursorTx, Ledger, Tx
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class Readers:
             cursor = self._cursor()
             cursor.execute("BEGIN")
             try:
+                check_here(cursor, self._path)
                 return question(CursorTx(cursor, int(self._wall() * MICRO), Ledger()))
             finally:
                 cursor.execute("COMMIT")

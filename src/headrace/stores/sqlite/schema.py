@@ -15,6 +15,7 @@ from headrace.stores.migrations import Applied, Elder, Migrated, Migration, Plan
 from headrace.stores.migrations import migrations as known
 from headrace.stores.migrations import script as written
 from headrace.stores.sqlite.faults import is_busy
+from headrace.stores.sqlite.moving import check_here
 from headrace.stores.sqlite.tx import MICRO
 
 T = TypeVar("T")
@@ -41,10 +42,15 @@ def nothing() -> Plan:
 
 
 def plan(connection: sqlite3.Connection) -> Plan:
-    """Compare a file with this version."""
+    """Compare a file with this version.
+
+    Raises:
+        StoreMoved: its jobs are elsewhere.
+    """
     applied: list[Applied] = []
     if connection.execute(_HAS_OURS).fetchone() is not None:
         applied = [Applied(*row) for row in connection.execute(_APPLIED)]
+        check_here(connection, connection.execute("PRAGMA database_list").fetchone()[2])
     return compared(migrations(), applied)
 
 
