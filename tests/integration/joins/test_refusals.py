@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -64,6 +65,21 @@ async def test_a_role_without_the_rights_is_told_which(postgres: Postgres, shop:
     async with some(url) as user:
         with pytest.raises(StoreUnusable, match="GRANT what is missing"):
             await shop.store.join(user.using).enqueue([shop.job()])
+        await user.rollback()
+    tables = (
+        "headrace_meta, headrace_queue, headrace_line, headrace_job, headrace_job_key, headrace_history, headrace_feed"
+    )
+    postgres.sql(
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables}, headrace_attempt TO {role};"
+        f"GRANT USAGE ON SEQUENCE headrace_place TO {role}",
+        shop.url.rpartition("/")[2],
+    )
+    async with some(url) as user:
+        settle = await shop.claimed()
+        await shop.store.join(user.using).enqueue([shop.job(key="k", key_digest="d", priority=4)])
+        joined = shop.store.join(user.using)
+        assert await joined.settle(settle) is SettleResult.SETTLED
+        await joined.commit()
 
 
 async def test_a_read_only_transaction_is_refused(shop: Shop, some: Kind) -> None:
@@ -280,6 +296,52 @@ async def test_the_block_of_a_psycopg_transaction_ends_quietly(shop: Shop, *, au
             connection.execute("SELECT 1")
     assert await shop.payments() == 1
     assert (await shop.record(settle.id)).state is JobState.SUCCEEDED
+
+
+async def test_the_block_of_a_session_ends_quietly(shop: Shop) -> None:
+    settle = await shop.claimed()
+    engine = create_async_engine(dialect(shop.url, "asyncpg"))
+    async with AsyncSession(engine) as session:
+        async with session.begin():
+            session.add(Payment(amount=shop.amount))
+            joined = shop.store.join(session)
+            await joined.settle(settle)
+            await joined.commit()
+        with suppress(LeaseLost):
+            async with session.begin():
+                session.add(Payment(amount=shop.amount))
+                await shop.store.join(session).rollback()
+                raise LeaseLost
+    await engine.dispose()
+    assert await shop.payments() == 1
+    assert (await shop.record(settle.id)).state is JobState.SUCCEEDED
+
+
+async def test_what_a_session_cannot_write_is_told_by_its_own_error(shop: Shop) -> None:
+    settle = await shop.claimed()
+    engine = create_async_engine(dialect(shop.url, "asyncpg"))
+    async with AsyncSession(engine) as session:
+        session.add(Payment(amount=None))
+        joined = shop.store.join(session)
+        await joined.settle(settle)
+        with pytest.raises(IntegrityError):
+            await joined.commit()
+        await joined.rollback()
+    await engine.dispose()
+    assert (await shop.record(settle.id)).state is JobState.RUNNING
+
+
+async def test_what_a_deferred_constraint_refuses_is_told_by_its_own_error(shop: Shop, some: Kind) -> None:
+    settle = await shop.claimed()
+    async with some(shop.url) as user:
+        await user.execute("CREATE TEMPORARY TABLE sale (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        await user.execute("INSERT INTO sale VALUES (1), (1)")
+        joined = shop.store.join(user.using)
+        assert await joined.settle(settle) is SettleResult.SETTLED
+        with pytest.raises((asyncpg.UniqueViolationError, psycopg.errors.UniqueViolation, IntegrityError)):
+            await joined.commit()
+        await joined.rollback()
+    assert (await shop.record(settle.id)).state is JobState.RUNNING
 
 
 # -- where it is used ---------------------------------------------------------------------------------
