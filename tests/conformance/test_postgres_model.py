@@ -12,6 +12,8 @@ from tests.conformance.ground import Ground
 
 
 class TestAgainstMemory(StoreModelConformance):
+    walks = 10  # each asks a server a thousand things
+
     @pytest.fixture
     def make_fresh_store(self, time: ManualTime, postgres: Postgres) -> Callable[[StoreSettings], PostgresStore]:
         ground = Ground(postgres, time.wall)
