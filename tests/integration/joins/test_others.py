@@ -119,6 +119,24 @@ async def test_what_a_transaction_holds_is_waited_for_so_long_and_no_longer(shop
     assert (again.id, again.created) == (mine.id, False)
 
 
+async def test_a_key_that_a_transaction_holds_holds_up_no_other_enqueue(shop: Shop) -> None:
+    await shop.store.enqueue([shop.job()])
+    async with raw_asyncpg(shop.url) as user:
+        await shop.store.join(user.using).enqueue([shop.job(key="held", key_digest="d")])
+        keys = ["one", "two", "held", "three", None, None, None]  # the third and the fourth are gathered
+        jobs = [shop.job(key=key, key_digest="d" if key else "") for key in keys]
+        began = time.monotonic()
+        answers = [asyncio.get_running_loop().create_task(shop.store.enqueue([job])) for job in jobs]
+        await asyncio.gather(*answers[4:])
+        assert time.monotonic() - began < 4  # those without a key have not waited
+        told = await asyncio.gather(*answers, return_exceptions=True)
+        assert [isinstance(each, StoreUnavailable) for each in told] == [key == "held" for key in keys]
+        await user.commit()
+    assert [record is None for record in await shop.store.get([job.id for job in jobs])] == [
+        key == "held" for key in keys
+    ]
+
+
 async def test_a_thread_that_waits_for_itself_is_told(shop: Shop) -> None:
     async with sync_psycopg(shop.url) as one, sync_psycopg(shop.url) as other:
         await Now(shop.store.join(one.using)).enqueue([shop.job(key="k", key_digest="d")])
