@@ -12,7 +12,18 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 BANNED = sorted(CONFIG["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"])
-ROOMS = ("core", "ports", "runtime", "stores", "stores/memory", "stores/sqlite", "app", "web", "testing")
+ROOMS = (
+    "core",
+    "ports",
+    "runtime",
+    "stores",
+    "stores/memory",
+    "stores/postgres",
+    "stores/sqlite",
+    "app",
+    "web",
+    "testing",
+)
 
 
 def banned_lines(path: str) -> list[int]:
