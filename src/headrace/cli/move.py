@@ -182,6 +182,7 @@ class Teller:
             "running": f"{done} attempts still run",
             "given back": f"gave back {done} attempts that did not end",
             "suspects": f"{done} jobs of dead workers are suspects, and run again",
+            "rehearsed": "the copy has what the file has; now the rest",
             "stopped": "writes are stopped",
             "compared": "both sides have the same",
         }.get(stage.name, "")

@@ -165,7 +165,13 @@ def test_a_service_is_promoted(mill: Any, url: str) -> None:
     assert len(said) < 20, "\n".join(said)
 
     mill.env["HEADRACE_STORE"] = url
-    new_api = serve(mill, url)
+    _check_the_other_side(mill, serve(mill, url), before, (ends, outlives), position)
+
+
+def _check_the_other_side(
+    mill: Any, new_api: Api, before: dict[str, dict[str, Any]], ran: tuple[str, str], position: str
+) -> None:
+    (quick, failed, later), (ends, outlives) = before, ran
     now = {job: new_api.job(job) for job in before}
     for job in (quick, failed):
         assert now[job] == before[job]

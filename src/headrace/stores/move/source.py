@@ -221,7 +221,10 @@ class Source:
 
     @contextlib.contextmanager
     def snapshot(self) -> Generator[None]:
-        """All that is read inside is of one moment."""
+        """All that is read inside is of one moment; inside of another one, of that one's."""
+        if self._connection.in_transaction:
+            yield
+            return
         self._connection.execute("BEGIN")
         try:
             yield
@@ -304,9 +307,9 @@ class Source:
         sql = f"SELECT {REPLAY} FROM headrace_idempotency WHERE scope = ? AND key = ?"  # noqa: S608 - ours
         return [row for key in keys for row in self._connection.execute(sql, key)]
 
-    def count(self, sql: str) -> list[Row]:
+    def ask(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         """The answer to a question of `compare`."""
-        return self._connection.execute(sql).fetchall()
+        return self._connection.execute(sql, params).fetchall()
 
     # -- the log ------------------------------------------------------------------------------------
 
