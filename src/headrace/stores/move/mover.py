@@ -167,10 +167,9 @@ class Mover:
             await self._copy_replays()
             await self._copy_live(progress)
         await self._target.settle_down()
-        for _ in range(ROUNDS_MAX):
-            if await self._follow(progress) <= CALM:
-                break
+        await self._catch_up(progress)
         await self._rehearse(progress)
+        await self._catch_up(progress)
 
     async def _rehearse(self, progress: Progress) -> None:
         """Compare all of the file, as it is at one moment, with the copy of that moment."""
@@ -212,6 +211,12 @@ class Mover:
                 await self._target.replace(self._source, Jobs(ids, found), progress)
             done += len(found)
             self._tell(Stage("live", done, max(total, done)))
+
+    async def _catch_up(self, progress: Progress) -> None:
+        """Follow until little changes meanwhile."""
+        for _ in range(ROUNDS_MAX):
+            if await self._follow(progress) <= CALM:
+                break
 
     async def _follow(self, progress: Progress, *, trim: bool = True) -> int:
         """Copy anew what changed up to now; how much that was."""

@@ -16,7 +16,7 @@ from headrace.core.errors import StoreUnusable
 from headrace.core.model import JobId, WorkerId
 from headrace.ports.store import StoreSettings
 from headrace.stores.move import rows
-from headrace.stores.move.hold import Hold, alone
+from headrace.stores.move.hold import Hold, alone, locked
 from headrace.stores.move.rows import Row
 from headrace.stores.sqlite import moving, schema, workers
 from headrace.stores.sqlite.connection import check_path, check_writable, connect, fault
@@ -138,7 +138,7 @@ class Source:
         return schema.epoch(self._connection)
 
     def _locked(self, work: Callable[[], T]) -> T:
-        return schema.locked(self._connection, work, 5.0)
+        return locked(self._connection, work)
 
     def begin(self, move_id: str, to: str) -> Record:
         """Note every change from here on."""
