@@ -220,6 +220,6 @@ def _report(path: Path, moved: "Moved") -> None:
     said = ", ".join(f"{count:,} {state}" for state, count in jobs.items()) or "none"
     output.line(
         f"moved {sum(jobs.values()):,} jobs ({said}) in {moved.total_s:.1f} s; claims were held for "
-        f"{moved.claims_held_s:.1f} s, writes stopped for {moved.writes_stopped_s:.1f} s"
+        f"{moved.claims_held_s:.2f} s, writes stopped for {moved.writes_stopped_s:.2f} s"
     )
     output.line(f"set HEADRACE_STORE={moved.to} and start API and workers again")
