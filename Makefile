@@ -14,7 +14,7 @@ endif
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(full) ## make .venv, with headrace and every tool of the project in it
@@ -111,6 +111,11 @@ proof: $(full) servers ## the ledger: chaos and simulator (JSON=path writes it, 
 .PHONY: bench
 bench: $(full) servers ## every figure of the docs (JSON=path writes them)
 	@$(bin)/python -m bench $(if $(JSON),--json $(JSON)) $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(full) ## Headrace beside its peers, about 40 minutes (JSON=path, ARGS="--quick --only floor,headrace")
+	@scripts/ensure-peers.sh
+	@$(bin)/python -m bench.peers $(if $(JSON),--json $(JSON)) $(ARGS)
 
 .PHONY: changelog
 changelog: $(full) ## what the next release will say

@@ -90,10 +90,9 @@ class Postgres(Server):
 
     def empty(self, url: str) -> None:
         """Throw out whoever is connected to a database, and all that is in its schema `public`."""
-        name = url.rpartition("/")[2]
-        others = f"FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-        self.sql(f"SELECT pg_terminate_backend(pid) {others}")
-        self.sql("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public", name)
+        others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        anew = "DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public"
+        self.sql(f"SELECT pg_terminate_backend(pid) {others}; {anew}", url.rpartition("/")[2])
 
     def create_role(self, name: str, password: str) -> None:
         """Make a role that may log in with a password, and only so, and owns nothing."""

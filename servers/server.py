@@ -121,10 +121,10 @@ class Server:
     def stop(self) -> None:
         """End it at once and remove its directory. Idempotent."""
         self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)  # here, where it may take its time, and not in the keeper
         assert self._keeper.stdin is not None
         self._keeper.stdin.close()
         self._keeper.wait(PATIENCE_S)
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def kill(self) -> None:
         """SIGKILL for all of its processes; what it had written stays."""

@@ -64,11 +64,13 @@ class Settings(BaseSettings):
     # -- store ----------------------------------------------------------------------------------
     store: Annotated[str, StringConstraints(min_length=1)] = Field(
         "sqlite:///headrace.db",
+        repr=False,
         description="Where jobs live: `sqlite:///relative/path`, `sqlite:////absolute/path`,"
         " `postgresql://user@host/database` or `memory://`.",
     )
     listen_url: str | None = Field(
         None,
+        repr=False,
         description="A PostgreSQL URL past a pooler that lends its sessions by transaction, for LISTEN. Without it the"
         " store's own is used; where LISTEN is not to be had there, workers and readers poll.",
     )
@@ -213,13 +215,3 @@ def _explain(error: ValidationError, given: dict[str, Any]) -> str:
         else:
             said.append(f"{shown}: {item['msg'].replace('Input s', 's')}, not {item['input']!r}")
     return "; ".join(said)
-
-
-def shown_url(url: str) -> str:
-    """A store's URL as it may be printed: without a password, and without options, which may hold one."""
-    scheme, found, rest = url.partition("://")
-    if not found or scheme == "sqlite":
-        return url
-    before, at, after = rest.partition("?")[0].rpartition("@")
-    user, secret, _ = before.partition(":")
-    return f"{scheme}://{user}{':…' if secret else ''}{at}{after}"

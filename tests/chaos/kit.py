@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from headrace.runtime.clock import SystemClock
 from headrace.settings import Settings
 
 HERE = Path(__file__).parent
+PATIENCE_S = 40.0  # for what is to come; how soon it must, tests say by other means
 ENDED = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
@@ -56,7 +58,7 @@ class Farm:
                 start_new_session=True,
             )
         self.trees.append(process)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 fresh = [each for each in await self.store.workers() if each.id not in known]
                 if len(fresh) == processes + 1 and all(each.tasks for each in fresh):
@@ -77,7 +79,7 @@ class Farm:
         assert record is not None
         return record
 
-    async def ended(self, job: bytes, seconds: float = 20) -> JobRecord:
+    async def ended(self, job: bytes, seconds: float = PATIENCE_S) -> JobRecord:
         async with asyncio.timeout(seconds):
             while (record := await self.get(job)).state not in ENDED:  # noqa: ASYNC110 - other processes bring it about
                 await asyncio.sleep(0.01)
@@ -88,8 +90,8 @@ class Farm:
         rows = [row.split() for row in log.read_text().splitlines()] if log.exists() else []
         return [Line(float(row[0]), int(row[1]), row[2], row[3:]) for row in rows if row[2] == word]
 
-    async def wrote(self, word: str, count: int = 1, seconds: float = 20) -> list[Line]:
-        async with asyncio.timeout(seconds):
+    async def wrote(self, word: str, count: int = 1) -> list[Line]:
+        async with asyncio.timeout(PATIENCE_S):
             while len(lines := self.lines(word)) < count:  # noqa: ASYNC110 - other processes bring it about
                 await asyncio.sleep(0.002)
         return lines
@@ -97,15 +99,24 @@ class Farm:
     async def pids(self, role: str) -> list[int]:
         return [record.pid for record in await self.store.workers() if record.role == role]
 
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():  # noqa: ASYNC110 - other processes bring it about
+                await asyncio.sleep(0.02)
+
     def said(self, number: int = 0) -> str:
         return (self.directory / f"tree-{number}.txt").read_text()
 
+    def end_tree(self, number: int) -> None:
+        process = self.trees[number]
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGCONT)
+            process.kill()  # its children die with it
+        process.wait()
+
     async def end(self) -> None:
         """Whatever happened: no process stays."""
-        for process in self.trees:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGCONT)
-                process.kill()  # its children die with it
-            process.wait()
+        for number in range(len(self.trees)):
+            self.end_tree(number)
         await self.notifier.stop()
         await self.store.close()

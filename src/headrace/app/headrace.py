@@ -38,6 +38,7 @@ from headrace.runtime.reader import FeedReader
 from headrace.runtime.registry import Policies, Registry, TaskDef
 from headrace.runtime.worker import Worker
 from headrace.settings import Settings
+from headrace.stores.urls import shown_url
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -86,7 +87,7 @@ class Headrace:
         self.after_enqueue: Callable[[Sequence[Enqueued]], Awaitable[None]] | None = None  # for the testing kit
 
     def __repr__(self) -> str:
-        return f"<Headrace {self.settings.store}: {len(self.registry)} tasks>"
+        return f"<Headrace {shown_url(self.settings.store)}: {len(self.registry)} tasks>"
 
     # -- parts ----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.cli.fail import Fail
+from headrace.core.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from headrace.app import Headrace
@@ -100,9 +101,17 @@ def _import(name: str) -> ModuleType:
 
 
 def _broken(name: str, error: BaseException) -> Fail:
+    if isinstance(error, InvalidConfig):  # it says itself what is to be done
+        return Fail(f"{_place(error) or name}: {error}")
     said = str(error).partition("\n")[0]
     what = f"importing {name} failed: {type(error).__name__}{': ' if said else ''}{said}"
     return Fail(what, "the traceback above is of your own code", detail=short_traceback(error))
+
+
+def _place(error: BaseException) -> str:
+    """The user's own line from which an error came: `shop.py:7`."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_foreign(frame.filename)]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def _not_found(name: str, missing: str) -> Fail:

@@ -53,8 +53,7 @@ def move_command(*, sqlite_url: str, postgres_url: str | None, grace: float, abo
 def _path(url: str) -> Path:
     """The file to move from."""
     from headrace.core.errors import InvalidConfig
-    from headrace.settings import shown_url
-    from headrace.stores.migrate import sqlite_path
+    from headrace.stores.urls import shown_url, sqlite_path
 
     try:
         return sqlite_path(url.partition("?")[0]).absolute()
@@ -67,8 +66,7 @@ def _path(url: str) -> Path:
 
 
 def _check_target(url: str) -> None:
-    from headrace.settings import shown_url
-    from headrace.stores.migrate import POSTGRES
+    from headrace.stores.urls import POSTGRES, shown_url
 
     if not url.startswith(POSTGRES):
         raise Fail(
@@ -92,8 +90,9 @@ def _source(path: Path, *, moved: bool) -> "Source":
 
 async def _move(path: Path, url: str, grace_s: float, *, as_json: bool) -> int:
     from headrace.runtime.clock import SystemClock
-    from headrace.settings import Settings, shown_url
+    from headrace.settings import Settings
     from headrace.stores.move import Mover, Target
+    from headrace.stores.urls import shown_url
 
     to = shown_url(url)
     say = output.note if as_json else output.line
@@ -125,8 +124,8 @@ async def _move(path: Path, url: str, grace_s: float, *, as_json: bool) -> int:
 
 
 async def _abort(path: Path, url: str | None, *, as_json: bool) -> int:
-    from headrace.settings import shown_url
     from headrace.stores.move import give_up
+    from headrace.stores.urls import shown_url
 
     with _source(path, moved=False) as source:
         if url is None:

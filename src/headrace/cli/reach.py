@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,7 @@ async def opened(where: Where) -> AsyncGenerator["Headrace"]:
             f"there is no database at {path}",
             "name another with --store, take an app's with --app, or make one with `headrace migrate`",
         )
+    await _refuse_empty(url)
     await hr.open()
     try:
         yield hr
@@ -87,8 +86,25 @@ async def opened(where: Where) -> AsyncGenerator["Headrace"]:
         await hr.close()
 
 
+async def _refuse_empty(url: str) -> None:
+    """A command that only looks makes no tables, as opening a store without any would."""
+    from headrace.stores.urls import POSTGRES, shown_url
+
+    if not url.startswith(POSTGRES):
+        return
+    from headrace.stores.postgres.migrating import plan_database
+
+    if not (await plan_database(url)).found:
+        raise Fail(
+            f"there are no headrace tables in {shown_url(url)}",
+            "name another with --store, take an app's with --app, or make them with `headrace migrate`",
+        )
+
+
 def sqlite_path(url: str) -> Path | None:
     """The file behind a `sqlite:///` URL; None for other stores."""
+    from headrace.stores.urls import SQLITE
+
     if not url.startswith(SQLITE):
         return None
     return Path(url.removeprefix(SQLITE).partition("?")[0]).absolute()

@@ -216,7 +216,7 @@ def _check_tasks(described: "Described", target: str, queues: tuple[str, ...]) -
 
 def _announce(described: "Described", target: str, processes: int, metrics: socket.socket | None) -> None:
     from headrace.cli.sockets import address
-    from headrace.settings import shown_url
+    from headrace.stores.urls import shown_url
 
     count = len(described.tasks)
     output.note(

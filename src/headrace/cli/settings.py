@@ -56,7 +56,7 @@ def settings_command(*, as_json: bool, markdown: bool) -> None:
 
 def _value(name: str, value: Any) -> Any:
     """As it may be printed."""
-    from headrace.settings import shown_url
+    from headrace.stores.urls import shown_url
 
     if name.startswith("secret") and value is not None:
         return "(hidden)"

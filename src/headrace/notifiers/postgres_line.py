@@ -156,3 +156,12 @@ async def _session(connection: Connection) -> int:
 async def _close(connection: Connection) -> None:
     with suppress(Exception):  # it is aborted then
         await connection.close(timeout=CLOSE_S)
+
+
+async def probe(url: str) -> bool:
+    """Whether what one session says is heard by another, both by this URL."""
+    line = Line(url, await connect(url), f"{channel_of('headrace')}_probe", secrets.token_hex(8), lambda _: None)
+    try:
+        return await line.hears()
+    finally:
+        await line.close()

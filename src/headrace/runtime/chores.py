@@ -1,18 +1,20 @@
 """The periodic work of the system itself: free the jobs of the dead, delete what is past its time."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Protocol
 
 from headrace.core.errors import HeadraceError, StoreMoved
 from headrace.core.model import Reaped, WorkerId
 from headrace.ports.store import Store
+from headrace.ports.vacuum import LAGGARD_S, Vacuumed
 
 logger = logging.getLogger(__name__)
 
 PRUNE_BATCH = 500
 PRUNE_PAUSE_S = 0.2
 PRUNE_EVERY_S = 60.0
+WATCH_EVERY_S = 75.0  # jitter included, each laggard is named at most once a minute
 
 
 class Sleeper(Protocol):
@@ -45,6 +47,21 @@ async def prune_forever(store: Store, clock: Sleeper, spread: Callable[[], float
         await quietly(lambda: _prune(store, clock), "prune")
 
 
+async def watch_forever(store: Vacuumed, clock: Sleeper, spread: Callable[[], float]) -> None:
+    """Warn of whatever holds the store's vacuum back, one line for each."""
+    while True:
+        await clock.sleep(WATCH_EVERY_S * spread())
+        await safely(lambda: _watch(store), "watch")
+
+
+def upkeep(store: Store, clock: Sleeper, spread: Callable[[], float]) -> Sequence[Coroutine[None, None, None]]:
+    """The chores of this store that never end, to be made tasks of."""
+    chores = [prune_forever(store, clock, spread)]
+    if isinstance(store, Vacuumed):
+        chores.append(watch_forever(store, clock, spread))
+    return chores
+
+
 async def quietly(work: Callable[[], Awaitable[object]], name: str) -> None:
     """Do it; a store that is away or busy is the next round's matter.
 
@@ -72,3 +89,8 @@ async def safely(work: Callable[[], Awaitable[object]], name: str) -> None:
 async def _prune(store: Store, clock: Sleeper) -> None:
     while await store.prune(PRUNE_BATCH) >= PRUNE_BATCH:
         await clock.sleep(PRUNE_PAUSE_S)
+
+
+async def _watch(store: Vacuumed) -> None:
+    for laggard in await store.laggards(LAGGARD_S):
+        logger.warning("deleted rows cannot be cleared away because of %s; to end it: %s", laggard, laggard.remedy)

@@ -15,7 +15,7 @@ from headrace.core.errors import StoreMoved
 from headrace.core.worker_events import Woken
 from headrace.ports.clock import Clock
 from headrace.ports.store import Store
-from headrace.runtime.chores import prune_forever, quietly, reap_once
+from headrace.runtime.chores import quietly, reap_once, upkeep
 from headrace.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class LeaseKeeper:
         chores = [
             asyncio.ensure_future(self._every(RENEW_EVERY_S, self._renew)),
             asyncio.ensure_future(self._every(LOOK_EVERY_S, self._look)),
-            asyncio.ensure_future(prune_forever(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
+            *map(asyncio.ensure_future, upkeep(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
         ]
         await ended.wait()
         for chore in chores:

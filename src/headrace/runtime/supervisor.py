@@ -22,7 +22,7 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.observer import SILENT, Observer
 from headrace.ports.store import Store
-from headrace.runtime.chores import prune_forever, quietly, reap_once, safely
+from headrace.runtime.chores import quietly, reap_once, safely, upkeep
 from headrace.runtime.process import describe_exit
 from headrace.runtime.restarts import Restarts
 from headrace.runtime.ward import Launch, Slotted, Ward
@@ -103,7 +103,7 @@ class Supervisor:
         chores = [
             loop.create_task(self._hearts()),
             loop.create_task(self._looks()),
-            loop.create_task(prune_forever(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
+            *map(loop.create_task, upkeep(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
         ]
         try:
             try:

@@ -1,15 +1,28 @@
 """SQLAlchemy's sessions and connections, sync and async, as joins need them; imported when one comes along."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.exc import UnboundExecutionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from headrace.core.errors import UsageError
 from headrace.stores.joins import ring_soon
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+else:
+    try:
+        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+    except ImportError:
+
+        class AsyncSession:
+            """There is no greenlet, so nothing is one of these."""
+
+        AsyncConnection = async_scoped_session = AsyncSession
+
+__all__ = ["AsyncConnection", "AsyncSession", "Using", "answered", "bound", "dialect", "flush", "ring_after"]
 
 Using: TypeAlias = Session | Connection | AsyncSession | AsyncConnection
 _OWED: Final = "headrace.hints_owed"

@@ -1,38 +1,36 @@
-"""Migrations for people: what a store's schema lacks, and applying it.
+"""Migrations for people: what a store's schema lacks, applying it, and the SQL of it.
 
 A new, empty store is migrated when it is opened; an older one only here, by `headrace migrate`,
-since other processes of an older version may be at work on it.
+since other processes of an older version may be at work on it. All of them block, so not on an event loop.
 """
 
 import asyncio
-from pathlib import Path
-from typing import Final
 
-from headrace.core.errors import InvalidConfig
-from headrace.stores.migrations import Plan
-from headrace.stores.sqlite.store import migrate_file, plan_file
+from headrace.stores.migrations import Migrated, Plan
+from headrace.stores.sqlite.migrating import migrate_file, plan_file, script_file
+from headrace.stores.urls import POSTGRES, sqlite_path
 
-__all__ = ["Plan", "apply", "plan"]
-
-POSTGRES: Final = ("postgresql://", "postgres://")
+__all__ = ["Migrated", "Plan", "apply", "plan", "script"]
 
 
 def plan(url: str) -> Plan:
-    """What the store at `url` has and lacks; blocks, so not on an event loop.
+    """What the store at `url` has and lacks.
 
     Raises:
         InvalidConfig: not a store that has a schema.
         StoreError: it cannot be opened.
     """
     if url.startswith(POSTGRES):
-        from headrace.stores.postgres.store import plan_database  # noqa: PLC0415 - only where it is asked for
+        from headrace.stores.postgres.migrating import plan_database  # noqa: PLC0415 - only where it is asked for
 
         return asyncio.run(plan_database(url))
     return plan_file(sqlite_path(url))
 
 
-def apply(url: str) -> Plan:
-    """Apply what is pending; what it was. Blocks, so not on an event loop.
+def apply(url: str, *, force: bool = False) -> Migrated:
+    """Apply what is pending, in one transaction.
+
+    What takes away waits for living workers of an older version to end, unless `force` is given.
 
     Raises:
         InvalidConfig: not a store that has a schema.
@@ -40,24 +38,20 @@ def apply(url: str) -> Plan:
         StoreError: it cannot be opened or written; nothing was applied.
     """
     if url.startswith(POSTGRES):
-        from headrace.stores.postgres.store import migrate_database  # noqa: PLC0415 - as above
+        from headrace.stores.postgres.migrating import migrate_database  # noqa: PLC0415 - as above
 
-        return asyncio.run(migrate_database(url))
-    return migrate_file(sqlite_path(url))
+        return asyncio.run(migrate_database(url, force=force))
+    return migrate_file(sqlite_path(url), force=force)
 
 
-def sqlite_path(url: str) -> Path:
-    """The file that a `sqlite:///…` URL names (four slashes: an absolute path).
+def script(url: str, *, force: bool = False) -> tuple[Migrated, str]:
+    """What `apply` would do, and the SQL of it; changes nothing.
 
     Raises:
-        InvalidConfig: another scheme, or no file.
+        InvalidConfig, SchemaMismatch, StoreError: as there.
     """
-    scheme, found, path = url.partition(":///")
-    if not found or scheme != "sqlite" or not path:
-        raise InvalidConfig(
-            f"{url!r} is no store with a schema; write sqlite:///headrace.db, sqlite:////srv/headrace.db or "
-            "postgresql://user@host/database"
-        )
-    if path == ":memory:":
-        raise InvalidConfig("sqlite:///:memory: cannot be shared by threads and processes; use memory://")
-    return Path(path)
+    if url.startswith(POSTGRES):
+        from headrace.stores.postgres.migrating import script_database  # noqa: PLC0415 - as above
+
+        return asyncio.run(script_database(url, force=force))
+    return script_file(sqlite_path(url), force=force)

@@ -4,9 +4,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from headrace.app import Headrace
-from headrace.app.adapters import MEMORY
 from headrace.app.services import Services
 from headrace.ports.clock import Clock
+from headrace.stores.urls import MEMORY
 
 
 @contextmanager

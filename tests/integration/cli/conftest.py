@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-SHOP = """
+T = TypeVar("T")
+
+SHOP = '''
 import asyncio
+from pathlib import Path
 from fastapi import FastAPI
 from headrace import Headrace, JobContext, Retry
 
@@ -39,9 +42,16 @@ async def nap(ctx: JobContext, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+@hr.task()
+async def wait(ctx: JobContext, name: str) -> None:
+    """Until somebody makes a file of this name."""
+    while not Path(name).exists():
+        await asyncio.sleep(0.02)
+
+
 app = FastAPI()
 hr.install(app)
-"""
+'''
 SCRIPT = """
 import asyncio, shop
 async def main():
@@ -123,13 +133,14 @@ class Shop:
     def job(self, job: str) -> dict[str, Any]:
         return self.json("jobs", "show", job)
 
-    def until(self, what: Callable[[], object], why: str, seconds: float = 40) -> None:
-        """Wait for a condition."""
-        deadline = time.monotonic() + seconds
-        while not what():
+    def until(self, what: Callable[[], T], why: str) -> T:
+        """Wait for a condition; what it finds."""
+        deadline = time.monotonic() + 60
+        while not (found := what()):
             logs = "\n".join(f"--- {log.name}\n{log.read_text()}" for log in self.path.glob("*.log"))
             assert time.monotonic() < deadline, f"{why} did not come true\n{logs}"
             time.sleep(0.1)
+        return found
 
     def workers(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.json("workers")["workers"]
@@ -143,7 +154,7 @@ class Shop:
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-                process.wait(timeout=10)
+                process.wait(timeout=30)
 
 
 @pytest.fixture

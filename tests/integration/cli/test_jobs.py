@@ -70,7 +70,7 @@ def test_the_way_of_jobs(shop: Any) -> None:
     assert "could not be made ready again; their state does not allow it" in refused.stderr
 
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=20) == 0
+    assert worker.wait(timeout=60) == 0
     assert shop.workers() == []
 
 
@@ -83,7 +83,7 @@ def test_a_drain_gives_back_without_burning_an_attempt(shop: Any) -> None:
     assert one["concurrency"] >= 7
     assert one["supervisor_pid"] == worker.pid
     worker.send_signal(signal.SIGINT)
-    assert worker.wait(timeout=20) == 0
+    assert worker.wait(timeout=60) == 0
     after = shop.job(job)
     assert (after["state"], after["failures"], after["attempts"][0]["outcome"]) == ("ready", 0, "given_back")
 
@@ -137,7 +137,7 @@ def test_a_reader_that_goes_away_is_no_error(shop: Any) -> None:
         listing.stdout.readline()
         listing.stdout.close()
         assert listing.stderr.read() == b""
-        assert listing.wait(timeout=20) == 0
+        assert listing.wait(timeout=60) == 0
 
 
 def seen(shop: Any, *args: str, **env: str) -> str:
@@ -158,7 +158,7 @@ def seen(shop: Any, *args: str, **env: str) -> str:
     except OSError:  # how Linux says that the other end is closed
         pass
     os.close(ours)
-    assert process.wait(timeout=20) in {0, 1}
+    assert process.wait(timeout=60) in {0, 1}
     return told.decode()
 
 
@@ -172,4 +172,4 @@ def test_a_person_sees_colour_and_times_as_ages(shop: Any) -> None:
     job = shop.json("jobs")["jobs"][0]["id"]
     assert "failed (ValueError: no luck)" in seen(shop, "tail", job)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=20) == 0
+    assert worker.wait(timeout=60) == 0

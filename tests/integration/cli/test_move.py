@@ -305,9 +305,9 @@ def test_a_file_without_jobs_of_ours(mill: Any, url: str) -> None:
 
 
 def test_a_file_of_another_version(mill: Any, holder: sqlite3.Connection, url: str) -> None:
-    holder.execute("UPDATE headrace_schema_migration SET number = 999, version = '9.9'")
+    holder.execute("INSERT INTO headrace_schema_migration VALUES (999, 'later', 0, '9.9', 999)")
     assert "install headrace >= 9.9" in move(mill, "sqlite:///shop.db", url).stderr
-    holder.execute("UPDATE headrace_schema_migration SET number = -1, version = '0.0'")
+    holder.execute("UPDATE headrace_schema_migration SET number = -number, version = '0.0', compatible_from = -1")
     assert "run `headrace migrate`" in move(mill, "sqlite:///shop.db", url).stderr
 
 

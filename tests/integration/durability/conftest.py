@@ -11,7 +11,7 @@ import pytest
 from headrace import Headrace
 from headrace.settings import Settings
 
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from headrace import Headrace, JobContext, Retry, SyncJobContext
 from headrace.core.states import JobState
 
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 Locked = Callable[[], AbstractContextManager[None]]
 
 

@@ -16,7 +16,7 @@ import pytest
 from headrace import Headrace, StoreMoved
 from headrace.stores.sqlite import moving
 
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 Locked = Callable[[], AbstractContextManager[None]]
 
 POISON = """

@@ -32,7 +32,7 @@ else:
 enqueue = {"blocking": blocking, "awaiting": awaiting}[sys.argv[3]]
 pid = os.fork()
 if pid == 0:
-    signal.alarm(5)  # a child that waits for ever is not left behind
+    signal.alarm(30)  # a child that waits for ever is not left behind
     try:
         enqueue(2)
     except UsageError as error:
@@ -54,7 +54,7 @@ def test_a_forked_child_is_refused_and_its_parent_goes_on(tmp_path: Path, home: 
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=50,
         check=False,
     )
     assert (ended.stdout, ended.returncode) == ("7 2\n", 0), ended.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from headrace import Headrace, JobContext
 
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 
 
 @contextmanager

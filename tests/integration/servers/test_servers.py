@@ -111,8 +111,8 @@ def test_it_ends_with_its_owner(postgres: Postgres) -> None:
     directory, *pids = owner.stdout.readline().split()
     assert len(pids) > 1
     os.kill(owner.pid, signal.SIGKILL)
-    owner.communicate(timeout=10)
-    deadline = time.monotonic() + 20
+    owner.communicate(timeout=30)
+    deadline = time.monotonic() + 40
     while any(alive(int(pid)) for pid in pids) or Path(directory).exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -24,7 +24,7 @@ from headrace.settings import Settings
 PROTOCOL = "headrace.v1"
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     """Wait for a condition with a deadline; its value."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):

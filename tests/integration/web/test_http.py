@@ -282,12 +282,12 @@ def test_while_the_first_is_in_flight(served: Served, monkeypatch: pytest.Monkey
         monkeypatch.setattr(store, "enqueue", held)
         first = threading.Thread(target=lambda: answers.append(client.post("/api/jobs", **sent)))
         first.start()
-        assert entered.wait(5)
+        assert entered.wait(30)
         answer = client.post("/api/jobs", **sent)
         problem(answer, 409, "idempotency-in-flight")
         assert answer.headers["retry-after"] == "1"
         go.set()
-        first.join(5)
+        first.join(30)
         assert client.post("/api/jobs", **sent).content == answers[0].content
 
 

@@ -353,7 +353,7 @@ async def test_sigterm_ends_open_feeds_and_the_process(tmp_path: Path) -> None:
             except httpx.TransportError:
                 return False
 
-        await asyncio.to_thread(lambda: until(alive, 20))
+        await asyncio.to_thread(lambda: until(alive, 40))
         job = httpx.post(f"{base}/api/jobs", json={"task": "waits"}, headers=bearer(key)).json()  # noqa: ASYNC210 - nothing else runs on this loop yet
         async with (
             websockets.connect(f"ws{base[4:]}/ws", subprotocols=[PROTOCOL], proxy=None) as feed,
@@ -366,12 +366,12 @@ async def test_sigterm_ends_open_feeds_and_the_process(tmp_path: Path) -> None:
             while not (await anext(lines)).startswith("event: subscribed"):
                 pass
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await feed.wait_closed()
                 assert feed.close_code == 4400
                 async for _ in lines:  # ends whole: a cut stream raises here
                     pass
-            assert await asyncio.to_thread(lambda: process.wait(5)) == 0
+            assert await asyncio.to_thread(lambda: process.wait(20)) == 0
     finally:
         if process.poll() is None:
             process.kill()

@@ -148,7 +148,7 @@ MUTANTS = (
             f"{STORE}.workers:reconcile",
             ("Lease(live.id, live.fence) not in held", "live.id not in {each.id for each in held}"),
         ),
-        bound=40, breaks=("reconcile",),
+        bound=20, breaks=("reconcile",),
     ),
     model(
         "sql: only failed and cancelled jobs are revived",

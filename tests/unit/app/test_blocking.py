@@ -27,7 +27,7 @@ def test_a_script_enqueues_waits_and_closes(hr: Headrace) -> None:
         job.result_sync(timeout=0.02)
     assert any(thread.name == "headrace-portal" for thread in threading.enumerate())
     hr.wait(drain(hr), "")
-    assert job.result_sync(timeout=5) == 42
+    assert job.result_sync(timeout=30) == 42
     hr.close_sync()
     assert not any(thread.name == "headrace-portal" for thread in threading.enumerate())
     hr.close_sync()
@@ -41,7 +41,7 @@ async def test_a_thread_beside_the_apps_loop_uses_that_loop(hr: Headrace) -> Non
     await hr.open()
 
     def endpoint() -> int:
-        return double.enqueue_sync(21).result_sync(timeout=10)
+        return double.enqueue_sync(21).result_sync(timeout=30)
 
     async with hr.embedded():
         assert await asyncio.to_thread(endpoint) == 42
@@ -58,11 +58,11 @@ async def test_a_thread_task_enqueues_and_waits_for_another() -> None:
 
     @hr.task()
     def twice(ctx: SyncJobContext, n: int) -> int:
-        return double.enqueue_sync(double.enqueue_sync(n).result_sync(timeout=10)).result_sync(timeout=10)
+        return double.enqueue_sync(double.enqueue_sync(n).result_sync(timeout=30)).result_sync(timeout=30)
 
     job = await twice.enqueue(3)
     await drain(hr)
-    assert await job.result(timeout=5) == 12
+    assert await job.result(timeout=30) == 12
 
 
 async def test_on_the_event_loop_it_is_refused_with_the_word_to_use(hr: Headrace) -> None:
@@ -107,7 +107,7 @@ def test_one_headrace_serves_loop_after_loop(hr: Headrace) -> None:
     async def once() -> int:
         job = await work.enqueue()
         await drain(hr)
-        return await job.result(timeout=5)
+        return await job.result(timeout=30)
 
     assert [asyncio.run(once()) for _ in range(3)] == [1, 1, 1]
     asyncio.run(hr.close())

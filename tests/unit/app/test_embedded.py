@@ -11,7 +11,7 @@ from headrace import Headrace, JobContext, PayloadTooLarge
 from headrace.core.states import JobState
 from headrace.settings import Settings
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 @pytest.fixture

@@ -142,8 +142,8 @@ async def test_embedded_workers_and_enqueues_are_counted(hr: Headrace) -> None:
     hr.services.metrics.begin()
     async with hr.embedded():
         for _ in range(3):
-            await (await add.enqueue(1, 2)).result(timeout=10)
-        await (await settles.options(key="one").enqueue()).result(timeout=10)
+            await (await add.enqueue(1, 2)).result(timeout=30)
+        await (await settles.options(key="one").enqueue()).result(timeout=30)
         await settles.options(key="one").enqueue()  # finds the first
         families = await told(hr.services.metrics)
     attempts = {tuple(sample.labels.values()): sample.value for sample in families["headrace_attempts"].samples}

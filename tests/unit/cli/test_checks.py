@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from headrace.cli import checks
-from headrace.cli.checks import Check, Grade, check_file, check_side_directory, check_sqlite_version, check_variables
+from headrace.cli import checks, checks_sqlite
+from headrace.cli.checks import Check, Grade, check_variables
+from headrace.cli.checks_sqlite import check_file, check_side_directory, check_sqlite_version
 
 
 def grades(found: list[Check]) -> dict[str, Grade]:
@@ -82,17 +83,17 @@ def test_a_directory_in_its_place(tmp_path: Path) -> None:
 )
 def test_who_may_read_the_file(tmp_path: Path, mode: int, grade: Grade) -> None:
     path = tmp_path / "a.db"
-    path.write_bytes(checks.SQLITE_HEAD)
+    path.write_bytes(checks_sqlite.SQLITE_HEAD)
     path.chmod(mode)
     assert the(list(check_file(path)), "file rights").grade is grade
 
 
 def test_a_log_that_has_grown(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    path.write_bytes(checks.SQLITE_HEAD)
+    path.write_bytes(checks_sqlite.SQLITE_HEAD)
     path.chmod(0o600)
     with (tmp_path / "a.db-wal").open("wb") as wal:
-        wal.truncate(checks.WAL_BIG_BYTES + 1)
+        wal.truncate(checks_sqlite.WAL_BIG_BYTES + 1)
     check = the(list(check_file(path)), "database file")
     assert check.grade is Grade.WARN
     assert "256.0 MiB" in check.saw
@@ -105,7 +106,7 @@ def test_room_on_the_disk(tmp_path: Path, free: int, grade: Grade, monkeypatch: 
 
 
 def test_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "file_system", lambda _: "nfs4")
+    monkeypatch.setattr(checks_sqlite, "file_system", lambda _: "nfs4")
     check = the(list(check_file(tmp_path / "a.db")), "directory")
     assert check.grade is Grade.FAIL
     assert "nfs4" in check.saw
@@ -113,7 +114,7 @@ def test_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.skipif(not Path("/proc/self/mounts").exists(), reason="the system does not list its mounts in /proc")
 def test_the_file_system_of_a_path_is_that_of_its_mount() -> None:
-    assert checks.file_system(Path("/proc/self")) == "proc"
+    assert checks_sqlite.file_system(Path("/proc/self")) == "proc"
 
 
 def test_the_side_directory(tmp_path: Path) -> None:

@@ -43,12 +43,12 @@ async def test_a_client_that_read_while_the_process_stood_still_is_not_slow() ->
     await store.open()
     feed = FeedReader(store, NoNotifier(), clock)
     host = Host(grant, lambda _: "{}", 0.0)
-    connection = LiveConnection(wire, feed, clock, host, SessionLimits(write_s=0.1), rng=random.Random(1))
+    connection = LiveConnection(wire, feed, clock, host, SessionLimits(write_s=1.0), rng=random.Random(1))
     running = loop.create_task(connection.run())
     await wire.frames.put('{"type":"connect","token":"t"}')
     taken = await wire.writing.get()
-    loop.call_later(0.05, taken.set_result, None)
-    time.sleep(0.3)  # noqa: ASYNC251 - the process stands still; both instants pass meanwhile
+    loop.call_later(0.1, taken.set_result, None)
+    time.sleep(1.2)  # noqa: ASYNC251 - the process stands still; both instants pass meanwhile
     for _ in range(10):
         await asyncio.sleep(0)
     assert not running.done()

@@ -52,7 +52,7 @@ async def test_stopped_and_continued() -> None:
     assert not process.stopped
     for number, stopped in ((signal.SIGSTOP, True), (signal.SIGCONT, False), (signal.SIGSTOP, True)):
         process.kill(number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while process.stopped is not stopped:  # noqa: ASYNC110 - the kernel says so when it likes
                 await asyncio.sleep(0.005)
     process.kill()
@@ -67,8 +67,8 @@ async def test_a_group_of_its_own_is_killed_as_one() -> None:
     )
     process = Process((sys.executable, "-c", code), env={"FD": str(write)}, pass_fds=(write,), own_group=True)
     os.close(write)
-    assert await asyncio.wait_for(asyncio.to_thread(os.read, read, 1), 5) == b"!"
+    assert await asyncio.wait_for(asyncio.to_thread(os.read, read, 1), 30) == b"!"
     process.kill()
     await process.wait()
-    assert await asyncio.wait_for(asyncio.to_thread(os.read, read, 1), 5) == b""  # its child let go of the pipe, too
+    assert await asyncio.wait_for(asyncio.to_thread(os.read, read, 1), 30) == b""  # its child let go of the pipe, too
     os.close(read)

@@ -84,7 +84,7 @@ class Running:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for a condition with a deadline."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             if condition():
                 return
@@ -118,7 +118,7 @@ async def running(request: pytest.FixtureRequest) -> AsyncGenerator[Running]:
 
 
 async def gathered(running: Running, after: Position | None = None) -> list[Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [told async for told in running.feed.updates(running.job, after)]
 
 
@@ -146,7 +146,7 @@ async def test_followers_see_everything_to_the_end(running: Running) -> None:
 async def test_progress_arrives_though_it_has_no_offset(running: Running) -> None:
     follower = running.feed.follower(running.job)
     where = await follower.open(None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for n in range(3):
             await running.write(UpdateKind.PROGRESS, {"done": n, "total": 3, "message": None})
             (told,) = await follower.next()
@@ -161,7 +161,7 @@ async def test_progress_older_than_an_item_does_not_take_a_reader_back(running: 
     await running.emit(0, 1)
     told: list[Update] = []
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(30),
         aclosing(running.feed.updates(running.job, Position(running.store.epoch, 0))) as all_,
     ):
         async for update in all_:
@@ -198,7 +198,7 @@ async def test_where_a_reader_stands(running: Running) -> None:
 async def test_a_job_that_is_not_seen_yet_is_waited_for(running: Running) -> None:
     coming, pending = new_job(), asyncio.Event()
     located = asyncio.create_task(running.feed.locate(coming.id, None, pending_s=10, on_pending=pending.set))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await pending.wait()
         await running.store.enqueue([coming])
         assert (await located).position.offset == 1
@@ -277,7 +277,7 @@ async def test_a_store_that_is_away_is_told_and_nothing_is_lost(running: Running
         await running.feed.read(running.job, 0)
     running.store.away = False
     told: list[Any] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not told:
             try:
                 told = await follower.next()
@@ -296,7 +296,7 @@ async def test_a_cancelled_wait_loses_nothing(running: Running) -> None:
     for n in range(1, 30):
         await running.emit(n)
         seen += numbers(await follower.next_within(0.001 * (n % 15)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(seen) < 29:
             seen += numbers(await follower.next())
     assert seen == list(range(1, 30))
@@ -308,7 +308,7 @@ async def test_a_place_that_is_lost_on_the_way_begins_anew(running: Running, mon
     follower = running.feed.follower(running.job)
     await follower.open(Position(running.store.epoch, 0))
     monkeypatch.setattr(running.store, "epoch", "restored")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         (told,) = await follower.next()
     assert isinstance(told, Subscribed)
     assert (told.recovered, told.position) == (False, Position("restored", 3))
@@ -334,7 +334,7 @@ async def test_a_long_feed_comes_in_pages(running: Running) -> None:
     follower = running.feed.follower(running.job)
     await follower.open(Position(running.store.epoch, 0))
     seen: list[Any] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(seen) < 3 * PAGE + 2:
             page = await follower.next()
             assert len(page) <= PAGE

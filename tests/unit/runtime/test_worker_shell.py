@@ -41,7 +41,7 @@ from headrace.runtime.registry import Policies, Registry, TaskDef
 from headrace.runtime.worker import Worker
 from headrace.stores.memory import MemoryStore
 
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 NOW = Retry(max_attempts=3, initial=0.0)
 
 

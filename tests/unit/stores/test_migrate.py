@@ -8,11 +8,14 @@ import pytest
 
 from headrace.core.errors import InvalidConfig, SchemaMismatch
 from headrace.stores import migrate
+from headrace.stores.migrations import Migration
 from headrace.stores.sqlite import SqliteStore, schema
-from headrace.stores.sqlite.schema import Migration
+from headrace.stores.urls import sqlite_path
 
-STEP = Migration(2, "more", "CREATE TABLE headrace_more (a INTEGER);\n-- a comment; with a semicolon\nSELECT 1;")
-BROKEN = Migration(3, "broken", "CREATE TABLE headrace_even_more (a INTEGER); SELECT * FROM nowhere;")
+STEP = Migration(
+    2, "more", "-- phase: expand\nCREATE TABLE headrace_more (a INTEGER);\n-- a comment; with a semicolon\nSELECT 1;"
+)
+BROKEN = Migration(3, "broken", "-- phase: expand\nCREATE TABLE headrace_even_more (a INTEGER); SELECT * FROM nowhere;")
 
 
 def tables(path: Path) -> set[str]:
@@ -43,7 +46,7 @@ def test_a_file_that_is_not_there_lacks_everything(tmp_path: Path) -> None:
     plan = migrate.plan(f"sqlite:///{tmp_path / 'new.db'}")
     assert (plan.found, plan.pending) == (0, schema.migrations())
     assert not (tmp_path / "new.db").exists()
-    assert migrate.apply(f"sqlite:///{tmp_path / 'new.db'}").pending == schema.migrations()
+    assert migrate.apply(f"sqlite:///{tmp_path / 'new.db'}").applied == schema.migrations()
     assert migrate.plan(f"sqlite:///{tmp_path / 'new.db'}").pending == ()
 
 
@@ -68,10 +71,11 @@ async def test_an_older_file_is_migrated_only_by_command(path: Path, monkeypatch
     with pytest.raises(SchemaMismatch, match=r"schema 1, .* wants 2: run `headrace migrate`"):
         await SqliteStore(path).open()
     assert "headrace_more" not in tables(path)
-    plan = migrate.apply(f"sqlite:///{path}")
-    assert [step.name for step in plan.pending] == ["more"]
+    migrated = migrate.apply(f"sqlite:///{path}")
+    assert [step.name for step in migrated.applied] == ["more"]
+    assert migrated.found == 2
     assert "headrace_more" in tables(path)
-    assert migrate.apply(f"sqlite:///{path}").pending == ()
+    assert migrate.apply(f"sqlite:///{path}").applied == ()
     store = SqliteStore(path)
     await store.open()
     await store.close()
@@ -93,5 +97,5 @@ def test_what_has_no_schema_is_refused(url: str) -> None:
 
 
 def test_paths_of_urls() -> None:
-    assert migrate.sqlite_path("sqlite:///jobs.db") == Path("jobs.db")
-    assert migrate.sqlite_path("sqlite:////srv/jobs.db") == Path("/srv/jobs.db")
+    assert sqlite_path("sqlite:///jobs.db") == Path("jobs.db")
+    assert sqlite_path("sqlite:////srv/jobs.db") == Path("/srv/jobs.db")

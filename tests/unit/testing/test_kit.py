@@ -85,7 +85,7 @@ async def test_drain_runs_what_is_ready_and_what_that_enqueues(hr: Headrace) -> 
     job = await down.enqueue(3)
     assert await drain(hr) == 4
     assert seen == [3, 2, 1, 0]
-    assert await job.result(timeout=1) == 3
+    assert await job.result(timeout=30) == 3
     assert await drain(hr) == 0
     await hr.close()
 
@@ -108,7 +108,7 @@ async def test_drain_moves_a_manual_clock_to_what_is_scheduled() -> None:
     assert await drain(hr) == 1
     assert (await job.refresh()).state == "scheduled"
     assert await drain(hr, until=timedelta(hours=1)) == 2
-    assert await job.result(timeout=1) == 3
+    assert await job.result(timeout=30) == 3
     assert clock.now() == pytest.approx(180)
     assert enqueued(later)[0].state == "scheduled"
 
@@ -119,9 +119,9 @@ async def test_drain_leaves_paused_queues_and_unknown_tasks_alone(hr: Headrace) 
 
     await held.enqueue()
     await hr.pause("held")
-    assert await drain(hr, timeout=5) == 0
+    assert await drain(hr) == 0
     await hr.resume("held")
-    assert await drain(hr, timeout=5) == 1
+    assert await drain(hr) == 1
     await hr.close()
 
 
@@ -136,8 +136,8 @@ async def test_inline_runs_at_enqueue_and_shows_the_result(hr: Headrace) -> None
 
     async with inline(hr):
         job = await double.enqueue(21)
-        assert await job.result(timeout=1) == 42
-        assert await (await third.enqueue(9)).result(timeout=1) == 3
+        assert await job.result(timeout=30) == 42
+        assert await (await third.enqueue(9)).result(timeout=30) == 3
         assert [update.kind async for update in job.updates()][-1] == "end"
         with pytest.raises(InvalidArguments):
             await double.enqueue("x")  # type: ignore[arg-type]
@@ -159,7 +159,7 @@ async def test_inline_raises_the_tasks_own_exception() -> None:
     async with inline(hr, propagate=False):
         job = await charge.enqueue()
         with pytest.raises(JobFailed, match="no"):
-            await job.result(timeout=1)
+            await job.result(timeout=30)
 
 
 async def test_inline_resolves_dependencies_with_the_apps_overrides() -> None:
@@ -181,7 +181,7 @@ async def test_inline_resolves_dependencies_with_the_apps_overrides() -> None:
 
     app.dependency_overrides[rate] = fixed
     async with inline(hr):
-        assert await (await convert.enqueue(4)).result(timeout=1) == 8.0
+        assert await (await convert.enqueue(4)).result(timeout=30) == 8.0
     assert closed == ["rate"]
 
 

@@ -120,12 +120,12 @@ class Target:
                     await connection.close(timeout=1.0)
 
     async def _prepare(self) -> None:
-        found = await schema.plan(self._connection)
+        found = await schema.plan(self._connection, self.where)
         if not found.found:
             async with self._connection.transaction():
                 await schema.apply(self._connection, self.where)
                 await days.keep(ConnectionTx(self._connection, None))
-            found = await schema.plan(self._connection)
+            found = await schema.plan(self._connection, self.where)
         found.check(self.where)
         stranger = await self._connection.fetchval(_NOT_OURS)
         if stranger is not None:

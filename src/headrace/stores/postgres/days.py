@@ -14,6 +14,7 @@ AHEAD: Final = 3  # days
 BACK_MAX: Final = 60  # days that `prepare` makes; what is older goes where nobody prepared
 LOCK: Final = 0x44617973  # "Days"
 _DAYS: Final = query("days")
+_OWNS: Final = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'headrace_history'::regclass"
 _PREPARE: Final = (
     "SELECT pg_try_advisory_xact_lock($1), set_config('lock_timeout', '1s', true), clock_timestamp(),"
     " nullif(headrace_pruned_to(), '-infinity')"
@@ -25,14 +26,17 @@ _LEFT: Final = (
 
 
 async def keep(tx: Tx) -> None:
-    """Make the next days, and drop those that are over."""
+    """Make the next days, and drop those that are over; only their owner can."""
+    ((owns,),) = await tx.all(_OWNS)
+    if not owns:
+        return
     (row,) = await tx.all(_PREPARE, LOCK)
     mine, _, clock, pruned_to = row
     if not mine:
         return
     now: datetime = clock if tx.now is None else tx.now
     today = now.astimezone(UTC).date()
-    there = {found[1]: found[0] for found in await tx.all(_DAYS)}
+    there = await made(tx)
     for day in (today + timedelta(days=ahead) for ahead in range(AHEAD + 1)):
         if day not in there:
             await _make(tx, day)
@@ -41,6 +45,11 @@ async def keep(tx: Tx) -> None:
             linked, kept = (await tx.all(_LEFT.format(name=name), pruned_to))[0]
             if not linked and not kept:
                 await tx.all(f"DROP TABLE {name}")
+
+
+async def made(tx: Tx) -> dict[date, str]:
+    """The days that have a table, and its name, in order."""
+    return {found[1]: found[0] for found in await tx.all(_DAYS)}
 
 
 async def prepare(tx: Tx, first: datetime) -> None:

@@ -10,7 +10,7 @@ from asyncpg.pgproto.pgproto import UUID
 from headrace.core.errors import Conflict
 from headrace.core.model import Enqueued, NewJob
 from headrace.stores.encoding import state_of
-from headrace.stores.postgres.lines import Line, LineName, Lines
+from headrace.stores.postgres.lines import Line, LineName
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Tx, instant
 
@@ -50,12 +50,14 @@ async def enqueue(tx: Tx, jobs: Sequence[NewJob], numbers: Sequence[int], key_re
     if row[4] is not None:
         at: int = row[4]
         job, holder = jobs[at - 1], row[5]
-        raise Conflict(f"the key {job.key!r} of task {job.task!r} belongs to a job with other arguments", holder.bytes)
+        raise Conflict(
+            f"the key {job.key!r} of task {job.task!r} belongs to a job with other arguments", UUID(holder).bytes
+        )
     tx.hints.update(f"queue:{queue}" for queue in {job.queue for job in jobs})
     if landed is None:
         return [Enqueued(job.id, state_of(state), 1, created=True) for job, state in zip(jobs, states, strict=True)]
     return [
-        Enqueued(id_.bytes, state_of(state), end, created=new)
+        Enqueued(UUID(id_).bytes, state_of(state), end, created=new)
         for id_, state, end, new in zip(landed, states, ends, created, strict=True)
     ]
 
@@ -70,15 +72,6 @@ async def line(tx: Tx, name: LineName) -> Line:
     queue, task, key, priority = name
     (row,) = await tx.all(_LINE, queue, task, key, priority)
     return Line(row[0], row[1], name)
-
-
-async def known_lines(tx: Tx, lines: Lines, wanted: Sequence[LineName]) -> list[int]:
-    """The numbers of lines, for a transaction of the user's: what it makes is not remembered."""
-    found: dict[LineName, int] = {}
-    for name in dict.fromkeys(wanted):
-        known = lines.get(name)
-        found[name] = (await line(tx, name)).number if known is None else known.number
-    return [found[name] for name in wanted]
 
 
 def _since(jobs: Sequence[NewJob]) -> datetime | None:

@@ -1,7 +1,8 @@
 """Enqueues that come at once are written together: at once if none is under way, else with the next.
 
 There is no timer. A batch in which one caller's jobs are refused is written again in parts, so that
-only that caller hears of it.
+only that caller hears of it. Jobs with keys are gathered apart: they may have to wait for a
+transaction of a user's that holds a key.
 """
 
 import asyncio
@@ -11,9 +12,12 @@ from weakref import WeakKeyDictionary
 
 from headrace.core.errors import HeadraceError, StoreUnavailable
 from headrace.core.model import Enqueued, NewJob
+from headrace.stores.postgres.faults import sqlstate
 
 FLIGHTS: Final = 2  # at a time, of one event loop: one is written while the next is made ready
 JOBS_MAX: Final = 1_000  # gathered into one
+APART: Final = 4  # at a time, of a batch in which a key is held
+_HELD: Final = "55P03"  # a lock was waited for in vain
 
 _Waiting: TypeAlias = tuple[list[NewJob], "asyncio.Future[list[Enqueued]]"]
 
@@ -32,14 +36,15 @@ class Gatherer:
     def __init__(self, write: Callable[[Sequence[NewJob]], Awaitable[list[Enqueued]]]) -> None:
         """`write` adds jobs, all or none."""
         self._write = write
-        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
+        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[_Here, _Here]] = WeakKeyDictionary()
 
     async def add(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Add jobs with whoever else does; cancelling this leaves them to be written."""
         loop = asyncio.get_running_loop()
-        here = self._of.get(loop)
-        if here is None:
-            here = self._of[loop] = _Here()
+        both = self._of.get(loop)
+        if both is None:
+            both = self._of[loop] = _Here(), _Here()
+        here = both[any(job.key is not None for job in jobs)]
         answer: asyncio.Future[list[Enqueued]] = loop.create_future()
         here.waiting.append((list(jobs), answer))
         if len(here.flights) < FLIGHTS:
@@ -61,7 +66,10 @@ class Gatherer:
         try:
             answers = await self._write([job for jobs, _ in load for job in jobs])
         except StoreUnavailable as error:
-            _fail(load, error)
+            if len(load) > 1 and sqlstate(error) == _HELD:
+                await self._write_apart(load)
+            else:
+                _fail(load, error)
         except HeadraceError as error:
             if len(load) == 1:
                 _fail(load, error)
@@ -78,6 +86,15 @@ class Gatherer:
                 if not answer.done():
                     answer.set_result(answers[at : at + len(jobs)])
                 at += len(jobs)
+
+    async def _write_apart(self, load: list[_Waiting]) -> None:
+        room = asyncio.Semaphore(APART)
+
+        async def write(one: _Waiting) -> None:
+            async with room:
+                await self._write_all([one])
+
+        await asyncio.gather(*(write(one) for one in load))
 
 
 def _fail(load: list[_Waiting], error: HeadraceError) -> None:

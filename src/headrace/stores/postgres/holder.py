@@ -31,6 +31,8 @@ class Holder:
         self._key = secrets.randbelow(2**31 - 1) + 1
         self._connection: asyncpg.Connection[Any] | None = None
         self._taking = asyncio.Lock()
+        self._again: asyncio.Task[int | None] | None = None
+        self._closed = False
 
     async def key(self) -> int | None:
         """The second key of the lock, which is held now; None: it cannot be had, so the lease alone counts."""
@@ -54,12 +56,21 @@ class Holder:
             return None
         with contextlib.suppress(*ERRORS):
             if await connection.fetchval(_TAKE, CLASS, self._key):
+                connection.add_termination_listener(self._lost)
                 return connection
         connection.terminate()  # its last session may not have ended yet
         return None
 
+    def _lost(self, _: object) -> None:
+        """The session ended and this process has not: it is made anew at once, before neighbours draw conclusions."""
+        if not self._closed:
+            self._again = asyncio.get_running_loop().create_task(self.key())
+
     async def close(self) -> None:
         """Let go."""
+        self._closed = True
+        if self._again is not None:
+            self._again.cancel()
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             with contextlib.suppress(*ERRORS):

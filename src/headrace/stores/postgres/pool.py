@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import asyncpg
 
 from headrace.core.errors import HeadraceError, StoreUnavailable
-from headrace.stores.postgres.faults import ERRORS, mapped, shown, sqlstate
+from headrace.stores.postgres.faults import ERRORS, mapped, shown, sqlstate, unreached
 from headrace.stores.postgres.loop_pool import CONNECT_S, Connection, LoopPool
 
 COMMAND_S: Final = 30.0  # for one statement, waiting for locks included; the server ends it too
@@ -124,6 +124,18 @@ class Pools:
             return found
 
     async def _connect(self) -> Connection:
+        """A connection; one as a pooler takes it, where that refuses what a server would take."""
+        try:
+            return await self._connected()
+        except asyncpg.PostgresError as error:
+            if self.pooled or sqlstate(error) not in _POOLER:
+                raise
+            self.pooled = True
+            return await self._connected()
+        except (ValueError, OverflowError) as error:
+            raise unreached(error, self.where) from error
+
+    async def _connected(self) -> Connection:
         return await asyncpg.connect(
             self._url,
             timeout=CONNECT_S,

@@ -145,7 +145,7 @@ class Settles:
         unsure = {settle.id for settle in self.settles if (settle.id, settle.fence) not in settled}
         before: dict[JobId, int] = {}
         if unsure:
-            before = {row[0].bytes: row[1] for row in await tx.all(_FENCES, [UUID(id_) for id_ in unsure])}
+            before = {UUID(row[0]).bytes: row[1] for row in await tx.all(_FENCES, [UUID(id_) for id_ in unsure])}
         answers: list[SettleResult] = []
         for at, settle in enumerate(self.settles):
             here = (settle.id, settle.fence) in settled

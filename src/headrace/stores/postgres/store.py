@@ -4,13 +4,14 @@ Invariant: instants are the database's; a verb is one transaction, the hot ones 
 renew) one round trip.
 """
 
+import asyncio
 import time as _time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from headrace.core.errors import StoreError, StoreUnavailable
+from headrace.core.errors import StoreUnavailable
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -34,15 +35,16 @@ from headrace.core.model import (
 )
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
+from headrace.ports.vacuum import Laggard
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.migrations import Plan
-from headrace.stores.postgres import chores, days, feed, schema, vault, workers
+from headrace.stores.postgres import chores, days, feed, horizon, schema, vault, workers
 from headrace.stores.postgres import jobs as verbs
 from headrace.stores.postgres.enqueue import enqueue, line, names
 from headrace.stores.postgres.exchange import exchange
 from headrace.stores.postgres.faults import shown, sqlstate
 from headrace.stores.postgres.gather import Gatherer
 from headrace.stores.postgres.holder import CLASS, Holder
+from headrace.stores.postgres.join import Home, join
 from headrace.stores.postgres.lines import LineName, Lines
 from headrace.stores.postgres.loop_pool import Connection
 from headrace.stores.postgres.pool import Pools
@@ -52,7 +54,7 @@ from headrace.stores.postgres.tx import Row, Tx, instant
 T = TypeVar("T")
 _DEAD: Final = query("workers_dead")
 _AGAIN: Final = 4  # tries of a transaction that met another one (a deadlock), in all
-_ABSENT_S: Final = 0.1  # a lock must be seen missing for so long, in two looks: its session may be made anew
+_ABSENT_S: Final = 0.1  # between the two looks that must miss a holder's lock
 _DAYS_EVERY_S: Final = 3600.0
 
 
@@ -113,7 +115,6 @@ class PostgresStore:
         self._gatherer = Gatherer(self._enqueue)
         self._counts = chores.Counts(self._clock)
         self._holder: Holder | None = None
-        self._absent: dict[WorkerId, float] = {}
         self._days_at = float("-inf")
         self._epoch = ""
 
@@ -130,12 +131,8 @@ class PostgresStore:
         if self._epoch:
             return
         async with self._pools.transaction() as connection:
-            found = await schema.plan(connection)
-            if not found.found:
-                await schema.apply(connection, self.where)
-                found = await schema.plan(connection)
+            if await schema.prepare(connection, self.where):
                 await days.keep(ConnectionTx(connection, self._now()))
-            found.check(self.where)
             self._epoch = await schema.epoch(connection)
 
     async def close(self) -> None:
@@ -257,7 +254,10 @@ class PostgresStore:
 
     def join(self, using: object) -> Joined:
         """Bind to a user's session or connection."""
-        raise NotImplementedError
+        if not self._epoch:
+            raise StoreUnavailable(f"the store {self.where} is not open")
+        home = Home(self.where, self._epoch, self._now, self._lines, self._settings.key_retention_s, self._ring)
+        return join(home, using)
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -287,10 +287,12 @@ class PostgresStore:
 
     async def reap(self, dead: Sequence[WorkerId] = ()) -> Reaped:
         """Free the jobs of workers that are known `dead`, whose holder died, or whose lease ended."""
-        rows = await self._pools.fetch(_DEAD, list(dead), self._now(), CLASS)
-        now = self._clock()
-        self._absent = {row[0]: self._absent.get(row[0], now) for row in rows if not row[1]}
-        gone = [row[0] for row in rows if row[1] or now - self._absent[row[0]] >= _ABSENT_S]
+        gone, absent = await self._look(dead)
+        if absent:  # its session may be made anew just now: that takes a moment
+            await asyncio.sleep(_ABSENT_S)  # noqa: TID251 - of sessions, not of jobs: no clock of a test moves it
+            again, still_absent = await self._look(())
+            gone += [worker for worker in again if worker not in gone]
+            gone += [worker for worker in still_absent if worker in absent]
         freed: list[Reaped] = []
         for worker in gone:
             reaped = await self._reap_one(worker)
@@ -302,6 +304,11 @@ class PostgresStore:
             sum(reaped.suspects for reaped in freed),
             sum(reaped.quarantined for reaped in freed),
         )
+
+    async def _look(self, dead: Sequence[WorkerId]) -> tuple[list[WorkerId], list[WorkerId]]:
+        """Workers that are dead, and those whose holder's lock is not held."""
+        rows = await self._pools.fetch(_DEAD, list(dead), self._now(), CLASS)
+        return [row[0] for row in rows if row[1]], [row[0] for row in rows if not row[1]]
 
     async def _reap_one(self, worker: WorkerId) -> Reaped:
         return await self._write(lambda tx: workers.reap(tx, self._lines, worker, self._settings))
@@ -332,6 +339,10 @@ class PostgresStore:
             await self._write(days.keep)
         return count
 
+    async def laggards(self, older_than_s: float) -> list[Laggard]:
+        """What has kept a snapshot for longer and holds vacuum back, the furthest behind first."""
+        return await self._each(lambda tx: horizon.laggards(tx, older_than_s))
+
     # -- vault ----------------------------------------------------------------------------------
 
     async def secret(self, name: str, candidate: bytes) -> bytes:
@@ -357,30 +368,3 @@ class PostgresStore:
     async def finish(self, scope: str, key: str, answer: bytes | None) -> None:
         """Keep the answer, or with None let the key go."""
         await self._each(lambda tx: vault.finish(tx, scope, key, answer))
-
-
-async def plan_database(url: str) -> Plan:
-    """What a database has and lacks."""
-    pools = Pools(url, size=1)
-    try:
-        async with pools.connection() as connection:
-            return await schema.plan(connection)
-    finally:
-        await pools.close()
-
-
-async def migrate_database(url: str) -> Plan:
-    """Apply what is pending to a database."""
-    pools = Pools(url, size=1)
-    try:
-        async with pools.transaction() as connection:
-            found = await schema.apply(connection, pools.where)
-            if found.found > found.wanted:
-                found.check(pools.where)
-            await days.keep(ConnectionTx(connection, None))
-            return found
-    finally:
-        await pools.close()
-
-
-__all__ = ["PostgresStore", "StoreError", "migrate_database", "plan_database"]

@@ -6,13 +6,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
 from headrace.core.errors import StoreUnavailable, UsageError
 from headrace.core.model import Enqueued, NewJob, Settle, SettleResult
 from headrace.ports.store import Joined
-from headrace.stores.alchemy import Using, answered, bound, dialect, flush, ring_after
+from headrace.stores.alchemy import AsyncConnection, AsyncSession, Using, answered, bound, dialect, flush, ring_after
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, refuse_autocommit
 from headrace.stores.sqlite.settle import settle_one

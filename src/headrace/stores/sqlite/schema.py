@@ -11,16 +11,20 @@ from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from headrace.core.errors import StoreUnavailable
-from headrace.stores.migrations import Migration, Plan, compared, program_version
+from headrace.stores.migrations import Applied, Elder, Migrated, Migration, Plan, compared, ready, records
 from headrace.stores.migrations import migrations as known
+from headrace.stores.migrations import script as written
 from headrace.stores.sqlite.faults import is_busy
 from headrace.stores.sqlite.moving import check_here
 from headrace.stores.sqlite.tx import MICRO
 
 T = TypeVar("T")
 _HAS_OURS: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'headrace_schema_migration'"
-_APPLIED: Final = "SELECT number, version FROM headrace_schema_migration ORDER BY number"
-_RECORD: Final = "INSERT INTO headrace_schema_migration (number, name, applied_at, version) VALUES (?, ?, ?, ?)"
+_APPLIED: Final = "SELECT number, version, compatible_from FROM headrace_schema_migration ORDER BY number"
+_RECORD: Final = (
+    "INSERT INTO headrace_schema_migration (number, name, applied_at, version, compatible_from) VALUES (?, ?, ?, ?, ?)"
+)
+_NOW: Final = f"CAST(round((julianday('now') - 2440587.5) * 86400 * {MICRO}) AS INTEGER)"
 _EPOCH_PUT: Final = "INSERT INTO headrace_meta (key, value) VALUES ('epoch', ?) ON CONFLICT (key) DO NOTHING"
 _EPOCH_GET: Final = "SELECT value FROM headrace_meta WHERE key = 'epoch'"
 _now = time.monotonic  # noqa: TID251 - waits for the lock of another process that opens the file at once
@@ -43,33 +47,50 @@ def plan(connection: sqlite3.Connection) -> Plan:
     Raises:
         StoreMoved: its jobs are elsewhere.
     """
-    applied: list[tuple[int, str]] = []
+    applied: list[Applied] = []
     if connection.execute(_HAS_OURS).fetchone() is not None:
-        applied = connection.execute(_APPLIED).fetchall()
+        applied = [Applied(*row) for row in connection.execute(_APPLIED)]
         check_here(connection, connection.execute("PRAGMA database_list").fetchone()[2])
     return compared(migrations(), applied)
 
 
-def apply(connection: sqlite3.Connection, wall: Callable[[], float], *, busy_timeout_s: float = 5.0) -> Plan:
-    """Apply what is pending; what was applied.
+def apply(
+    connection: sqlite3.Connection,
+    wall: Callable[[], float],
+    *,
+    where: str = "the database",
+    elders: Callable[[sqlite3.Connection], tuple[Elder, ...]] = lambda _: (),
+    busy_timeout_s: float = 5.0,
+) -> Migrated:
+    """Apply what is pending, as far as `elders`, the living workers of an older version, allow.
 
     Raises:
         SchemaMismatch: the file is of a newer version.
         sqlite3.Error: to be mapped by the caller; nothing was applied.
     """
 
-    def work() -> Plan:
+    def work() -> Migrated:
         found = plan(connection)
-        if found.found > found.wanted:
-            return found
-        for migration in found.pending:
+        found.check_newer(where)
+        old = elders(connection) if found.found else ()
+        steps = ready(found, old)
+        for migration, record in records(found, steps):
             for statement in _statements(migration.sql):
                 connection.execute(statement)
-            connection.execute(_RECORD, (migration.number, migration.name, int(wall() * MICRO), program_version()))
+            row = (migration.number, migration.name, int(wall() * MICRO), record.version, record.compatible_from)
+            connection.execute(_RECORD, row)
         connection.execute(_EPOCH_PUT, (secrets.token_hex(4),))
-        return found
+        return Migrated(found, steps, found.pending[len(steps) :], old)
 
     return locked(connection, work, busy_timeout_s)
+
+
+def script(found: Plan, elders: tuple[Elder, ...]) -> tuple[Migrated, str]:
+    """What `apply` would do, and the SQL of it, for the program sqlite3."""
+    steps = ready(found, elders)
+    lines = written(found, steps, _NOW, secrets.token_hex(4))
+    text = "\n".join(["PRAGMA journal_mode = WAL;", "BEGIN IMMEDIATE;", *lines, "COMMIT;", ""]) if steps else ""
+    return Migrated(found, steps, found.pending[len(steps) :], elders), text
 
 
 def locked(

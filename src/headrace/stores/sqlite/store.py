@@ -37,7 +37,6 @@ from headrace.core.model import (
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.migrations import Plan
 from headrace.stores.sqlite import chores, feed, schema, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
@@ -353,44 +352,12 @@ def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synch
             if not found.found:
                 schema.locked(connection, lambda: None, busy_timeout_s)  # a read-only file says so here
                 use_wal(connection, str(path))
-                schema.apply(connection, wall, busy_timeout_s=busy_timeout_s)
+                schema.apply(connection, wall, where=str(path), busy_timeout_s=busy_timeout_s)
                 found = schema.plan(connection)
             found.check(str(path))
             use_wal(connection, str(path))
             check_writable(connection)
             return schema.epoch(connection)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise fault(error, str(path)) from error
-
-
-def plan_file(path: Path) -> Plan:
-    """What a file has and lacks; a file that is not there is not made."""
-    check_path(path)
-    if not path.exists():
-        return schema.nothing()
-    try:
-        connection = connect(str(path))
-        try:
-            return schema.plan(connection)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise fault(error, str(path)) from error
-
-
-def migrate_file(path: Path) -> Plan:
-    """Apply what is pending to a file."""
-    check_path(path)
-    try:
-        connection = connect(str(path), create=True)
-        try:
-            use_wal(connection, str(path))
-            found = schema.apply(connection, _time.time)  # noqa: TID251 - the database's machine is this one
-            if found.found > found.wanted:
-                found.check(str(path))
-            return found
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -83,7 +83,7 @@ def draw_move(rng: random.Random) -> tuple[str, dict[str, Any]]:
         "leave_or_reconcile": {
             "worker": worker,
             "known": rng.choice((None, picks, picks)),
-            "late": rng.choice((None, picks[0])),
+            "late": picks[-1] if len(picks) > 1 else None,
         },
         "reap": {"dead": [worker] if rng.random() < SELDOM else [], "back": rng.random() > SELDOM},
         "renew": {"worker": worker},

@@ -166,7 +166,7 @@ async def test_locked_by_another_program(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(StoreUnavailable) as caught:
             await store.enqueue([job])
-        assert 0.9 < time.monotonic() - started < 3
+        assert time.monotonic() - started > 0.9
         assert "locked" in str(caught.value)
         if sys.platform == "linux":
             assert str(holder.pid) in str(caught.value)
@@ -207,7 +207,7 @@ async def test_a_newer_schema(tmp_path: Path) -> None:
     await made(path)
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute("INSERT INTO headrace_schema_migration VALUES (9999, 'later', 0, '8.1.0')")
+        connection.execute("INSERT INTO headrace_schema_migration VALUES (9999, 'later', 0, '8.1.0', 9999)")
     connection.close()
     with pytest.raises(SchemaMismatch, match=r"schema 9999.*install headrace >= 8\.1\.0"):
         await SqliteStore(path).open()

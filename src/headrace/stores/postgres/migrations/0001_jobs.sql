@@ -1,3 +1,4 @@
+-- phase: expand
 -- Headrace on PostgreSQL, first schema. The prefix keeps it apart from the application's own tables, which live in the
 -- same database (that is what `using=` is for).
 -- States: 0 scheduled, 1 ready, 2 running, 3 succeeded, 4 failed, 5 cancelled.
@@ -7,7 +8,8 @@ CREATE TABLE headrace_schema_migration (
     number integer PRIMARY KEY,
     name text NOT NULL,
     applied_at timestamptz NOT NULL,
-    version text NOT NULL               -- of the program that applied it
+    version text NOT NULL,              -- of the program that applied it
+    compatible_from integer NOT NULL    -- the migration that a program must know to go on after this one
 );
 
 -- What is true of the whole database.
@@ -176,7 +178,8 @@ CREATE TABLE headrace_worker (
 -- Leases, apart from their workers: they are renewed twice a second, and claims need not wade through that.
 CREATE TABLE headrace_lease (
     worker integer PRIMARY KEY,         -- worker.n
-    ends_at timestamptz NOT NULL,
+    ends_at timestamptz NOT NULL,       -- but not before the living had as long to renew it since the server started
+    lasts interval NOT NULL,
     holder integer,                     -- who keeps it holds this advisory lock on an idle session; NULL: nobody can
     held_since timestamptz              -- when the server started in which that lock was taken
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);

@@ -1,10 +1,14 @@
+-- phase: expand
 -- The hot verbs, one round trip each. A function that changes gets a new name, so that older workers go on with theirs.
--- Planner settings stand with each function: its plans must not depend on statistics of tables that fill and drain.
+-- Planner settings stand with each function: its plans must not depend on statistics of tables that fill and drain. So
+-- does the time for which a lock is waited for, with those that also run in transactions of the user's.
 
 -- The number of a line, which is made if it is new.
 CREATE FUNCTION headrace_line_1(p_queue text, p_task text, p_key text, p_priority integer)
 RETURNS TABLE (line integer, queue integer)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET lock_timeout = '5s'
+AS $$
 #variable_conflict use_column
 DECLARE
     v_queue integer;
@@ -49,7 +53,7 @@ CREATE FUNCTION headrace_enqueue_1(
 RETURNS TABLE (states smallint[], landed uuid[], ends integer[], created boolean[], clash integer, holder uuid)
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET lock_timeout = '5s'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -69,9 +73,12 @@ BEGIN
             FOR r IN
                 SELECT n.ord::integer AS ord, n.id, line.task, n.key, n.digest
                 FROM unnest(p_ids, p_lines, p_keys, p_digests) WITH ORDINALITY AS n (id, line, key, digest, ord)
-                JOIN headrace_line AS line ON line.id = n.line
+                LEFT JOIN headrace_line AS line ON line.id = n.line
                 WHERE n.key IS NOT NULL ORDER BY line.task, n.key, n.ord
             LOOP
+                IF r.task IS NULL THEN
+                    RAISE SQLSTATE '40001' USING MESSAGE = 'could not serialize access: a line is newer than the snapshot';
+                END IF;
                 CONTINUE WHEN EXISTS (SELECT FROM headrace_job AS job WHERE job.id = r.id)
                     OR EXISTS (SELECT FROM headrace_history AS h WHERE h.id = r.id AND h.finished_at > v_pruned);
                 LOOP
@@ -163,7 +170,7 @@ CREATE FUNCTION headrace_end_1(p_now timestamptz, p_ends jsonb)
 RETURNS TABLE (ord integer, line integer, suspect smallint)
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET lock_timeout = '5s'
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -1,3 +1,5 @@
 -- Add jobs, all or none; guard: no id is live or ended, no key is held.
-SELECT states, landed, ends, created, clash, holder
-FROM headrace_enqueue_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+SELECT states, landed::text[], ends, created, clash, holder::text
+FROM headrace_enqueue_1($1::timestamptz, $2::timestamptz, $3::double precision, $4::uuid[], $5::integer[], $6::double precision[],
+    $7::timestamptz[], $8::double precision[], $9::timestamptz[], $10::integer[], $11::double precision[], $12::text[], $13::text[],
+    $14::text[], $15::text[], $16::text[], $17::text[])

@@ -1,3 +1,4 @@
+-- phase: expand
 -- Headrace on SQLite, first schema. The prefix keeps it apart from the application's own tables, which may
 -- live in the same file (that is what `using=` is for).
 -- Instants are INTEGER microseconds since the epoch (`*_at`), durations REAL seconds (`*_s`).
@@ -8,7 +9,8 @@ CREATE TABLE headrace_schema_migration (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     applied_at INTEGER NOT NULL,
-    version TEXT NOT NULL               -- of the program that applied it
+    version TEXT NOT NULL,              -- of the program that applied it
+    compatible_from INTEGER NOT NULL    -- the migration that a program must know to go on after this one
 );
 
 -- What is true of the whole file.
