@@ -182,5 +182,5 @@ async def test_the_history_lies_in_its_days(file: SqliteStore, postgres_url: str
 
 
 def test_a_database_is_migrated_again_before_anything_was_pruned(postgres_url: str) -> None:
-    assert migrate.apply(postgres_url).pending
-    assert not migrate.apply(postgres_url).pending
+    assert migrate.apply(postgres_url).applied
+    assert not migrate.apply(postgres_url).applied
