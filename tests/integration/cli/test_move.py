@@ -149,7 +149,7 @@ def test_a_service_is_promoted(mill: Any, url: str) -> None:
         "succeeded": 2, "failed": 1, "scheduled": 1, "ready": 1
     }  # fmt: skip
     assert told["seconds"]["writes_stopped"] < 5
-    assert "claims are held; 2 attempts run and get 8 s\n" in done.stderr
+    assert "claims are held; 2 attempts may go on for 8 s\n" in done.stderr
 
     status, problem, headers = api.ask("POST", "/api/jobs", {"task": "nap", "args": {"seconds": 0}})
     assert (status, problem["type"]) == (503, "urn:headrace:problem:store-moved")
@@ -159,7 +159,7 @@ def test_a_service_is_promoted(mill: Any, url: str) -> None:
     assert api.ask("GET", "/health/ready")[0] == 503
     assert old_worker.wait(timeout=30) == 1
     said = mill.said("worker").splitlines()
-    assert len([line for line in said if "headrace.runtime.supervisor" in line and "have moved to" in line]) == 1
+    assert any(" error headrace.runtime.supervisor" in line and "have moved to" in line for line in said)
     assert len(said) < 20, "\n".join(said)
 
     mill.env["HEADRACE_STORE"] = url
@@ -205,7 +205,9 @@ def waiting_move(mill: Any, url: str) -> "tuple[subprocess.Popen[str], Api]":
     job = api.enqueue("nap", seconds=999)
     mill.until(lambda: api.job(job)["progress"], "an attempt runs")
     process = mill.start("move", "sqlite:///shop.db", url, "--grace", "100")
-    mill.until(lambda: "claims are held; 1 attempts run and get 100 s" in mill.said("move"), "it waits for the attempt")
+    mill.until(
+        lambda: "claims are held; 1 attempt may go on for 100 s" in mill.said("move"), "it waits for the attempt"
+    )
     return process, api
 
 
