@@ -99,6 +99,7 @@ async def _move(path: Path, url: str, grace_s: float, *, as_json: bool) -> int:
     with _source(path, moved=True) as source:
         async with Target.opened(url) as target:
             others = await target.others()
+            teller = Teller(say, to, grace_s)
             mover = Mover(
                 source,
                 target,
@@ -106,7 +107,7 @@ async def _move(path: Path, url: str, grace_s: float, *, as_json: bool) -> int:
                 to=to,
                 grace_s=grace_s,
                 replay_retention_s=Settings().idempotency_retention_s,
-                tell=Teller(say, to, grace_s),
+                tell=teller,
             )
             if source.moved_to is None:
                 _quietly(say, f"moving {path} to {to}")
@@ -115,7 +116,7 @@ async def _move(path: Path, url: str, grace_s: float, *, as_json: bool) -> int:
         output.write_json(_summary(path, moved))
     else:
         _report(path, moved)
-    if others and not moved.already:
+    if others and teller.began:
         output.note(
             f"headrace: {others} sessions had the target open before the move began: start those processes again, since"
             " they know neither the file's signing secret nor its positions"
@@ -158,9 +159,11 @@ class Teller:
         self._to = to
         self._grace_s = grace_s
         self._tenth: dict[str, int] = {}
+        self.began = False  # the move, just now, and was not taken up again
 
     def __call__(self, stage: "Stage") -> None:
         """Hear of a stage."""
+        self.began = self.began or stage.name == "begun"
         text = self._text(stage)
         if text:
             _quietly(self._say, text)
@@ -172,15 +175,17 @@ class Teller:
             if not total or tenth == self._tenth.get(stage.name, 0):
                 return ""
             self._tenth[stage.name] = tenth
-        attempts = f"; {done} attempts run and get {self._grace_s:g} s" if done else ""
+        attempts = f"{done} attempt{'s' * (done != 1)}"
+        waits = f"; {attempts} may go on for {self._grace_s:g} s" if done else ""
         return {
             "resumed": "going on where it was interrupted",
             "history": f"copied {done:,} of {total:,} ended jobs",
             "live": f"copied {done:,} of {total:,} live jobs",
-            "held": f"claims are held{attempts}",
-            "running": f"{done} attempts still run",
-            "given back": f"gave back {done} attempts that did not end",
-            "suspects": f"{done} jobs of dead workers are suspects, and run again",
+            "held": f"claims are held{waits}",
+            "running": f"still running: {attempts}",
+            "given back": f"gave back {attempts} that did not end",
+            "suspects": f"suspects, which run again: {done} of dead workers",
+            "rehearsed": "the copy has what the file has; now the rest",
             "stopped": "writes are stopped",
             "compared": "both sides have the same",
         }.get(stage.name, "")
@@ -218,6 +223,6 @@ def _report(path: Path, moved: "Moved") -> None:
     said = ", ".join(f"{count:,} {state}" for state, count in jobs.items()) or "none"
     output.line(
         f"moved {sum(jobs.values()):,} jobs ({said}) in {moved.total_s:.1f} s; claims were held for "
-        f"{moved.claims_held_s:.1f} s, writes stopped for {moved.writes_stopped_s:.1f} s"
+        f"{moved.claims_held_s:.2f} s, writes stopped for {moved.writes_stopped_s:.2f} s"
     )
     output.line(f"set HEADRACE_STORE={moved.to} and start API and workers again")

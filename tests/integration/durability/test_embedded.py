@@ -4,15 +4,17 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
 
-from headrace import Headrace
+from headrace import Headrace, StoreMoved
+from headrace.stores.sqlite import moving
 
 DEADLINE_S = 30.0
 Locked = Callable[[], AbstractContextManager[None]]
@@ -96,6 +98,36 @@ async def test_leases_are_kept_after_an_error_that_nobody_expected(
         async with asyncio.timeout(DEADLINE_S):
             while calls < 3:  # noqa: ASYNC110 - the keeper's thread counts
                 await asyncio.sleep(0.01)
+
+
+async def test_workers_end_when_the_jobs_have_moved_and_the_process_stays(
+    hr: Headrace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    @hr.task()
+    async def long() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(999)
+        finally:
+            stopped.set()
+
+    await long.enqueue()
+    async with hr.embedded(2), asyncio.timeout(DEADLINE_S):
+        await started.wait()
+        with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None, timeout=5.0)) as mover:
+            mover.execute("BEGIN IMMEDIATE")
+            moving.begin(mover, "id", "postgresql://there/db")
+            moving.finish(mover, "postgresql://there/db")
+            mover.execute("COMMIT")
+        await stopped.wait()
+        while "the workers of this process end" not in caplog.text:  # noqa: ASYNC110 - the log says so
+            await asyncio.sleep(0.01)
+        with pytest.raises(StoreMoved, match="have moved to postgresql://there/db"):
+            await long.enqueue()
+        await asyncio.sleep(0.7)  # more than a round of the keeper
+    assert caplog.text.count("have moved to") == caplog.text.count("the workers of this process end") == 1, caplog.text
 
 
 @pytest.mark.timeout(120)

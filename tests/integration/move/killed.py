@@ -45,10 +45,10 @@ def counted(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
 locked = schema.locked
 
 
-def locked_after_a_step(*args: Any) -> Any:
-    if args[2] and sys._getframe(1).f_code.co_name != "_put":  # the hold's renewals come when they like
+def locked_after_a_step(*args: Any, **named: Any) -> Any:
+    if sys._getframe(2).f_code.co_name != "_put":  # the hold's renewals come when they like
         step()
-    return locked(*args)
+    return locked(*args, **named)
 
 
 schema.locked = locked_after_a_step  # type: ignore[assignment]

@@ -102,6 +102,24 @@ async def test_what_ran_goes_on_and_its_late_writes_are_refused(file: SqliteStor
         await store.close()
 
 
+async def test_an_outcome_whose_answer_was_lost_is_known_on_the_other_side(
+    file: SqliteStore, postgres_url: str
+) -> None:
+    await suite.register(file)
+    settles: list[suite.Settle] = []
+    for outcome in (kit.Retried(kit.FAILURE, 3600.0), Succeeded("1"), kit.Failed(kit.FAILURE)):
+        job = await suite.enqueue_claimed(file)
+        settles.append(suite.Settle(job.id, job.fence, outcome))
+        assert await suite.settle(file, job, outcome) is SettleResult.SETTLED
+    await kit.move(file.path, postgres_url)
+    store = await kit.target_of(postgres_url)
+    try:
+        answer = await store.exchange(suite.WORKER, settles, None)
+        assert answer.settled == (SettleResult.REPEATED,) * 3
+    finally:
+        await store.close()
+
+
 async def test_an_attempt_that_ends_in_the_grace_has_ended(file: SqliteStore, postgres_url: str) -> None:
     told = kit.Filled()
     job, fence = await kit.leave_running(file, told, "quick")

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from headrace.core.errors import StoreUnavailable
 from headrace.stores.sqlite import moving, schema
@@ -16,6 +16,18 @@ from headrace.stores.sqlite.tx import MICRO
 
 HOLD_S: Final = 15.0  # a mover that is gone holds others up for so long at most
 HOLD_AGAIN_S: Final = 3.0
+LOCK_S: Final = 30.0  # for the write lock, on a file that many write to
+LOCK_AGAIN_S: Final = 0.0005  # they let go of it for as short as that
+T = TypeVar("T")
+
+
+def locked(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """Do something under the write lock, in one transaction, and try hard for it.
+
+    Raises:
+        StoreUnavailable: others held it all the time.
+    """
+    return schema.locked(connection, work, LOCK_S, pause_s=LOCK_AGAIN_S)
 
 
 class Hold:
@@ -52,7 +64,7 @@ class Hold:
 
     def _put(self, connection: sqlite3.Connection) -> None:
         until = int((self._wall() + HOLD_S) * MICRO)
-        schema.locked(connection, lambda: moving.hold(connection, until), 5.0)
+        locked(connection, lambda: moving.hold(connection, until))
 
 
 @contextlib.contextmanager

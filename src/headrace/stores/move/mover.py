@@ -8,15 +8,18 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from headrace.core.errors import StoreUnavailable, StoreUnusable
 from headrace.ports.clock import Clock
-from headrace.stores.move.compare import compare
+from headrace.stores.move.compare import compare_all, compare_jobs, count
 from headrace.stores.move.rows import identity
 from headrace.stores.move.source import IDS_MAX, Freed, Jobs, Source
 from headrace.stores.move.target import Progress, Target
 from headrace.stores.sqlite.moving import Record
+
+if TYPE_CHECKING:
+    from headrace.core.model import JobId
 
 CALM: Final = 500  # changes that are few enough to hold claims
 ROUNDS_MAX: Final = 200  # after that claims are held however much changes
@@ -24,6 +27,8 @@ LOOK_S: Final = 0.1
 FOLLOW_S: Final = 2.0  # between rounds in the grace
 TELL_S: Final = 5.0
 STOPS_MAX: Final = 3
+SINCE_MAX: Final = 100_000  # changed jobs that are looked at one by one
+SAID_MAX: Final = 5  # differences that a message names
 STOPPED_MAX_S: Final = 120.0  # a target that does not answer must not keep the file stopped
 
 
@@ -73,6 +78,7 @@ class Mover:
         self._replay_retention_s: Final = replay_retention_s
         self._tell: Final = tell
         self._moved: Final = Moved(to)
+        self._since: set[JobId] | None = None  # what changed since all was compared
 
     async def run(self) -> Moved:
         """Move everything.
@@ -93,6 +99,7 @@ class Mover:
             self._source.let_go()
             raise
         await self._open(progress)
+        self._moved.counts = count(self._source, self._clock.wall())
         self._moved.total_s = self._clock.now() - began
         return self._moved
 
@@ -160,9 +167,18 @@ class Mover:
             await self._copy_replays()
             await self._copy_live(progress)
         await self._target.settle_down()
-        for _ in range(ROUNDS_MAX):
-            if await self._follow(progress) <= CALM:
-                break
+        await self._catch_up(progress)
+        await self._rehearse(progress)
+        await self._catch_up(progress)
+
+    async def _rehearse(self, progress: Progress) -> None:
+        """Compare all of the file, as it is at one moment, with the copy of that moment."""
+        with self._source.snapshot():
+            await self._follow(progress, trim=False)
+            await self._target.put_small(self._source)
+            _refuse(await compare_all(self._source, self._target, self._clock.wall()))
+        self._since = set()
+        self._tell(Stage("rehearsed"))
 
     async def _copy_ended(self, progress: Progress) -> None:
         end = self._record.history_end
@@ -196,12 +212,20 @@ class Mover:
             done += len(found)
             self._tell(Stage("live", done, max(total, done)))
 
-    async def _follow(self, progress: Progress) -> int:
+    async def _catch_up(self, progress: Progress) -> None:
+        """Follow until little changes meanwhile."""
+        for _ in range(ROUNDS_MAX):
+            if await self._follow(progress) <= CALM:
+                break
+
+    async def _follow(self, progress: Progress, *, trim: bool = True) -> int:
         """Copy anew what changed up to now; how much that was."""
         end = self._source.log_end()
         followed = 0
         while progress.log_seq < end:
             changes = self._source.changes_after(progress.log_seq)
+            if self._since is not None:
+                self._since |= changes.jobs
             left = sorted(changes.jobs)
             while left:
                 with self._source.snapshot():
@@ -215,7 +239,7 @@ class Mover:
             progress.log_seq = changes.upto
             await self._target.replace(self._source, Jobs([]), progress)
             followed += changes.count
-        if followed and not self._source.trim_log(progress.log_seq):
+        if followed and trim and not self._source.trim_log(progress.log_seq):
             raise StoreUnavailable("more changed than the log of changes holds: run the command again, it starts over")
         return followed
 
@@ -233,12 +257,9 @@ class Mover:
             async with asyncio.timeout(STOPPED_MAX_S):
                 await self._follow(progress)
                 await self._target.put_small(self._source)
-                self._moved.counts, differences = await compare(self._source, self._target, self._clock.wall())
-            if differences and self._source.log_end() == progress.log_seq:
-                raise StoreUnusable(
-                    f"the copy is not what the file has, so nothing was moved ({'; '.join(differences)}): give it up "
-                    "with `headrace move --abort`, and please report this"
-                )
+                differences = await self._compare()
+            if self._source.log_end() == progress.log_seq:
+                _refuse(differences)
             self._tell(Stage("compared"))
             if self._source.finish(self._to, progress.log_seq):
                 now = self._clock.now()
@@ -248,6 +269,12 @@ class Mover:
             f"{self._source.path} was written to although it was stopped; is this machine suspended now and then? "
             "nothing was moved, run the command again"
         )
+
+    async def _compare(self) -> list[str]:
+        """What is otherwise since the rehearsal found all the same."""
+        if self._since is None or len(self._since) > SINCE_MAX:
+            return await compare_all(self._source, self._target, self._clock.wall())
+        return await compare_jobs(self._source, self._target, sorted(self._since))
 
     async def _grace(self, progress: Progress) -> None:
         """Until nothing runs, at most for the grace."""
@@ -277,6 +304,15 @@ class Mover:
             self._tell(Stage("given back", freed.given_back))
         if freed.suspects:
             self._tell(Stage("suspects", freed.suspects))
+
+
+def _refuse(differences: list[str]) -> None:
+    if differences:
+        said = "; ".join(differences[:SAID_MAX]) + ("; …" if len(differences) > SAID_MAX else "")
+        raise StoreUnusable(
+            f"the copy is not what the file has, so nothing was moved ({said}): give it up with `headrace move "
+            "--abort`, and please report this"
+        )
 
 
 async def give_up(source: Source, target: Target | None) -> bool:

@@ -16,7 +16,7 @@ from headrace.core.errors import StoreUnusable
 from headrace.core.model import JobId, WorkerId
 from headrace.ports.store import StoreSettings
 from headrace.stores.move import rows
-from headrace.stores.move.hold import Hold, alone
+from headrace.stores.move.hold import Hold, alone, locked
 from headrace.stores.move.rows import Row
 from headrace.stores.sqlite import moving, schema, workers
 from headrace.stores.sqlite.connection import check_path, check_writable, connect, fault
@@ -138,7 +138,7 @@ class Source:
         return schema.epoch(self._connection)
 
     def _locked(self, work: Callable[[], T]) -> T:
-        return schema.locked(self._connection, work, 5.0)
+        return locked(self._connection, work)
 
     def begin(self, move_id: str, to: str) -> Record:
         """Note every change from here on."""
@@ -221,7 +221,10 @@ class Source:
 
     @contextlib.contextmanager
     def snapshot(self) -> Generator[None]:
-        """All that is read inside is of one moment."""
+        """All that is read inside is of one moment; inside of another one, of that one's."""
+        if self._connection.in_transaction:
+            yield
+            return
         self._connection.execute("BEGIN")
         try:
             yield
@@ -304,9 +307,9 @@ class Source:
         sql = f"SELECT {REPLAY} FROM headrace_idempotency WHERE scope = ? AND key = ?"  # noqa: S608 - ours
         return [row for key in keys for row in self._connection.execute(sql, key)]
 
-    def count(self, sql: str) -> list[Row]:
+    def ask(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         """The answer to a question of `compare`."""
-        return self._connection.execute(sql).fetchall()
+        return self._connection.execute(sql, params).fetchall()
 
     # -- the log ------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ LOCK: Final = 0x4D6F7665  # "Move": one into this database at a time
 ANSWER_S: Final = 600.0  # for counting a large history
 _SETTINGS: Final = {
     "application_name": "headrace move",
-    "synchronous_commit": "on",  # whatever the default is: what is copied must survive before the file is marked
+    "synchronous_commit": "on",  # whatever the role's default is: the copy must survive before the file is marked
     "statement_timeout": str(int(ANSWER_S * 1000)),
     "lock_timeout": "10000",
     "idle_in_transaction_session_timeout": "60000",

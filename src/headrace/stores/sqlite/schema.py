@@ -93,8 +93,10 @@ def script(found: Plan, elders: tuple[Elder, ...]) -> tuple[Migrated, str]:
     return Migrated(found, steps, found.pending[len(steps) :], elders), text
 
 
-def locked(connection: sqlite3.Connection, work: Callable[[], T], busy_timeout_s: float) -> T:
-    """Do something under the write lock, in one transaction.
+def locked(
+    connection: sqlite3.Connection, work: Callable[[], T], busy_timeout_s: float, *, pause_s: float = 0.005
+) -> T:
+    """Do something under the write lock, in one transaction; `pause_s` lies between two tries.
 
     Raises:
         StoreUnavailable: another process held the lock for all that time.
@@ -109,7 +111,7 @@ def locked(connection: sqlite3.Connection, work: Callable[[], T], busy_timeout_s
                 raise
             if _now() - started >= busy_timeout_s:
                 raise StoreUnavailable("the database is locked by another program; end its transaction") from error
-        _sleep(0.005)
+        _sleep(pause_s)
     try:
         answer = work()
         connection.execute("COMMIT")
