@@ -133,9 +133,9 @@ class Shop:
     def job(self, job: str) -> dict[str, Any]:
         return self.json("jobs", "show", job)
 
-    def until(self, what: Callable[[], T], why: str) -> T:
+    def until(self, what: Callable[[], T], why: str, seconds: float = 60) -> T:
         """Wait for a condition; what it finds."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds
         while not (found := what()):
             logs = "\n".join(f"--- {log.name}\n{log.read_text()}" for log in self.path.glob("*.log"))
             assert time.monotonic() < deadline, f"{why} did not come true\n{logs}"

@@ -23,20 +23,22 @@ class Cutter:
         self.cut: Cut | None = None
         self.cuts = 0
         self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._carrying: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        self._threads[0].start()
+        self._accepting.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
-        for each in self._sockets:
-            self._end(each)
-        for thread in self._threads:
-            thread.join()
+        self._accepting.join(30)  # from then on there is no further connection
+        self._end(*self._sockets)
+        for thread in self._carrying:
+            thread.join(30)
         for each in (self._listener, *self._sockets):
             each.close()
+        assert not any(thread.is_alive() for thread in (self._accepting, *self._carrying))
 
     def _accept(self) -> None:
         while True:
@@ -48,8 +50,8 @@ class Cutter:
             self._sockets += [client, server]
             lost = threading.Event()
             for target, one, other in ((self._ask, client, server), (self._answer, server, client)):
-                self._threads.append(threading.Thread(target=target, args=(one, other, lost)))
-                self._threads[-1].start()
+                self._carrying.append(threading.Thread(target=target, args=(one, other, lost), daemon=True))
+                self._carrying[-1].start()
 
     def _ask(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
         while data := self._read(client):
@@ -59,14 +61,14 @@ class Cutter:
                 lost.set()
                 if cut == "before":
                     break
-            server.sendall(data)
+            if not self._sent(server, data):
+                break
         self._end(server, client)
 
     def _answer(self, server: socket.socket, client: socket.socket, lost: threading.Event) -> None:
         while data := self._read(server):
-            if lost.is_set():
+            if lost.is_set() or not self._sent(client, data):
                 break
-            client.sendall(data)
         self._end(client, server)
 
     @staticmethod
@@ -75,6 +77,14 @@ class Cutter:
             return one.recv(65536)
         except OSError:
             return b""
+
+    @staticmethod
+    def _sent(one: socket.socket, data: bytes) -> bool:
+        try:
+            one.sendall(data)
+        except OSError:
+            return False
+        return True
 
     @staticmethod
     def _end(*sockets: socket.socket) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 
 from headrace.core.errors import StoreUnusable
@@ -13,6 +14,7 @@ from headrace.core.model import ClaimRequest, Lease, Pool, Settle, SettleResult,
 from headrace.core.states import JobState
 from headrace.stores import migrate
 from headrace.stores.postgres import PostgresStore, days
+from headrace.stores.postgres.server import look
 from headrace.testing.conformance.store_base import new_job, worker_record
 from servers.postgres import Postgres
 
@@ -49,6 +51,19 @@ async def test_eight_stores_at_once_make_one_schema(_: int, postgres: Postgres, 
     assert rows(postgres, postgres_url) == [1, 2]
     await asyncio.gather(*(store.enqueue([new_job()]) for store in stores))
     await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_a_second_look_sees_what_another_made_since_the_first(postgres: Postgres, postgres_url: str) -> None:
+    """The server's caches know a name that was not there as such until the transaction ends."""
+    connection = await asyncpg.connect(postgres_url, timeout=30)
+    try:
+        async with connection.transaction():
+            assert (await look(connection)).home is None
+            postgres.sql("CREATE TABLE headrace_schema_migration (number int)", postgres_url.rpartition("/")[2])
+            seen = await look(connection)
+            assert (seen.home, seen.reads, seen.owns) == ("public", True, True)
+    finally:
+        await connection.close()
 
 
 def test_eight_processes_at_once_make_one_schema(postgres: Postgres, postgres_url: str) -> None:

@@ -1,6 +1,6 @@
 -- What of ours this user may not use as the store does; partitions are used by way of their table, except the default one.
 WITH home AS MATERIALIZED (
-    SELECT relnamespace AS schema FROM pg_class WHERE oid = to_regclass('headrace_schema_migration')
+    SELECT relnamespace AS schema FROM pg_class WHERE relname = 'headrace_schema_migration' AND pg_table_is_visible(oid)
 )
 SELECT c.relname FROM home JOIN pg_class AS c ON c.relnamespace = home.schema
 WHERE c.relname ~ '^headrace_' AND CASE

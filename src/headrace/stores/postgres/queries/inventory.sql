@@ -1,6 +1,6 @@
 -- What there is of ours: tables, indexes, sequences and functions, whether each is fit for use and left to autovacuum.
 WITH home AS MATERIALIZED (
-    SELECT relnamespace AS schema FROM pg_class WHERE oid = to_regclass('headrace_schema_migration')
+    SELECT relnamespace AS schema FROM pg_class WHERE relname = 'headrace_schema_migration' AND pg_table_is_visible(oid)
 )
 SELECT c.relname::text, coalesce(i.indisvalid, true),
     coalesce(NOT lower(c.reloptions::text)::text[] && '{autovacuum_enabled=false,autovacuum_enabled=off}', true)

@@ -4,7 +4,9 @@ SELECT current_setting('server_version_num')::integer, split_part(current_settin
     quote_ident(ours.nspname), coalesce(has_table_privilege(ours.oid, 'SELECT'), false),
     coalesce(pg_has_role(ours.relowner, 'USAGE'), false), pg_is_in_recovery(),
     current_setting('transaction_read_only')::boolean
-FROM (SELECT to_regclass('headrace_schema_migration') AS found) AS looked
+FROM (SELECT) AS here
+-- Not to_regclass: until its transaction ends, a session believes that a name that was not there is not there.
 LEFT JOIN (
     SELECT c.oid, n.nspname, c.relowner FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-) AS ours ON ours.oid = looked.found
+    WHERE c.relname = 'headrace_schema_migration' AND pg_table_is_visible(c.oid)
+) AS ours ON true
