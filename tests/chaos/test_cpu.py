@@ -228,6 +228,15 @@ async def test_an_idle_child_that_was_killed_costs_no_job(pool: CpuPool) -> None
     assert await run(pool, cpu_tasks.square, {"number": 5}) == Succeeded("25")
 
 
+async def test_a_child_that_died_before_the_pool_could_know_costs_no_job(pool: CpuPool) -> None:
+    await pool.warm()
+    (warm,) = pool.pids
+    os.kill(warm, signal.SIGKILL)
+    os.waitid(os.P_PID, warm, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - the loop is to have no turn to see it
+    assert pool.pids == [warm]
+    assert await run(pool, cpu_tasks.square, {"number": 5}) == Succeeded("25")
+
+
 async def test_the_memory_limit_is_what_a_body_may_add(pool: CpuPool) -> None:
     assert await run(pool, cpu_tasks.eats, {"mebibytes": 50}) == Succeeded(str(50 << 20))
     outcome = await run(pool, cpu_tasks.eats, {"mebibytes": 300})

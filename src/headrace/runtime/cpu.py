@@ -34,6 +34,10 @@ class WorkerChildDied(errors.HeadraceError):
     code = "worker-child-died"
 
 
+class _NeverBegun(WorkerChildDied):
+    """It died before it took the job: the next child can have it."""
+
+
 class CpuPool:
     """Runs the bodies of cpu tasks, at most `size` at once. Bound to the loop that first uses it."""
 
@@ -64,10 +68,11 @@ class CpuPool:
         The child's death is a failure of the attempt, under the task's `Retry`.
         """
         async with self._room:
-            child = self._take()
             try:
-                await child.ready()
-                return await child.run(task, job, channel)
+                try:
+                    return await self._run_in_child(task, job, channel)
+                except _NeverBegun:  # killed while it was idle, a moment ago
+                    return await self._run_in_child(task, job, channel)
             except WorkerChildDied as error:
                 failure = Failure(
                     "headrace.WorkerChildDied",
@@ -76,10 +81,6 @@ class CpuPool:
                     fingerprint=f"headrace.WorkerChildDied {task.name}",
                 )
                 return after_failure(failure, WorkerChildDied, task.retry, job.failures, self._rng)
-            finally:
-                self._give(child)
-                if not child.usable:
-                    await child.process.wait()  # killed: it has ended before anybody hears that the body has
 
     @property
     def pids(self) -> list[int]:
@@ -95,6 +96,16 @@ class CpuPool:
             await child.gone()
         self._children.clear()
         self._idle.clear()
+
+    async def _run_in_child(self, task: TaskDef, job: ClaimedJob, channel: Channel) -> Outcome | None:
+        child = self._take()
+        try:
+            await child.ready()
+            return await child.run(task, job, channel)
+        finally:
+            self._give(child)
+            if not child.usable:
+                await child.process.wait()  # killed: it has ended before anybody hears that the body has
 
     def _take(self) -> "_Child":
         while self._idle:
@@ -185,8 +196,8 @@ class _Child:
         pipe.send({"op": "load", "path": sys.path, "main": describe_main(), "modules": modules, "log_level": level})
         answer = await pipe.receive()
         if answer is None:
-            await self._died("before it was ready")
-        elif answer["op"] == "broken":
+            raise WorkerChildDied(await self._obituary("before it was ready"))
+        if answer["op"] == "broken":
             self._retired = True
             raise WorkerChildDied(f"the child process for cpu tasks could not import them: {answer['message']}")
 
@@ -194,14 +205,15 @@ class _Child:
         """One job, from start to end; unless it comes to its end, the child is of no more use."""
         pipe = self._pipe
         if pipe is None or not self.process.alive:
-            await self._died("while it waited")
-            return None
+            raise _NeverBegun(await self._obituary("while it waited"))
         self._busy = True
-        settled = False
+        begun = settled = False
         pipe.send({"op": "run", "task": task.name, "module": task.module, "qualname": task.qualname,
                    "memory_limit_bytes": task.memory_limit_bytes, "job": job_to_wire(job)})  # fmt: skip
         while (message := await pipe.receive()) is not None:
             match message["op"]:
+                case "begun":
+                    begun = True
                 case "progress":
                     channel.progress(message["data"])
                 case "end":
@@ -212,8 +224,10 @@ class _Child:
                     answer = await _answer(task, channel, message)
                     settled = settled or (message["op"] == "succeed" and "error" not in answer)
                     pipe.send(answer)
+        if not begun:
+            raise _NeverBegun(await self._obituary("before it took the job"))
         if not settled:
-            await self._died(f"while it ran {task.name}")
+            raise WorkerChildDied(await self._obituary(f"while it ran {task.name}"))
         return None
 
     def _on_loaded(self, loading: asyncio.Task[None]) -> None:
@@ -227,11 +241,11 @@ class _Child:
         if self._pipe is not None:
             asyncio.get_running_loop().call_later(LAST_WORDS_S, self._pipe.close)
 
-    async def _died(self, when: str) -> None:
+    async def _obituary(self, when: str) -> str:
         self._retired = True
         code = await self.process.wait()
         hint = " (out of memory?)" if code == -9 else ""  # noqa: PLR2004 - SIGKILL
-        raise WorkerChildDied(f"the child process {describe_exit(code)}{hint} {when}")
+        return f"the child process {describe_exit(code)}{hint} {when}"
 
 
 async def _answer(task: TaskDef, channel: Channel, message: Message) -> Message:

@@ -154,6 +154,8 @@ class Line:
         self._up.set_result((asyncio.get_running_loop(), pipe))
         while (message := await pipe.receive()) is not None:
             if message["op"] != "answer":
+                if message["op"] == "run":
+                    pipe.send({"op": "begun"})  # out before the body can end this process
                 self.orders.put(message)
             elif self._channel is not None:
                 self._channel.answered(message)
