@@ -1,5 +1,6 @@
 """How PostgreSQL runs the hot statements: by index, whatever the statistics say and however full the tables are."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -9,18 +10,31 @@ from typing import Any
 import asyncpg
 import pytest
 
-from headrace.core.model import Failure, NewJob, Retried, Settle, Succeeded
+from headrace.core.model import Failed, Failure, FeedWrite, Lease, NewJob, Retried, Settle, Succeeded, UpdateKind
 from headrace.stores.postgres import PostgresStore
 from headrace.stores.postgres.pool import Pools
 from headrace.testing.conformance.store_base import new_job, opened, register, request
 
 ROWS = 100_000  # of each kind; what grows with them would take seconds
-BIG = re.compile(r"headrace_(job|history)")
+BIG = re.compile(r"headrace_(job|history|feed)")
 FILL = """
-INSERT INTO headrace_job (id, seq, line, state, suspect, created_at, due_at, timeout_s, max_attempts, signature, args)
-SELECT gen_random_uuid(), nextval('headrace_place'), $1, $2, 0, now(), now() + $3 * interval '1 s', 600, 1, '', '[7]'
+INSERT INTO headrace_job (id, seq, line, state, suspect, created_at, due_at, timeout_s, max_attempts, signature,
+    args, worker)
+SELECT gen_random_uuid(), nextval('headrace_place'), $1, $2::smallint, 0, now(), now() + $3 * interval '1 s', 600, 1, '',
+    '[7]', CASE WHEN $2::smallint = 2 THEN 0 END
 FROM generate_series(1, $4)
 """
+FILL_HISTORY = """
+INSERT INTO headrace_history (id, finished_at, created_at, timeout_s, line, fence, settled_fence, attempt, failures,
+    crashes, snoozes, max_attempts, feed_end, items, state, suspect, signature, args)
+SELECT gen_random_uuid(), now(), now(), 600, $1, 1, 1, 1, 0, 0, 0, 1, 3, 0, 3, 0, '', '[7]' FROM generate_series(1, $2)
+"""
+FILL_FEED = """
+INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
+SELECT id, 3, 'log', 1, now(), '{}' FROM headrace_history ON CONFLICT DO NOTHING
+"""
+PLANS_KEPT = "of the empty tables, with plans that were made for them"
+KEPT_AFTER = 6  # calls of a statement: its plan is the one that is kept
 
 
 @asynccontextmanager
@@ -66,53 +80,83 @@ def check(plans: list[dict[str, Any]], rows_max: int) -> None:
     assert plans
     for plan in plans:
         for node in nodes(plan["Plan"]):
-            kind, table = node["Node Type"], node.get("Relation Name", "")
-            if BIG.match(table) and node.get("Actual Loops"):
-                assert (kind, table) != ("Seq Scan", "headrace_job"), (kind, table, plan["Query Text"][:200])
-                assert node["Actual Rows"] <= rows_max, (node["Actual Rows"], table, plan["Query Text"][:200])
+            reads = BIG.match(node.get("Relation Name", "")) or node["Node Type"] == "Nested Loop"
+            if reads and node.get("Actual Loops"):
+                looked_at = node["Actual Rows"] + sum(node[key] for key in node if key.startswith("Rows Removed by"))
+                assert looked_at <= rows_max, json.dumps(plan, indent=1)
 
 
 async def fill(url: str, store: PostgresStore) -> None:
-    """Many ready jobs that nobody here runs, held ones, scheduled ones; statistics from before."""
+    """Many ready jobs that nobody here runs, held, scheduled and running ones, and ended ones."""
     others = [NewJob(new_job().id, task, queue, "[7]") for task, queue in (("unknown", "billing"), ("charge", "held"))]
     await store.enqueue(others)
     await store.pause("held", paused=True)
     connection = await asyncpg.connect(url)
-    lines = [row[0] for row in await connection.fetch("SELECT id FROM headrace_line ORDER BY id")]
+    lines = [row[0] for row in await connection.fetch("SELECT id FROM headrace_line ORDER BY id DESC LIMIT 2")]
     for number in lines:
         await connection.execute(FILL, number, 1, 0.0, ROWS)
     await connection.execute(FILL, lines[0], 0, 86_400.0, ROWS)
+    await connection.execute(FILL, lines[0], 2, 0.0, ROWS)
+    await connection.execute(FILL_HISTORY, lines[0], ROWS)
+    await connection.execute(FILL_FEED)
     await connection.close()
 
 
+async def work(store: PostgresStore) -> None:
+    """Every hot verb, on fifty jobs."""
+    jobs = [new_job() for _ in range(50)]
+    await store.enqueue(jobs)
+    claimed = (await store.exchange("worker-1", (), request(50))).claimed
+    assert {job.id for job in claimed} == {job.id for job in jobs}
+    settles = [Settle(job.id, job.fence, Succeeded()) for job in claimed[:40]]
+    settles += [Settle(job.id, job.fence, Retried(Failure("E", "no"))) for job in claimed[40:]]
+    again = await store.exchange("worker-1", settles, request(50))
+    assert (set(again.settled), len(again.claimed)) == ({"settled"}, 10)
+    await store.append([FeedWrite(job.id, job.fence, UpdateKind.ITEM, "1", "key") for job in again.claimed])
+    await store.append([FeedWrite(job.id, job.fence, UpdateKind.PROGRESS, "1") for job in again.claimed])
+    soon = Retried(Failure("E", "no"), 0.001)
+    await store.exchange("worker-1", [Settle(job.id, job.fence, soon) for job in again.claimed], None)
+    await asyncio.sleep(0.01)
+    await store.promote(100)
+    await store.renew("worker-1", 100.0)
+    rest = (await store.exchange("worker-1", (), request(50))).claimed
+    await store.reconcile("worker-1", [Lease(job.id, job.fence) for job in rest])
+    await store.cancel([job.id for job in rest[:2]])
+    await store.exchange("worker-1", [Settle(job.id, job.fence, Succeeded()) for job in rest], None)
+    for ids in ([job.id for job in jobs], [jobs[0].id]):
+        await store.get(ids)
+        await store.offsets(ids)
+    await store.read_updates(jobs[0].id, 0, 100)
+    await store.attempts(jobs[0].id)
+    lost = [new_job() for _ in range(2)]
+    await store.enqueue(lost)
+    claimed = (await store.exchange("worker-1", (), request(50))).claimed
+    await store.exchange("worker-1", [Settle(job.id, job.fence, Failed(Failure("E", "no"))) for job in claimed], None)
+    await store.edit(lost[0].id, "[8]")
+    await store.retry([job.id for job in lost])
+    await store.cancel([job.id for job in lost])
+
+
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("statistics", ["of the empty tables", "of the full ones"])
+@pytest.mark.parametrize("statistics", ["of the empty tables", "of the full ones", PLANS_KEPT])
 async def test_the_hot_verbs_touch_what_they_move_and_nothing_else(postgres_url: str, statistics: str) -> None:
     async with opened(lambda settings: PostgresStore(postgres_url, settings)) as store:
         assert isinstance(store, PostgresStore)
         await register(store)
-        await look(store, postgres_url, statistics)
-
-
-async def look(store: PostgresStore, postgres_url: str, statistics: str) -> None:
-    connection = await asyncpg.connect(postgres_url)
-    if statistics == "of the empty tables":
-        await connection.execute("ANALYZE")
-    await fill(postgres_url, store)
-    if statistics != "of the empty tables":
-        await connection.execute("ANALYZE")
-    await connection.close()
-    async with spied(store) as plans:
-        jobs = [new_job() for _ in range(50)]
-        await store.enqueue(jobs)
-        claimed = (await store.exchange("worker-1", (), request(50))).claimed
-        assert {job.id for job in claimed} == {job.id for job in jobs}
-        settles = [Settle(job.id, job.fence, Succeeded()) for job in claimed[:40]]
-        settles += [Settle(job.id, job.fence, Retried(Failure("E", "no"))) for job in claimed[40:]]
-        answer = await store.exchange("worker-1", settles, request(50))
-        assert (set(answer.settled), len(answer.claimed)) == ({"settled"}, 10)
-        await store.renew("worker-1", 100.0)
-        await store.get([job.id for job in jobs])
-        await store.offsets([job.id for job in jobs])
-        await store.promote(100)
+        connection = await asyncpg.connect(postgres_url)
+        if statistics == "of the empty tables":
+            await connection.execute("ANALYZE")
+        if statistics != PLANS_KEPT:
+            await fill(postgres_url, store)
+        if statistics == "of the full ones":
+            await connection.execute("ANALYZE")
+        async with spied(store) as plans:
+            if statistics == PLANS_KEPT:
+                await connection.execute("ANALYZE")
+                for _ in range(KEPT_AFTER):
+                    await work(store)
+                await fill(postgres_url, store)
+                plans.clear()
+            await work(store)
+        await connection.close()
     check(plans, rows_max=50)

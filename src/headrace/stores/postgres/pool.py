@@ -26,7 +26,9 @@ _LIMITS: Final = {
     "lock_timeout": LOCK_S,
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_S,
 }
-_SESSION: Final = {name: str(int(limit_s * 1000)) for name, limit_s in _LIMITS.items()}
+# A plan is kept, and may have been made while a table was empty that is full now.
+_PLANNER: Final = {"enable_seqscan": "off", "enable_material": "off", "jit": "off"}
+_SESSION: Final = {name: str(int(limit_s * 1000)) for name, limit_s in _LIMITS.items()} | _PLANNER
 _SET_LOCAL: Final = "".join(f"SET LOCAL {name} = {limit};" for name, limit in _SESSION.items())
 _POOLER: Final = {"08P01", "26000", "42P05"}  # startup parameters refused; a statement of another's session
 

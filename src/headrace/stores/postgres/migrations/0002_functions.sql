@@ -1,6 +1,8 @@
 -- phase: expand
 -- The hot verbs, one round trip each. A function that changes gets a new name, so that older workers go on with theirs.
--- Planner settings stand with each function: its plans must not depend on statistics of tables that fill and drain. So
+-- Planner settings stand with each function: its plans must not depend on statistics of tables that fill and drain, nor
+-- on what these were when a plan was made that is kept. `= ANY (ARRAY[x.id])` can only be looked up by the index of ids,
+-- row by row, and `state + 0` is in no partial index: a table that was thought empty is never read through instead. So
 -- does the time for which a lock is waited for, with those that also run in transactions of the user's.
 
 -- The number of a line, which is made if it is new.
@@ -53,7 +55,7 @@ CREATE FUNCTION headrace_enqueue_1(
 RETURNS TABLE (states smallint[], landed uuid[], ends integer[], created boolean[], clash integer, holder uuid)
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET lock_timeout = '5s'
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off SET lock_timeout = '5s'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -139,9 +141,8 @@ BEGIN
     SELECT coalesce(array_agg(a.id), '{}'), array_agg(a.state) INTO v_added, v_states FROM added AS a;
 
     -- Only now, in a snapshot of its own: a job may have moved to the history while its id was waited for.
-    SELECT array_agg(h.id) INTO v_ended
-    FROM unnest(v_added) AS n (id) JOIN headrace_history AS h
-        ON h.id = n.id AND h.finished_at >= v_since AND h.finished_at > v_pruned;
+    SELECT array_agg(n.id) INTO v_ended FROM unnest(v_added) AS n (id)
+    WHERE (SELECT true FROM headrace_history AS h WHERE h.id = n.id AND h.finished_at >= v_since AND h.finished_at > v_pruned LIMIT 1);
     IF v_ended IS NOT NULL THEN
         DELETE FROM headrace_job AS job WHERE job.id = ANY (v_ended);
         v_added := ARRAY(SELECT a FROM unnest(v_added) AS a WHERE a <> ALL (v_ended));
@@ -157,8 +158,8 @@ BEGIN
             AND n.ord = (SELECT min(s.ord) FROM unnest(v_landings) WITH ORDINALITY AS s (id, ord) WHERE s.id = n.id) ORDER BY n.ord)
     INTO states, ends, created
     FROM unnest(v_landings, p_ids) WITH ORDINALITY AS n (id, own, ord)
-        LEFT JOIN headrace_job AS job ON job.id = n.id
-        LEFT JOIN headrace_history AS h ON h.id = n.id AND job.id IS NULL AND h.finished_at > v_pruned;
+        LEFT JOIN headrace_job AS job ON job.id = ANY (ARRAY[n.id])
+        LEFT JOIN headrace_history AS h ON h.id = ANY (ARRAY[n.id]) AND job.id IS NULL AND h.finished_at > v_pruned;
     landed := v_landings;
     RETURN NEXT;
 END
@@ -170,7 +171,7 @@ CREATE FUNCTION headrace_end_1(p_now timestamptz, p_ends jsonb)
 RETURNS TABLE (ord integer, line integer, suspect smallint)
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET lock_timeout = '5s'
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off SET lock_timeout = '5s'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -189,7 +190,7 @@ BEGIN
             told.outcome, told.failure AS to_failure, told.result, told.head, told.tail,
             CASE WHEN told.settles THEN job.fence ELSE job.settled_fence END AS to_settled,
             CASE WHEN told.state > 2 THEN told.state WHEN job.cancelling THEN 5 END AS end_state, job.*
-        FROM told JOIN headrace_job AS job ON job.id = told.id AND job.fence = told.fence AND job.state = 2
+        FROM told JOIN headrace_job AS job ON job.id = ANY (ARRAY[told.id]) AND job.fence = told.fence AND job.state + 0 = 2
         ORDER BY told.id
         FOR UPDATE OF job
     ), waits AS (
@@ -199,14 +200,14 @@ BEGIN
             failures = live.failures + live.more_failures, crashes = live.crashes + live.more_crashes,
             snoozes = live.snoozes + live.more_snoozes, failure = coalesce(live.to_failure, live.failure),
             settled_fence = live.to_settled, feed_end = live.feed_end + 1, progress = NULL, progress_at = NULL, progress_offset = NULL
-        FROM live WHERE live.end_state IS NULL AND job.id = live.id
+        FROM live WHERE live.end_state IS NULL AND job.id = ANY (ARRAY[live.id])
     ), tells AS (
         INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
         SELECT live.id, live.feed_end + 1, 'state', live.attempt + live.more_attempts, v_now,
             live.head || (live.attempt + live.more_attempts) || live.tail
         FROM live WHERE live.end_state IS NULL
     ), leaves AS (
-        DELETE FROM headrace_job AS job USING live WHERE live.end_state IS NOT NULL AND job.id = live.id
+        DELETE FROM headrace_job AS job USING live WHERE live.end_state IS NOT NULL AND job.id = ANY (ARRAY[live.id])
     ), keeps AS (
         INSERT INTO headrace_history (id, finished_at, created_at, first_due_at, first_claimed_at, started_at, deadline_at,
             timeout_s, line, worker, fence, settled_fence, attempt, failures, crashes, snoozes, max_attempts, feed_end, items,
@@ -245,7 +246,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -263,7 +264,7 @@ BEGIN
         WITH leaves AS (
             DELETE FROM headrace_job AS job
             USING unnest(p_done, p_done_fences, p_done_results) WITH ORDINALITY AS done (id, fence, result, ord)
-            WHERE job.id = done.id AND job.fence = done.fence AND job.state = 2
+            WHERE job.id = ANY (ARRAY[done.id]) AND job.fence = done.fence AND job.state + 0 = 2
             RETURNING job.*, done.result, done.ord
         ), keeps AS (
             INSERT INTO headrace_history (id, finished_at, created_at, first_due_at, first_claimed_at, started_at, deadline_at,
@@ -315,7 +316,7 @@ BEGIN
                 started_at = v_now, due_at = NULL, feed_end = job.feed_end + 1,
                 first_claimed_at = coalesce(job.first_claimed_at, v_now),
                 first_claim_offset = coalesce(job.first_claim_offset, job.feed_end + 1)
-            FROM picked WHERE job.id = picked.id
+            FROM picked WHERE job.id = ANY (ARRAY[picked.id])
             RETURNING job.*
         ), tells AS (
             INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
@@ -343,7 +344,76 @@ BEGIN
     RETURN QUERY SELECT NULL::uuid, NULL::integer, NULL::integer, NULL::bigint, NULL::text, NULL::integer, NULL::integer, NULL::integer,
         NULL::integer, NULL::integer, NULL::double precision, NULL::double precision, NULL::text[], NULL::text, NULL::integer,
         NULL::smallint, NULL::text, NULL::text[],
-        (SELECT extract(epoch FROM min(job.due_at) - v_now)::double precision FROM headrace_job AS job WHERE job.state = 0),
+        (SELECT extract(epoch FROM job.due_at - v_now)::double precision FROM headrace_job AS job WHERE job.state = 0
+            ORDER BY job.due_at LIMIT 1),
         v_more, v_moved, v_ended, v_ended_lines, v_ended_suspects;
+END
+$$;
+
+-- The non-empty lines and where their first ready jobs stand, one seek of the index each, whatever waits in them; from
+-- this degree of suspicion on.
+CREATE FUNCTION headrace_survey_1(p_suspect smallint)
+RETURNS TABLE (suspect smallint, line integer, seq bigint, due_at timestamptz)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE lines AS (
+        (SELECT job.suspect, job.line, job.seq, job.due_at FROM headrace_job AS job
+            WHERE job.state = 1 AND job.suspect >= p_suspect
+            ORDER BY job.suspect, job.line, job.seq LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM lines CROSS JOIN LATERAL (
+            SELECT job.suspect, job.line, job.seq, job.due_at FROM headrace_job AS job
+            WHERE job.state = 1 AND (job.suspect, job.line) > (lines.suspect, lines.line)
+            ORDER BY job.suspect, job.line, job.seq LIMIT 1
+        ) AS next
+    )
+    SELECT * FROM lines;
+END
+$$;
+
+-- Due jobs become ready, the longest due first, at the end of the line.
+CREATE FUNCTION headrace_promote_1(p_now timestamptz, p_limit integer)
+RETURNS TABLE (id uuid, line integer)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := coalesce(p_now, statement_timestamp());
+BEGIN
+    RETURN QUERY
+    WITH due AS MATERIALIZED (
+        SELECT job.id FROM headrace_job AS job WHERE job.state = 0 AND job.due_at <= v_now
+        ORDER BY job.due_at, job.seq LIMIT p_limit FOR UPDATE SKIP LOCKED
+    ), placed AS MATERIALIZED (
+        SELECT due.id, nextval('headrace_place') AS seq FROM due
+    ), ready AS (
+        UPDATE headrace_job AS job SET state = 1, seq = placed.seq, feed_end = job.feed_end + 1, due_at = v_now
+        FROM placed WHERE job.id = ANY (ARRAY[placed.id]) RETURNING job.id, job.line, job.attempt, job.feed_end
+    ), tells AS (
+        INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
+        SELECT ready.id, ready.feed_end, 'state', ready.attempt, v_now, '{"state":"ready","attempt":' || ready.attempt || '}'
+        FROM ready
+    )
+    SELECT ready.id, ready.line FROM ready;
+END
+$$;
+
+-- How long until the next scheduled job is due.
+CREATE FUNCTION headrace_next_due_1(p_now timestamptz)
+RETURNS double precision
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+AS $$
+BEGIN
+    RETURN (SELECT extract(epoch FROM job.due_at - coalesce(p_now, clock_timestamp()))::double precision
+        FROM headrace_job AS job WHERE job.state = 0 ORDER BY job.due_at LIMIT 1);
 END
 $$;

@@ -6,7 +6,7 @@ FROM (
         UNION ALL SELECT FROM headrace_history WHERE id = $1 AND finished_at > headrace_pruned_to()
     )
     UNION ALL
-    SELECT attempt, fence, worker, started_at, NULL, 'running', NULL FROM headrace_job WHERE id = $1 AND state = 2
+    SELECT attempt, fence, worker, started_at, NULL, 'running', NULL FROM headrace_job WHERE id = $1 AND state + 0 = 2
     UNION ALL
     SELECT attempt, fence, worker, started_at, finished_at, 'succeeded', NULL FROM headrace_history
     WHERE id = $1 AND state = 3 AND finished_at > headrace_pruned_to()

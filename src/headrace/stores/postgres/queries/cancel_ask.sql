@@ -1,2 +1,2 @@
 -- Ask running jobs to stop.
-UPDATE headrace_job AS job SET cancelling = true WHERE id = ANY ($1::uuid[]) AND state = 2
+UPDATE headrace_job AS job SET cancelling = true WHERE id = ANY ($1::uuid[]) AND state + 0 = 2
