@@ -20,8 +20,8 @@ BIG = re.compile(r"headrace_(job|history|feed)")
 FILL = """
 INSERT INTO headrace_job (id, seq, line, state, suspect, created_at, due_at, timeout_s, max_attempts, signature,
     args, worker)
-SELECT gen_random_uuid(), nextval('headrace_place'), $1, $2::smallint, 0, now(), now() + $3 * interval '1 s', 600, 1, '',
-    '[7]', CASE WHEN $2::smallint = 2 THEN 0 END
+SELECT gen_random_uuid(), nextval('headrace_place'), $1, $2::smallint, 0, now(), now() + $3 * interval '1 s', 600, 1,
+    '', '[7]', CASE WHEN $2::smallint = 2 THEN 0 END
 FROM generate_series(1, $4)
 """
 FILL_HISTORY = """

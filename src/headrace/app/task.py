@@ -216,6 +216,7 @@ def new_job(call: Call[Any], hr: "Headrace") -> NewJob:
         "",
         options.tags,
         definition.signature,
+        fresh=True,
     )
     if options.key is not None:
         job.key_digest = hashlib.sha256(call.args.encode()).hexdigest()

@@ -118,7 +118,7 @@ class SettleResult(StrEnum):
     LOST = "lost"  # another claim or a reap came first; nothing was written
 
 
-# --- enqueue -----------------------------------------------------------------------------------
+# --- enqueue and claim -------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -142,6 +142,7 @@ class NewJob:
     tags: tuple[str, ...] = ()
     signature: str = ""  # of the task's parameters, as the producer knows them
     traceparent: str | None = None
+    fresh: bool = False  # the id was made for this one call of enqueue: no job of it can have ended before
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +153,6 @@ class Enqueued:
     state: JobState
     offset: int
     created: bool
-
-
-# --- claim -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ async def enqueue(tx: Tx, jobs: Sequence[NewJob], numbers: Sequence[int], key_re
         [job.args for job in jobs],
         [job.key for job in jobs] if keyed else None,
         [job.key_digest for job in jobs] if keyed else None,
+        all(job.fresh for job in jobs),
     )
     states, landed, ends, created = row[:4]
     if row[4] is not None:

@@ -82,6 +82,7 @@ CREATE TABLE headrace_job (
 CREATE INDEX headrace_job_ready ON headrace_job (suspect, line, seq) WHERE state = 1;
 CREATE INDEX headrace_job_due ON headrace_job (due_at, seq) WHERE state = 0;
 CREATE INDEX headrace_job_running ON headrace_job (worker) WHERE state = 2;
+CREATE INDEX headrace_job_cancelling ON headrace_job (worker) WHERE cancelling;  -- few, where a held snapshot keeps many dead ones
 
 -- Jobs that ended, by the day on which they did: a day that is past its retention is dropped whole. Columns as in job.
 CREATE TABLE headrace_history (

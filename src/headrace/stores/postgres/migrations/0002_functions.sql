@@ -50,7 +50,8 @@ CREATE FUNCTION headrace_enqueue_1(
     p_ids uuid[], p_lines integer[], p_delays double precision[], p_run_at timestamptz[],
     p_deadline_s double precision[], p_deadline_at timestamptz[], p_max_attempts integer[],
     p_timeouts double precision[], p_signatures text[], p_traceparents text[], p_tags text[], p_args text[],
-    p_keys text[], p_digests text[]     -- both NULL: no job has a key
+    p_keys text[], p_digests text[],    -- both NULL: no job has a key
+    p_fresh boolean                     -- no id was ever seen before: none can have ended
 )
 RETURNS TABLE (states smallint[], landed uuid[], ends integer[], created boolean[], clash integer, holder uuid)
 LANGUAGE plpgsql
@@ -66,10 +67,14 @@ DECLARE
     v_added uuid[];
     v_states smallint[];
     v_ended uuid[];
-    v_pruned timestamptz := headrace_pruned_to();
+    v_until timestamptz := v_now + interval '1 day';  -- days ahead are not looked through
+    v_pruned timestamptz;
     r record;
     v_holder record;
 BEGIN
+    IF p_keys IS NOT NULL OR NOT p_fresh THEN
+        v_pruned := headrace_pruned_to();
+    END IF;
     IF p_keys IS NOT NULL THEN
         BEGIN
             FOR r IN
@@ -141,11 +146,14 @@ BEGIN
     SELECT coalesce(array_agg(a.id), '{}'), array_agg(a.state) INTO v_added, v_states FROM added AS a;
 
     -- Only now, in a snapshot of its own: a job may have moved to the history while its id was waited for.
-    SELECT array_agg(n.id) INTO v_ended FROM unnest(v_added) AS n (id)
-    WHERE (SELECT true FROM headrace_history AS h WHERE h.id = n.id AND h.finished_at >= v_since AND h.finished_at > v_pruned LIMIT 1);
-    IF v_ended IS NOT NULL THEN
-        DELETE FROM headrace_job AS job WHERE job.id = ANY (v_ended);
-        v_added := ARRAY(SELECT a FROM unnest(v_added) AS a WHERE a <> ALL (v_ended));
+    IF NOT p_fresh THEN
+        SELECT array_agg(n.id) INTO v_ended FROM unnest(v_added) AS n (id)
+        WHERE (SELECT true FROM headrace_history AS h
+            WHERE h.id = n.id AND h.finished_at >= v_since AND h.finished_at < v_until AND h.finished_at > v_pruned LIMIT 1);
+        IF v_ended IS NOT NULL THEN
+            DELETE FROM headrace_job AS job WHERE job.id = ANY (v_ended);
+            v_added := ARRAY(SELECT a FROM unnest(v_added) AS a WHERE a <> ALL (v_ended));
+        END IF;
     END IF;
 
     IF cardinality(v_added) = cardinality(p_ids) THEN
@@ -159,7 +167,8 @@ BEGIN
     INTO states, ends, created
     FROM unnest(v_landings, p_ids) WITH ORDINALITY AS n (id, own, ord)
         LEFT JOIN headrace_job AS job ON job.id = ANY (ARRAY[n.id])
-        LEFT JOIN headrace_history AS h ON h.id = ANY (ARRAY[n.id]) AND job.id IS NULL AND h.finished_at > v_pruned;
+        LEFT JOIN headrace_history AS h ON h.id = ANY (ARRAY[n.id]) AND job.id IS NULL
+            AND h.finished_at > coalesce(v_pruned, headrace_pruned_to());
     landed := v_landings;
     RETURN NEXT;
 END

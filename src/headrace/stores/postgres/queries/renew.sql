@@ -9,4 +9,4 @@ WITH known AS MATERIALIZED (
     RETURNING lease.worker
 )
 SELECT renewed.worker, job.id, job.fence
-FROM renewed LEFT JOIN headrace_job AS job ON job.state = 2 AND job.worker = renewed.worker AND job.cancelling
+FROM renewed LEFT JOIN headrace_job AS job ON job.cancelling AND job.worker = renewed.worker AND job.state + 0 = 2
