@@ -30,7 +30,7 @@ class Scale:
     growth_rows: int = 1_000_000
     growth_jobs: int = 30_000
     growth_pairs: int = 3
-    growth_claims: int = 50
+    growth_claims: int = 200
     kills: int = 12
     kill_s: float = 60.0
     kill_rest_s: float = 2.0

@@ -47,10 +47,11 @@ class Line:
             self._rising, self._since = self._highest, now
         self._highest = max(self._highest, seq)
 
-    def first_at(self, seq: int) -> None:
+    def first_at(self, seq: int, now: float) -> None:
         """A survey saw that the first ready job stands there."""
         self.floor = min(self.floor, seq - 1)
         self._rising = min(self._rising, seq - 1)
+        self.claimed(seq - 1, now)  # nothing is left up to there
 
 
 @dataclass(slots=True)
@@ -149,7 +150,7 @@ class Lines:
             if line is not None:
                 hot.add((kind, line.name[:3]))
                 if not kind:
-                    line.first_at(seq)
+                    line.first_at(seq, now)
         with self._lock:
             self._hot = hot
             self._suspects = {lane for lane in hot if lane[0]}
