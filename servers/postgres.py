@@ -99,6 +99,12 @@ class Postgres(Server):
         secret = password.replace("'", "''")
         self.sql(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{secret}'")
 
+    def admit(self, address: str) -> None:
+        """Let the superuser in from another address, without a password."""
+        with (self._data / "pg_hba.conf").open("a", encoding="ascii") as hba:
+            hba.write(f"host all {SUPERUSER} {address}/32 trust\n")
+        self.sql("SELECT pg_reload_conf()")
+
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run one statement as the superuser; its rows as text, fields parted by `|`.
 

@@ -160,3 +160,32 @@ async def test_the_hot_verbs_touch_what_they_move_and_nothing_else(postgres_url:
             await work(store)
         await connection.close()
     check(plans, rows_max=50)
+
+
+async def test_a_survey_between_whole_ones_does_not_wade_through_what_a_held_snapshot_keeps(postgres_url: str) -> None:
+    async with opened(lambda settings: PostgresStore(postgres_url, settings)) as store:
+        await store.enqueue([new_job(), NewJob(new_job().id, "other", "default", "[7]")])
+        connection, holder = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)
+        first, second = [row[0] for row in await connection.fetch("SELECT id FROM headrace_line ORDER BY id")]
+        await holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM headrace_job")
+        await connection.execute(FILL, first, 1, 0.0, ROWS)
+        await connection.execute("UPDATE headrace_job SET state = 2, worker = 0 WHERE line = $1", first)
+        floor = await connection.fetchval("SELECT max(seq) FROM headrace_job WHERE line = $1", first)
+        await connection.execute(FILL, first, 1, 0.0, 1)
+        for _ in range(2):  # the second has no hints to leave
+            found, whole = await surveyed(connection, [], [])
+            again, passing = await surveyed(connection, [first], [floor])
+        assert [(row[0], row[1]) for row in found] == [(0, first), (0, second)]
+        assert sorted(found) == sorted(again)
+        assert passing < whole / 10
+        await holder.close()
+        await connection.close()
+
+
+async def surveyed(connection: Any, lines: list[int], floors: list[int]) -> tuple[list[Any], int]:
+    """What a survey finds, and how many pages it looks at."""
+    call = "SELECT suspect, line, seq FROM headrace_survey_1(0::smallint, $1::integer[], $2::bigint[])"
+    (plan,) = await connection.fetchrow(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {call}", lines, floors)
+    return [tuple(row) for row in await connection.fetch(call, lines, floors)], json.loads(plan)[0]["Plan"][
+        "Shared Hit Blocks"
+    ]

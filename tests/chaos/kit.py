@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,14 @@ class Farm:
         self.store, self.notifier = adapters(Settings(store=self.url), SystemClock(), moved=False)
         self.ids = IdMaker()
 
-    async def tree(self, processes: int = 1, **env: str) -> subprocess.Popen[bytes]:
-        """A supervisor whose children are ready."""
+    async def tree(
+        self, processes: int = 1, *, prefix: Sequence[str] = (), url: str | None = None, **env: str
+    ) -> subprocess.Popen[bytes]:
+        """A supervisor whose children are ready; `prefix` stands before its command, `url` is what it is told."""
         known = {record.id for record in await self.store.workers()}
         with (self.directory / f"tree-{len(self.trees)}.txt").open("wb") as output:
             process = subprocess.Popen(  # noqa: ASYNC220 - it is started, not waited for
-                [sys.executable, HERE / "farm.py", "supervise", self.url, str(processes)],
+                [*prefix, sys.executable, HERE / "farm.py", "supervise", url or self.url, str(processes)],
                 env={**os.environ, "FARM_LOG": str(self.directory / "log"), **env},
                 stderr=output,
                 start_new_session=True,

@@ -32,6 +32,8 @@ _REPLAYS: Final = query("prune_replays")
 _WORKERS: Final = query("prune_workers")
 _PRUNED_TO_PUT: Final = query("pruned_to_put")
 _OTHER: Final = query("prune_other")
+PRUNE_LOCK: Final = 0x5072756E  # "Prun"
+_BEGIN_PRUNE: Final = "SELECT pg_try_advisory_xact_lock($1), clock_timestamp()"
 _RESULTS_PRUNED_TO: Final = "results_pruned_to"
 _ENDED_MAX: Final = 200_000  # ended jobs that are worth counting
 _DEAR: Final = 50_000  # from so many jobs on
@@ -93,9 +95,12 @@ async def prune(tx: Tx, limit: int, settings: StoreSettings) -> int:
     """Delete what is past its retention, at most `limit` rows; how many.
 
     Jobs that left more than their row are deleted one by one. The others count as deleted at once,
-    and their rows go with their day.
+    and their rows go with their day. While another process does this, there is nothing to do.
     """
-    now = tx.now if tx.now is not None else (await tx.all("SELECT clock_timestamp()"))[0][0]
+    ((mine, clock),) = await tx.all(_BEGIN_PRUNE, PRUNE_LOCK)
+    if not mine:
+        return 0
+    now = clock if tx.now is None else tx.now
     kept_since = now - timedelta(seconds=settings.retention_s)
     count = len(await tx.all(_LINKED, kept_since, limit))
     if count < limit:

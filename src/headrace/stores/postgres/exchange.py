@@ -88,11 +88,13 @@ async def _claim_more(  # noqa: PLR0917 - what one call has in hand
 
 
 async def survey(tx: Tx, lines: Lines) -> None:
-    """Look at the whole index of ready jobs."""
+    """Look at the index of ready jobs."""
+    over = lines.passed_over()
     began = lines.now()
-    found = [(row[0], row[1], row[2]) for row in await tx.all(_SURVEY)]
+    rows = await tx.all(_SURVEY, [line for line, _ in over or ()], [floor for _, floor in over or ()])
+    found = [(row[0], row[1], row[2]) for row in rows]
     await _learn_names(tx, lines, [number for _, number, _ in found])
-    lines.surveyed(found, began)
+    lines.surveyed(found, began, whole=over is None)
 
 
 async def _survey_suspects(tx: Tx, lines: Lines) -> None:

@@ -4,7 +4,8 @@ A line is one priority of a lane. Claims offer every line that they may serve, e
 below it nothing was ready for a while, only rows that are dead but cannot be vacuumed away while
 somebody holds a snapshot. What is enqueued by others in new lines, or committed late below a floor,
 is found by a survey of the whole index, soon when a claim comes back empty-handed and else once a
-second. Where it is dear, it takes at most a twentieth of the time.
+second. Where it is dear, it takes at most a hundredth of the time, and surveys between pass over what
+is below the floors.
 
 Invariant: floors rise only to where everything was claimed `LAG_S` ago.
 """
@@ -24,7 +25,10 @@ LAG_S: Final = 0.1  # transactions that commit later than this wait for a survey
 SURVEY_S: Final = 1.0
 SUSPECTS_S: Final = 0.1
 _DEAR_S: Final = 0.005  # a survey that takes longer waits its turn
+_SHARE_WHOLE: Final = 100  # of the time, one part
 _SHARE: Final = 20
+_BUSY_S: Final = 600.0  # so long after a claim a line may be full of dead rows
+_BUSY_MAX: Final = 500
 _LINES_MAX: Final = 2_000  # that one claim offers
 
 
@@ -46,6 +50,10 @@ class Line:
             self.floor = max(self.floor, self._rising)
             self._rising, self._since = self._highest, now
         self._highest = max(self._highest, seq)
+
+    def busy(self, now: float) -> bool:
+        """Whether much may have ended here lately."""
+        return self.floor > 0 and now - self._since < _BUSY_S
 
     def first_at(self, seq: int, now: float) -> None:
         """A survey saw that the first ready job stands there."""
@@ -94,7 +102,7 @@ class Lines:
         self._hot: set[Lane] = set()  # had something ready when last looked at
         self._suspects: set[Lane] = set()  # lanes with suspects, by the last survey
         self._served: dict[frozenset[str], Lane] = {}
-        self._surveyed_at = self._survey_at = self._suspects_at = float("-inf")
+        self._surveyed_at = self._survey_at = self._whole_at = self._suspects_at = float("-inf")
 
     def get(self, name: LineName) -> Line | None:
         """A known line."""
@@ -125,9 +133,18 @@ class Lines:
     # -- surveys ------------------------------------------------------------------------------
 
     def survey_due(self, *, empty: bool) -> bool:
-        """Whether to look at the whole index now; `empty`: a claim found nothing."""
+        """Whether to look at the index now; `empty`: a claim found nothing."""
         now = self._clock()
-        return now >= self._survey_at and (empty or now - self._surveyed_at >= SURVEY_S)
+        return now >= min(self._survey_at, self._whole_at) and (empty or now - self._surveyed_at >= SURVEY_S)
+
+    def passed_over(self) -> list[tuple[int, int]] | None:
+        """Lines that the next survey looks at only from their floors on, in order; None: it is one of everything."""
+        now = self._clock()
+        if now >= self._whole_at:
+            return None
+        with self._lock:
+            busy = [(line.number, line.floor) for line in self._by_number.values() if line.busy(now)]
+        return sorted(busy[:_BUSY_MAX])
 
     def suspects_due(self, request: ClaimRequest) -> bool:
         """Whether to look for suspects before this claim."""
@@ -141,8 +158,8 @@ class Lines:
             self._suspects = lanes
             self._suspects_at = self._clock()
 
-    def surveyed(self, found: Iterable[tuple[int, int, int]], began: float) -> None:
-        """What a survey found (kind, line, first place), and when it began."""
+    def surveyed(self, found: Iterable[tuple[int, int, int]], began: float, *, whole: bool) -> None:
+        """What a survey found (kind, line, first place), when it began, and whether it passed over nothing."""
         now = self._clock()
         hot: set[Lane] = set()
         for kind, number, seq in found:
@@ -156,7 +173,10 @@ class Lines:
             self._suspects = {lane for lane in hot if lane[0]}
             self._surveyed_at = now
             cost = now - began
-            self._survey_at = now + (_SHARE * cost if cost > _DEAR_S else 0.0)
+            dear = cost > _DEAR_S
+            self._survey_at = now + (_SHARE * cost if dear and not whole else 0.0)
+            if whole:
+                self._whole_at = now + (_SHARE_WHOLE * cost if dear else 0.0)
 
     def now(self) -> float:
         """The monotonic clock's."""

@@ -360,8 +360,9 @@ END
 $$;
 
 -- The non-empty lines and where their first ready jobs stand, one seek of the index each, whatever waits in them; from
--- this degree of suspicion on.
-CREATE FUNCTION headrace_survey_1(p_suspect smallint)
+-- this degree of suspicion on. In the lines given, of jobs that are no suspects, it looks from their floors on: below
+-- may stand many rows that are dead and that a held snapshot keeps. They are in order.
+CREATE FUNCTION headrace_survey_1(p_suspect smallint, p_lines integer[], p_floors bigint[])
 RETURNS TABLE (suspect smallint, line integer, seq bigint, due_at timestamptz)
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan
@@ -369,10 +370,37 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET j
 AS $$
 #variable_conflict use_column
 BEGIN
+    IF p_suspect = 0 THEN
+        RETURN QUERY
+        SELECT 0::smallint, known.line, first.seq, first.due_at FROM unnest(p_lines, p_floors) AS known (line, floor)
+        CROSS JOIN LATERAL (
+            SELECT job.seq, job.due_at FROM headrace_job AS job
+            WHERE job.state = 1 AND job.suspect = 0 AND job.line = known.line AND job.seq > known.floor
+            ORDER BY job.suspect, job.line, job.seq LIMIT 1
+        ) AS first;
+        RETURN QUERY
+        WITH RECURSIVE gaps AS MATERIALIZED (
+            SELECT coalesce(lag(gap.line) OVER (), -1) AS above, gap.line AS below
+            FROM unnest(p_lines || 2147483647) WITH ORDINALITY AS gap (line, ord)
+        ), lines AS (
+            SELECT first.*, gaps.below FROM gaps CROSS JOIN LATERAL (
+                SELECT job.line, job.seq, job.due_at FROM headrace_job AS job
+                WHERE job.state = 1 AND job.suspect = 0 AND job.line > gaps.above AND job.line < gaps.below
+                ORDER BY job.suspect, job.line, job.seq LIMIT 1
+            ) AS first
+            UNION ALL
+            SELECT next.*, lines.below FROM lines CROSS JOIN LATERAL (
+                SELECT job.line, job.seq, job.due_at FROM headrace_job AS job
+                WHERE job.state = 1 AND job.suspect = 0 AND job.line > lines.line AND job.line < lines.below
+                ORDER BY job.suspect, job.line, job.seq LIMIT 1
+            ) AS next
+        )
+        SELECT 0::smallint, lines.line, lines.seq, lines.due_at FROM lines;
+    END IF;
     RETURN QUERY
     WITH RECURSIVE lines AS (
         (SELECT job.suspect, job.line, job.seq, job.due_at FROM headrace_job AS job
-            WHERE job.state = 1 AND job.suspect >= p_suspect
+            WHERE job.state = 1 AND job.suspect >= greatest(p_suspect, 1::smallint)
             ORDER BY job.suspect, job.line, job.seq LIMIT 1)
         UNION ALL
         SELECT next.* FROM lines CROSS JOIN LATERAL (
