@@ -144,6 +144,7 @@ PEERS: Sequence[Peer] = (
         best=SOLO,
         default=PREFORK,
         sleeping=CELERY_THREADS,
+        sustained=PREFORK,  # solo, flooded while it waits, takes nothing more
         kill=ACKS_LATE,
         durability=f"no publisher confirms; {EARLY}",
         rate=2_000,

@@ -14,6 +14,7 @@ from bench.run import Value
 
 PAGE = ROOT / "docs" / "reference" / "benchmarks-peers.md"
 IMAGES = ROOT / "docs" / "images"
+OTHERS = {"default": "defaults", "sleeping": "1 and 10 ms jobs", "sustained": "sustained", "kill": "SIGKILL"}
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 Keys = Mapping[str, Value]
 
@@ -127,7 +128,7 @@ def _settings(keys: Keys, peers: Sequence[Peer]) -> str:
     for peer in peers:
         stem = f"peers.{peer.name}"
         words = [str(keys[f"{stem}.setting"])]
-        for kind, label in (("default", "defaults"), ("sleeping", "1 and 10 ms jobs"), ("kill", "SIGKILL")):
+        for kind, label in OTHERS.items():
             if setting := keys.get(f"{stem}.setting_{kind}"):
                 words.append(f"{label}: {setting}")
         version = keys.get(f"{stem}.version", "-")

@@ -36,6 +36,14 @@ class Peer:
     """Its own defaults, where they differ much from the best setting."""
     sleeping: Setting | None = None
     """The best setting for jobs that wait, where it is another one."""
+    sustained: Setting | None = None
+    """What works beside a producer, where the best setting stands still there."""
     kill: Setting | None = None
     """What is killed, where its documentation names another setting for that."""
     language: str = "python"
+
+    @property
+    def others(self) -> Mapping[str, Setting]:
+        """The settings beside the best, by what they are for."""
+        named = {"default": self.default, "sleeping": self.sleeping, "sustained": self.sustained, "kill": self.kill}
+        return {kind: setting for kind, setting in named.items() if setting is not None}

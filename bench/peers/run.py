@@ -63,9 +63,7 @@ class Run:
         stem = f"peers.{peer.name}"
         facts |= {f"{stem}.title": peer.title, f"{stem}.durability": peer.durability}
         facts[f"{stem}.setting"] = peer.best.text
-        for kind, setting in (("default", peer.default), ("sleeping", peer.sleeping), ("kill", peer.kill)):
-            if setting is not None:
-                facts[f"{stem}.setting_{kind}"] = setting.text
+        facts |= {f"{stem}.setting_{kind}": setting.text for kind, setting in peer.others.items()}
         try:
             environment = harness.environment(peer)
             server = harness.server(peer)

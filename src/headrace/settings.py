@@ -107,7 +107,11 @@ class Settings(BaseSettings):
     kill_grace_s: Seconds = Field(
         10.0, description="How long past its timeout an attempt may linger before its supervisor kills the worker."
     )
-    poll_s: Seconds = Field(1.0, description="How often an idle worker looks for jobs when no hint wakes it.")
+    poll_s: Seconds = Field(
+        1.0,
+        description="How often an idle worker looks for jobs when no hint wakes it; on PostgreSQL, while LISTEN is"
+        " known to work, more and more rarely, down to once in 30 s.",
+    )
     blocked_loop_s: Seconds = Field(
         0.5, description="An event loop that a task has blocked for so long is reported, with the task and its stack."
     )

@@ -115,9 +115,6 @@ def test_the_image_is_built_with_the_uv_of_the_lock() -> None:
     assert ours[1] == theirs[1]
 
 
-@pytest.mark.xfail(
-    not {"postgres", "metrics"} <= EXTRAS, reason="written before the extras postgres and metrics", strict=True
-)
 def test_the_image_has_extras_that_there_are() -> None:
     assert set(re.findall(r"--extra (\w+)", DOCKERFILE)) == {"postgres", "metrics", "sqlalchemy"} <= EXTRAS
 

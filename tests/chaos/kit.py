@@ -67,11 +67,11 @@ class Farm:
                     return process
                 await asyncio.sleep(0.02)
 
-    async def enqueue(self, holder: farm_tasks.Holder, **args: Any) -> bytes:
+    async def enqueue(self, holder: farm_tasks.Holder, *, delay_s: float = 0.0, **args: Any) -> bytes:
         task = holder.definition
         job = NewJob(
             self.ids.make(time.time(), os.urandom(8)), task.name, "default", task.encode_args((), args),
-            timeout_s=task.timeout_s, max_attempts=task.retry.max_attempts, signature=task.signature,
+            delay_s=delay_s, timeout_s=task.timeout_s, max_attempts=task.retry.max_attempts, signature=task.signature,
         )  # fmt: skip
         await self.store.enqueue([job])
         return job.id

@@ -1,6 +1,7 @@
 """What becomes of running trees when their PostgreSQL restarts, throws them out, is full or takes no writes."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from headrace.core.errors import StoreUnavailable
 from headrace.core.states import JobState
 from headrace.runtime.clock import SystemClock
 from headrace.settings import Settings
+from headrace.stores.postgres import PostgresStore
 from servers.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(120)
@@ -143,3 +145,32 @@ async def test_no_connection_left_is_unavailable_and_passes(farm: Farm, server: 
             await newcomer.open()
         await newcomer.close()
     assert (await farm.ended(job)).state is JobState.SUCCEEDED
+
+
+async def test_a_process_that_stops_in_the_middle_of_a_transaction_lets_go_of_its_locks(farm: Farm) -> None:
+    job = await farm.enqueue(farm_tasks.quick, number=1, delay_s=3600)
+    stuck, _ = adapters(Settings(store=farm.url), SystemClock(), moved=False)
+    await stuck.open()
+    locked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def stands_still() -> None:
+        assert isinstance(stuck, PostgresStore)
+        async with stuck._pools.transaction() as connection:
+            await connection.execute("UPDATE headrace_job SET feed_end = feed_end")
+            locked.set()
+            await go_on.wait()
+
+    standing = asyncio.ensure_future(stands_still())
+    await locked.wait()
+    began, answers = time.monotonic(), list[JobState | None]()
+    async with asyncio.timeout(30):
+        while not answers:
+            try:
+                answers = await farm.store.cancel([job])
+            except StoreUnavailable:  # its lock is waited for, and not without end
+                assert time.monotonic() - began > 1
+    assert (answers, (await farm.get(job)).state) == ([JobState.CANCELLED], JobState.CANCELLED)
+    go_on.set()
+    with pytest.raises(StoreUnavailable):
+        await standing
+    await stuck.close()

@@ -82,7 +82,7 @@ def test_a_browser_that_reads_nothing_is_closed_as_slow_and_comes_back(
 ) -> None:
     codes: Counter[int] = Counter()
     for seed in range(1, 8):
-        report, seen = short(TROUBLE, seed=seed)
+        report, seen = short(TROUBLE, seed=seed, limits=replace(LIMITS, write_s=1.0))
         assert kept(report), report.violation
         codes += seen.codes
     assert {CloseCode.SLOW, CloseCode.AGED, CloseCode.SHUTDOWN} <= codes.keys()

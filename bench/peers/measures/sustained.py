@@ -20,8 +20,9 @@ LAST = 0.25
 
 def measure(harness: Harness, peer: Peer) -> Figures:
     scale = harness.scale
-    with harness.place(peer) as place, place.worker(peer.best) as worker:
-        place.until_ready([worker], peer.best)
+    setting = peer.sustained or peer.best
+    with harness.place(peer) as place, place.worker(setting) as worker:
+        place.until_ready([worker], setting)
         meters = place.meters
         total = scale.sustained_warm_s + scale.sustained_s + SPARE_S
         producing = place.producing("sustain", seconds=total)

@@ -91,14 +91,14 @@ def _postgres(settings: Settings, clock: Clock, *, moved: bool) -> tuple[Keeping
         if error.name != "asyncpg":
             raise
         raise InvalidConfig(f"the store {shown_url(url)!r} needs asyncpg: pip install 'headrace[postgres]'") from error
-    bell = _Bell()
+    notifier = PostgresNotifier(settings.listen_url or url)
     store = PostgresStore(
         url,
         settings.store_settings(),
         wall=clock.wall if moved else None,
-        notify=bell.ring,
-        wants=bell.wants,
+        notify=notifier.publish,
+        wants=notifier.wants,
+        speak=notifier.spoken,
         connections=settings.postgres_connections,
     )
-    bell.notifier = notifier = PostgresNotifier(settings.listen_url or url)
     return store, notifier

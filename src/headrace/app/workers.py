@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 EMBEDDED = "embedded"
 SUSPECTS = "suspects"  # claims only what others died on
 PREFETCH_FACTOR = 10  # jobs that may wait behind a slot, if they are short enough
+POLL_MAX_S = 30.0  # while hints are heard
 WORKERS_MAX = 64
 AGAIN_S = 0.5  # after an embedded worker failed, before another one is tried
 
@@ -86,6 +87,8 @@ def build(
             queues=queues,
             suspects=None if role == EMBEDDED and suspects_too else role == SUSPECTS,
             poll_s=settings.poll_s,
+            poll_max_s=POLL_MAX_S * rng.uniform(0.75, 1.0),
+            poll_growth=rng.uniform(1.5, 2.5),
             kill_grace_s=settings.kill_grace_s,
         ),
         lease_s=lease_s or (settings.embedded_lease_s if role == EMBEDDED else settings.lease_s),

@@ -32,6 +32,7 @@ from headrace.core.worker_events import (
     Exchange,
     ExchangeAnswered,
     ExchangeFailed,
+    HintsHeard,
     Idle,
     LeaseGone,
     Promote,
@@ -43,6 +44,7 @@ from headrace.core.worker_events import (
     Woken,
     WorkerSettings,
 )
+from headrace.core.worker_polls import Polls
 from headrace.core.worker_pools import Appetite, SlotPool
 
 
@@ -73,7 +75,7 @@ class WorkerCore:
         self._backoff_s = settings.backoff_s
         self._halve = 0  # >0: send at most so many settles, looking for the one that is refused
         self._alone = False  # the claim may be what was refused: settle without one
-        self._poll_at = now + settings.poll_s
+        self._polls = Polls(settings, now)
         self._due_at: float | None = None
         self._promoted_by: float | None = None  # after this, a promote counts as unanswered
         self._reconcile_at = now + settings.reconcile_s
@@ -98,7 +100,7 @@ class WorkerCore:
 
     def next_deadline(self) -> float:
         """When `handle_timeout` should be called, if no event comes before."""
-        at = self._poll_at
+        at = self._polls.at
         if self._due_at is not None and self._promoted_by is None:
             at = min(at, self._due_at)
         if self._flight is not None:
@@ -124,8 +126,7 @@ class WorkerCore:
             self._drain_by = now + self._settings.kill_grace_s
             for job_id in list(self._running):
                 self._stop(job_id, StopReason.DRAIN, effects)
-        if now >= self._poll_at:
-            self._poll_at = now + self._settings.poll_s
+        if self._polls.due(now):
             self._appetite.wake()
             self._promote(now, effects)
         elif self._due_at is not None and now >= self._due_at:
@@ -164,7 +165,10 @@ class WorkerCore:
             case ExchangeAnswered() | ExchangeFailed() | Reconciled():
                 self._heard(event, now, effects)
             case Woken():
+                self._polls.soon(now)
                 self._appetite.wake(suspects=event.suspects)
+            case HintsHeard():
+                self._polls.heard(now, works=event.works)
             case Promoted():
                 self._promoted(event, now)
             case CancelAsked():
@@ -208,6 +212,8 @@ class WorkerCore:
         self._note_due(event.answer.next_due_s, now)
         if flight.claim is not None:
             self._appetite.answered(more=event.answer.more)
+        if event.answer.claimed:
+            self._polls.soon(now)
         for job in event.answer.claimed:
             self._accept(job, now, effects)
 

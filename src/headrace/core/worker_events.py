@@ -35,6 +35,8 @@ class WorkerSettings:
     queues: frozenset[str] | None = None
     suspects: bool | None = False  # None: beside other jobs, those that run alone one at a time
     poll_s: float = 1.0
+    poll_max_s: float = 30.0  # while hints are heard, polls that find nothing grow as rare as this
+    poll_growth: float = 2.0  # by this factor, which differs from worker to worker
     answer_s: float = 30.0  # after this, an exchange counts as unanswered
     prefetch_s: float = 0.05  # how much work may wait behind the slots
     backoff_s: float = 0.1  # after a failed exchange, doubled up to backoff_max_s
@@ -52,6 +54,13 @@ class Woken:
     """Something may be claimable; with `suspects`, a suspect too (one is looked for with every poll anyway)."""
 
     suspects: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HintsHeard:
+    """Whether hints of other processes are known to arrive from now on; before the first, they are not."""
+
+    works: bool
 
 
 @dataclass(slots=True)
@@ -116,7 +125,16 @@ class DrainAsked:
 
 
 Event: TypeAlias = (
-    Woken | Ended | ExchangeAnswered | ExchangeFailed | Reconciled | Promoted | CancelAsked | LeaseGone | DrainAsked
+    Woken
+    | HintsHeard
+    | Ended
+    | ExchangeAnswered
+    | ExchangeFailed
+    | Reconciled
+    | Promoted
+    | CancelAsked
+    | LeaseGone
+    | DrainAsked
 )
 
 # --- effects -----------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ class LocalNotifier:
     The directory is made when it is first needed, for its owner only.
     """
 
+    working = False
+    """Never known: a FIFO that is full takes nothing, and looking costs little on one machine."""
+
     def __init__(self, directory: Path | None) -> None:
         self._directory: Final = directory
         self._lock: Final = threading.Lock()

@@ -9,6 +9,7 @@ class NoNotifier:
     """A bell without a clapper; what tests use to show that nothing depends on hints."""
 
     __slots__ = ()
+    working = False
 
     async def start(self) -> None:
         """Nothing is heard."""

@@ -17,8 +17,8 @@ import asyncpg
 
 from headrace.core.errors import NotifierError
 from headrace.notifiers.listeners import EVERYTHING, KINDS, Listeners, concerns
-from headrace.notifiers.outbox import Outbox, read
-from headrace.notifiers.postgres_line import Line, channel_of, connect, happens
+from headrace.notifiers.outbox import Outbox, read, written
+from headrace.notifiers.postgres_line import NOBODY, Line, channel_of, connect, happens
 from headrace.ports.notifier import Hint, Listener
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class PostgresNotifier:
 
     @property
     def working(self) -> bool:
-        """Whether hints of other processes are known to be heard here, by a probe at most half a minute ago."""
+        """Whether hints of other processes are known to be heard here, by a probe less than a minute ago."""
         return self._keeper is not None and self._keeper.working
 
     async def start(self) -> None:
@@ -82,6 +82,12 @@ class PostgresNotifier:
             except RuntimeError:  # that loop is closed, and the connection with it
                 self._outbox.clear()
 
+    def spoken(self, hints: Iterable[Hint]) -> tuple[str, str] | None:
+        """Channel and message for `pg_notify` on another connection; None: what is published goes out by ours."""
+        if self._keeper is not None and self._keeper.connected:
+            return None
+        return self._channel, f"{NOBODY} {written(hints)}"
+
     def wants(self, prefix: str) -> bool:
         """True while it is started: who listens elsewhere cannot be known."""
         kinds = [kind for kind in KINDS if concerns(prefix, kind)]
@@ -105,6 +111,7 @@ class _Keeper:
         """Begin, on the running loop."""
         self.loop: Final = asyncio.get_running_loop()
         self.working = False
+        self.connected = False
         self._open: Final = open_line
         self._listeners: Final = listeners
         self._outbox: Final = outbox
@@ -156,14 +163,18 @@ class _Keeper:
         line = await self._open()
         try:
             self._away = False
+            self.connected = True
             if self._outbox:
                 self.send()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._send(line))
                 await self._watch(line)
         finally:
-            self.working = False
+            self.connected = False
+            deaf, self.working = self.working, False
             await line.close()
+            if deaf:
+                self._listeners.call(EVERYTHING)  # from now on they look for themselves
 
     async def _send(self, line: Line) -> None:
         """Send what waits, at most one message in `GATHER_S`."""

@@ -22,6 +22,7 @@ CONNECT_S: Final = 10.0
 ANSWER_S: Final = 10.0
 ECHO_S: Final = 2.0
 CLOSE_S: Final = 1.0
+NOBODY: Final = "-"  # the sender of what was said on another connection: everybody hears it
 _PROBE: Final = "?"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -14,6 +14,11 @@ Listener: TypeAlias = Callable[[frozenset[Hint]], None]
 class Notifier(Protocol):
     """A bell. Publishing never blocks, never raises, and may be done from any thread."""
 
+    @property
+    def working(self) -> bool:
+        """Whether hints of other processes are known to arrive here now; who listens is rung when that ends."""
+        ...
+
     async def start(self) -> None:
         """Begin to hear; without it, publishing alone works."""
         ...

@@ -72,6 +72,8 @@ class CpuPool:
                 try:
                     return await self._run_in_child(task, job, channel)
                 except _NeverBegun:  # killed while it was idle, a moment ago
+                    if self._closed:
+                        raise
                     return await self._run_in_child(task, job, channel)
             except WorkerChildDied as error:
                 failure = Failure(

@@ -48,6 +48,8 @@ class Orders:
 class Deaf:
     """Rings, but hears nothing."""
 
+    working = False
+
     def __init__(self, notifier: Notifier) -> None:
         self._notifier: Final = notifier
 

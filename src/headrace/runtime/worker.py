@@ -25,6 +25,7 @@ from headrace.core.worker_events import (
     Exchange,
     ExchangeAnswered,
     ExchangeFailed,
+    HintsHeard,
     Idle,
     LeaseGone,
     Promote,
@@ -88,6 +89,7 @@ class Worker:
         self._closing: dict[JobId, Attempt] = {}
         self._telling: asyncio.Task[None] | None = None  # the store, that it drains
         self._lost = False
+        self._hears = False
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -197,12 +199,23 @@ class Worker:
 
     def _turn(self) -> None:
         self._turning = False
+        self._hear()
         events, self._inbox = self._inbox, []
         self._perform(self._core.handle_all(events, self._clock.now()))
 
     def _time(self) -> None:
         self._timer = None
+        if self._hear():
+            self._turn()
         self._perform(self._core.handle_timeout(self._clock.now()))
+
+    def _hear(self) -> bool:
+        """Whether hints arrive has changed, and the core is told with this turn's events."""
+        if self._notifier.working == self._hears:
+            return False
+        self._hears = not self._hears
+        self._inbox.append(HintsHeard(self._hears))
+        return True
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:

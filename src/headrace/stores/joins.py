@@ -2,21 +2,33 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from headrace.core.errors import UsageError
 
-RING_AGAIN_S: Final = 0.05  # the user commits somewhat after the write
+RING_AGAIN_S: Final = (0.05, 0.3, 1.0, 3.0, 10.0)  # the user commits somewhat after the write
 
 
 def ring_soon(ring: Callable[[], None]) -> None:
-    """Ring now and a little later, for those whose commit cannot be seen."""
+    """Ring now, and again for a while, ever more rarely: for those whose commit cannot be seen."""
     ring()
     try:
-        asyncio.get_running_loop().call_later(RING_AGAIN_S, ring)
+        loop = asyncio.get_running_loop()
     except RuntimeError:  # a thread without a loop
-        timer = threading.Timer(RING_AGAIN_S, ring)
+        _later(ring, RING_AGAIN_S)
+    else:
+        for later_s in RING_AGAIN_S:
+            loop.call_later(later_s, ring)
+
+
+def _later(ring: Callable[[], None], after: Sequence[float]) -> None:
+    def again() -> None:
+        ring()
+        _later(ring, [later_s - after[0] for later_s in after[1:]])
+
+    if after:
+        timer = threading.Timer(after[0], again)
         timer.daemon = True
         timer.start()
 

@@ -12,14 +12,14 @@ from starlette.routing import Match
 
 from headrace.app import Headrace
 from headrace.app.metrics import installed
-from headrace.core.errors import InvalidConfig
+from headrace.core.errors import InvalidConfig, StoreUnavailable
 from headrace.ports.observer import Moment
 from headrace.web.auth import COOKIE, Guard, check_auth
 from headrace.web.jobs import JobsApi, jobs_router
 from headrace.web.live import Live
 from headrace.web.metrics import MetricsApi, metrics_router
 from headrace.web.page import page_router
-from headrace.web.problems import ProblemRoute, Refused
+from headrace.web.problems import ProblemRoute, Refused, come_again
 from headrace.web.sse import updates_router
 from headrace.web.system import SystemApi, system_routers
 from headrace.web.websocket import websocket_router
@@ -52,6 +52,7 @@ def install(hr: Headrace, app: FastAPI, *, workers: int = 0, prefix: str | None 
     setattr(app.state, STATE, {**taken, chosen: hr})
     live = Live(hr)
     app.include_router(router(hr, live), prefix=chosen)
+    app.exception_handlers.setdefault(StoreUnavailable, come_again)
     _wrap_lifespan(hr, app, live, workers)
 
 

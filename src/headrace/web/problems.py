@@ -1,8 +1,12 @@
-"""Refusals as RFC 9457 answers, inside our prefix only: the host app's handlers stay untouched."""
+"""Refusals as RFC 9457 answers inside our prefix; the host app's handlers stay untouched.
+
+Its own endpoints get one default: a store that is away is 503 with Retry-After, not their fault.
+"""
 
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from inspect import isawaitable
 from typing import Any, ClassVar
 
 from fastapi import Request, Response
@@ -12,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, StoreError
 from headrace.core.problems import KINDS, Problem, problem_of
 
 logger = logging.getLogger(__name__)
@@ -87,6 +91,23 @@ def told_as(error: Exception) -> Response:
         case _:
             logger.error("a request failed", exc_info=error)
             return answer(Problem("internal", KINDS["internal"].title))
+
+
+async def come_again(request: Request, error: Exception) -> Response:
+    """What an endpoint of the host's answers where it lets `StoreUnavailable` through.
+
+    A handler of the host's for an error that this one is a kind of goes first. What the database said
+    stands in the log: who asks here may be anybody.
+    """
+    handlers = request.app.exception_handlers
+    for base in (StoreError, HeadraceError):
+        if base in handlers:
+            told: Response | Awaitable[Response] = handlers[base](request, error)
+            return await told if isawaitable(told) else told
+    if request.scope["type"] != "http":
+        raise error
+    logger.warning("%s %s: %s", request.method, request.url.path, error)
+    return answer(Problem("store-unavailable", KINDS["store-unavailable"].title))
 
 
 def _bounded(request: Request, most: int) -> Request:

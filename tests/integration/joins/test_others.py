@@ -181,7 +181,7 @@ async def test_an_async_session_rings_by_itself_when_its_user_commits(shop: Shop
 
 
 @pytest.mark.parametrize("kind", ["asyncpg", "async psycopg", "psycopg", "asyncpg AsyncConnection"])
-async def test_a_connection_is_rung_for_at_once_and_soon(shop: Shop, kind: str) -> None:
+async def test_a_connection_is_rung_for_at_once_and_soon_and_for_a_while(shop: Shop, kind: str) -> None:
     async with (SYNC | ASYNC)[kind](shop.url) as user:
         job = shop.job()
         await shop.store.join(user.using).enqueue([job])

@@ -1,5 +1,9 @@
 """The host app stays its own: prefixes, mounted under a root, its handlers, and what install refuses."""
 
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,7 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
 from headrace import Headrace
-from headrace.core.errors import InvalidConfig
+from headrace.core.errors import HeadraceError, InvalidConfig, StoreError, StoreUnavailable
 from tests.integration.web.conftest import Serve
 
 
@@ -47,6 +51,56 @@ def test_the_hosts_own_handlers_and_routes_are_untouched(serve: Serve) -> None:
     answer = httpx.get(f"{host}/headrace/api/jobs")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-host"] == "yes"
+
+
+def orders(app: FastAPI, enqueue: Callable[[], Awaitable[None]]) -> None:
+    @app.post("/orders")
+    async def order() -> str:
+        await enqueue()
+        return "ordered"
+
+
+def locked(path: Path) -> sqlite3.Connection:
+    """Somebody who writes, for longer than anybody waits."""
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    return holder
+
+
+def test_an_own_endpoint_says_503_while_the_store_is_away(serve: Serve, tmp_path: Path) -> None:
+    app = FastAPI()
+
+    async def enqueue() -> None:
+        await served.hr.enqueue_raw("add", {"a": 1})
+
+    orders(app, enqueue)
+    served = serve(app=app, workers=0, busy_timeout_s=0.2)
+    url = f"http://127.0.0.1:{served.port}/orders"
+    with closing(locked(tmp_path / "jobs.db")):
+        answer = httpx.post(url, timeout=20)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["type"] == "urn:headrace:problem:store-unavailable"
+    assert "jobs.db" not in answer.text
+    assert httpx.post(url, timeout=20).json() == "ordered"
+
+
+@pytest.mark.parametrize("kind", [StoreUnavailable, StoreError, HeadraceError])
+def test_the_hosts_own_answer_to_a_store_that_is_away_stands(
+    serve: Serve, tmp_path: Path, kind: type[HeadraceError]
+) -> None:
+    app = FastAPI()
+
+    @app.exception_handler(kind)
+    async def own(request: Request, error: StoreUnavailable) -> JSONResponse:
+        return JSONResponse("mine", 599)
+
+    async def enqueue() -> None:
+        await served.hr.enqueue_raw("add", {"a": 1})
+
+    orders(app, enqueue)
+    served = serve(app=app, workers=0, busy_timeout_s=0.2)
+    with closing(locked(tmp_path / "jobs.db")):
+        assert httpx.post(f"http://127.0.0.1:{served.port}/orders", timeout=20).status_code == 599
 
 
 def test_install_twice_is_refused() -> None:

@@ -14,7 +14,7 @@ MUTANTS = (
         "An exchange without an answer is given up, and sent again.",
         edit(f"{CORE}.next_deadline", ("at = min(at, self._answer_by)", "pass")),
         edit(f"{CORE}.handle_timeout", ("now >= self._answer_by", "False")),
-        worlds=where_any(FaultKind.HANGING), bound=60, breaks=("nothing leaks", "acknowledged jobs end"),
+        worlds=where_any(FaultKind.HANGING), bound=320, breaks=("nothing leaks", "acknowledged jobs end"),
     ),
     sim(
         "a body starts once per fence",
@@ -38,7 +38,7 @@ MUTANTS = (
         "slots bound what runs",
         "No more bodies run than there are slots.",
         edit(f"{CORE}._accept", ("if pool.running < pool.settings.slots:", "if True:")),
-        bound=32, breaks=("bodies fit their worker's slots",),
+        bound=66, breaks=("bodies fit their worker's slots",),
     ),
     sim(
         "settles of a failed exchange are sent again",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from headrace.core.errors import StoreUnavailable
 from headrace.core.model import ClaimedJob, ClaimRequest, Exchanged, JobId, Settle, Suspicion, WorkerId
 from headrace.stores.postgres.lines import Lane, Lines, Offer
 from headrace.stores.postgres.settle import Settles, note_ended
@@ -69,10 +70,11 @@ async def _claim_more(  # noqa: PLR0917 - what one call has in hand
     again, next_due_s, more = first
     for _ in range(_ROUNDS):
         if not again:
-            room = any(pool.limit > taken[pool.tasks] for pool in request.pools)
-            if not room or not lines.survey_due(empty=not claimed):
+            if not lines.survey_due(empty=not claimed):
                 break
             await survey(tx, lines)
+            if all(pool.limit <= taken[pool.tasks] for pool in request.pools):
+                break
         offer = lines.offer(request, taken)
         if not offer.lanes:
             break
@@ -91,7 +93,11 @@ async def survey(tx: Tx, lines: Lines) -> None:
     """Look at the index of ready jobs."""
     over = lines.passed_over()
     began = lines.now()
-    rows = await tx.all(_SURVEY, [line for line, _ in over or ()], [floor for _, floor in over or ()])
+    try:
+        rows = await tx.all(_SURVEY, [line for line, _ in over or ()], [floor for _, floor in over or ()])
+    except StoreUnavailable:  # it takes longer than a statement may: claims go on from the floors
+        lines.surveyed((), began, whole=over is None, seen=False)
+        return
     found = [(row[0], row[1], row[2]) for row in rows]
     await _learn_names(tx, lines, [number for _, number, _ in found])
     lines.surveyed(found, began, whole=over is None)

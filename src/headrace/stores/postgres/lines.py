@@ -4,8 +4,8 @@ A line is one priority of a lane. Claims offer every line that they may serve, e
 below it nothing was ready for a while, only rows that are dead but cannot be vacuumed away while
 somebody holds a snapshot. What is enqueued by others in new lines, or committed late below a floor,
 is found by a survey of the whole index, soon when a claim comes back empty-handed and else once a
-second. Where it is dear, it takes at most a hundredth of the time, and surveys between pass over what
-is below the floors.
+second. Where it is dear it waits, up to 15 s and more if it is very dear, and surveys between pass
+over what is below the floors.
 
 Invariant: floors rise only to where everything was claimed `LAG_S` ago.
 """
@@ -26,6 +26,7 @@ SURVEY_S: Final = 1.0
 SUSPECTS_S: Final = 0.1
 _DEAR_S: Final = 0.005  # a survey that takes longer waits its turn
 _SHARE_WHOLE: Final = 100  # of the time, one part
+_WHOLE_EVERY_S: Final = 15.0  # at least, unless that were a tenth of the time
 _SHARE: Final = 20
 _BUSY_S: Final = 600.0  # so long after a claim a line may be full of dead rows
 _BUSY_MAX: Final = 500
@@ -59,6 +60,7 @@ class Line:
         """A survey saw that the first ready job stands there."""
         self.floor = min(self.floor, seq - 1)
         self._rising = min(self._rising, seq - 1)
+        self._highest = min(self._highest, seq - 1)  # what came late comes first, all of it
         self.claimed(seq - 1, now)  # nothing is left up to there
 
 
@@ -158,8 +160,11 @@ class Lines:
             self._suspects = lanes
             self._suspects_at = self._clock()
 
-    def surveyed(self, found: Iterable[tuple[int, int, int]], began: float, *, whole: bool) -> None:
-        """What a survey found (kind, line, first place), when it began, and whether it passed over nothing."""
+    def surveyed(self, found: Iterable[tuple[int, int, int]], began: float, *, whole: bool, seen: bool = True) -> None:
+        """What a survey found (kind, line, first place), when it began, and whether it passed over nothing.
+
+        Not `seen`: it was given up, and costs the time that it took.
+        """
         now = self._clock()
         hot: set[Lane] = set()
         for kind, number, seq in found:
@@ -169,14 +174,16 @@ class Lines:
                 if not kind:
                     line.first_at(seq, now)
         with self._lock:
-            self._hot = hot
-            self._suspects = {lane for lane in hot if lane[0]}
+            if seen:
+                self._hot = hot
+                self._suspects = {lane for lane in hot if lane[0]}
             self._surveyed_at = now
             cost = now - began
             dear = cost > _DEAR_S
             self._survey_at = now + (_SHARE * cost if dear and not whole else 0.0)
             if whole:
-                self._whole_at = now + (_SHARE_WHOLE * cost if dear else 0.0)
+                rest_s = min(_SHARE_WHOLE * cost, max(_WHOLE_EVERY_S, 10 * cost))
+                self._whole_at = now + (rest_s if dear else 0.0)
 
     def now(self) -> float:
         """The monotonic clock's."""

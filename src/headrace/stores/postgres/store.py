@@ -5,13 +5,14 @@ renew) one round trip.
 """
 
 import asyncio
+import contextlib
 import time as _time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from headrace.core.errors import StoreUnavailable
+from headrace.core.errors import HeadraceError, StoreUnavailable
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -52,6 +53,7 @@ from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx, instant
 
 T = TypeVar("T")
+_NOTIFY: Final = "SELECT pg_notify($1, $2)"
 _DEAD: Final = query("workers_dead")
 _AGAIN: Final = 4  # tries of a transaction that met another one (a deadlock), in all
 _ABSENT_S: Final = 0.1  # between the two looks that must miss a holder's lock
@@ -97,9 +99,10 @@ class PostgresStore:
         wall: Callable[[], float] | None = None,
         notify: Callable[[Iterable[str]], None] | None = None,
         wants: Callable[[str], bool] | None = None,
+        speak: Callable[[Iterable[str]], tuple[str, str] | None] | None = None,
         connections: int = 10,
     ) -> None:
-        """`wall` replaces the database's clock (for tests); `notify` and `wants` are a notifier's.
+        """`wall` replaces the database's clock (for tests); `notify`, `wants` and `speak` are a notifier's.
 
         `connections` is the most that one event loop of this process opens.
         """
@@ -109,6 +112,7 @@ class PostgresStore:
         self._wall = wall
         self._notify = notify
         self._wants = wants
+        self._speak = speak
         self._clock = _time.monotonic  # noqa: TID251 - how long things took; instants are the database's
         self._pools = Pools(url, size=connections)
         self._lines = Lines(self._clock)
@@ -151,7 +155,7 @@ class PostgresStore:
         """Each statement of it is a transaction."""
         tx = EachTx(self._pools, self._now())
         answer = await op(tx)
-        self._ring(tx)
+        await self._tell(tx)
         return answer
 
     async def _write(self, op: Callable[[Tx], Awaitable[T]]) -> T:
@@ -166,17 +170,29 @@ class PostgresStore:
                 if not met or not left:
                     raise
             else:
-                self._ring(tx)
+                await self._tell(tx)
                 return answer
         raise AssertionError
 
     def _ring(self, tx: Tx) -> None:
-        if self._notify is None or not (tx.hints or tx.grown):
-            return
-        wants_jobs = bool(tx.grown) and (self._wants is None or self._wants("job:"))
-        hints = tuple(tx.owed(wants_jobs=wants_jobs))
-        if hints:
+        if self._notify is not None and (hints := self._owed(tx)):
             self._notify(hints)
+
+    async def _tell(self, tx: Tx) -> None:
+        """Ring; where the notifier has no connection, as in a script that ends soon, by one of the store's."""
+        hints = self._owed(tx)
+        if not hints or self._notify is None:
+            return
+        self._notify(hints)
+        if self._speak is not None and (spoken := self._speak(hints)) is not None:
+            with contextlib.suppress(HeadraceError):  # the work is done; polling finds it
+                await self._pools.fetch(_NOTIFY, *spoken)
+
+    def _owed(self, tx: Tx) -> Sequence[str]:
+        if not (tx.hints or tx.grown):
+            return ()
+        wants_jobs = bool(tx.grown) and (self._wants is None or self._wants("job:"))
+        return tuple(tx.owed(wants_jobs=wants_jobs))
 
     # -- jobs ---------------------------------------------------------------------------------
 
@@ -190,7 +206,7 @@ class PostgresStore:
         numbers = [(await self._line(tx, name)) for name in wanted]
         answers = await enqueue(tx, jobs, numbers, self._settings.key_retention_s)
         self._lines.woke(name for name, answer in zip(wanted, answers, strict=True) if answer.state is JobState.READY)
-        self._ring(tx)
+        await self._tell(tx)
         return answers
 
     async def _line(self, tx: Tx, name: LineName) -> int:

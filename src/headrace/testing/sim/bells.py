@@ -41,6 +41,11 @@ class Bell:
         self.listeners: dict[int, tuple[tuple[str, ...], Listener]] = {}
         self._number = 0
 
+    @property
+    def working(self) -> bool:
+        """Whether none is dropped; a machine that is cut off does not know that it hears nothing."""
+        return self._network.dropped <= 0.0
+
     async def start(self) -> None:
         """It hears from the start."""
 
@@ -69,7 +74,7 @@ class Bell:
 
     def hear(self, hints: frozenset[Hint]) -> None:
         """Hints were published somewhere; here they arrive when the network says."""
-        if self._node.dead:
+        if self._node.dead or self._node.machine.cut_off:
             return
         for number, (prefixes, _) in tuple(self.listeners.items()):
             heard = frozenset(hint for hint in hints if hint.startswith(prefixes))

@@ -217,6 +217,7 @@ def build(
             {"async": pool},
             suspects=suspects,
             poll_s=scenario.pace_s,
+            poll_max_s=30.0 * scenario.pace_s,
             answer_s=30.0 * scenario.pace_s,
             backoff_s=0.1 * scenario.pace_s,
             backoff_max_s=5.0 * scenario.pace_s,
