@@ -81,6 +81,7 @@ class LoopPool:
                     if sqlstate(error) != _NONE_LEFT or not self._count:
                         raise
                     self._full_until = now + FULL_S  # asking again at once would keep the server busy with refusals
+                    continue  # one may have become free meanwhile, and rung for nobody
             await self._until_one_is_free(give_up)
 
     def _idle_one(self) -> Connection | None:
@@ -108,6 +109,8 @@ class LoopPool:
             async with asyncio.timeout_at(give_up):
                 await free
         except TimeoutError as error:
+            if free.done() and not free.cancelled():
+                self._wake()  # it was given to this one, too late
             raise StoreUnavailable(
                 f"all {self._count} connections of this process have been busy for {CONNECT_S:.0f} s: raise "
                 "HEADRACE_POSTGRES_CONNECTIONS, or see what holds the database up"
