@@ -97,7 +97,7 @@ docs: $(full) ## run every code block of the README and the docs, and the exampl
 	@$(pytest) README.md docs examples/testing $(ARGS)
 
 .PHONY: e2e
-e2e: $(full) ## build the wheel, install it apart, test it from outside and in a browser
+e2e: $(full) servers ## build the wheel, install it apart, test it from outside and in a browser
 	@REPORT=$(REPORT) scripts/e2e.sh $(ARGS)
 
 .PHONY: nightly

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".cache" / "reports"
 PARTS = ("lint", "types", "layers", "coverage", "unit", "simulation", "integration", "chaos", "docs", "e2e")
 ARGS = {"unit": "-q --ignore=tests/unit/core"}  # which `coverage` has run
-BUDGET_S = 18 * 60
+BUDGET_S = 20 * 60
 
 
 @dataclass

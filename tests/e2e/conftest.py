@@ -26,10 +26,12 @@ def browser(chromium: Path, chromium_args: list[str]) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """`headrace demo`, as a person starts it."""
-    place = tmp_path_factory.mktemp("lab")
-    with Program("demo", "--no-browser", "--port=0", cwd=place, env={"PHOTO_LAB_PACE": PACE_S}) as demo:
+def lab(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """`headrace demo`, as a person starts it; by its parameter with its jobs on PostgreSQL."""
+    place, env = tmp_path_factory.mktemp("lab"), {"PHOTO_LAB_PACE": PACE_S}
+    if getattr(request, "param", "sqlite") == "postgres":
+        env["HEADRACE_STORE"] = request.getfixturevalue("postgres").create_database()
+    with Program("demo", "--no-browser", "--port=0", cwd=place, env=env) as demo:
         lab = Lab(demo.said(r"^The photo lab is on (http://\S+)$")[1])
         until(lab.pids, "a worker", 30)
         yield lab

@@ -19,6 +19,7 @@ from tests.e2e.kit import Lab, Program, until
 
 RENDITIONS = ["thumb", "small", "banner", "mono", "large"]
 FILES = ["thumb.webp", "small.webp", "banner.jpg", "mono.jpg", "large.jpg"]
+on_either = pytest.mark.parametrize("lab", ["sqlite", "postgres"], indirect=True)
 ORIENTATION, ARTIST, GPS = 0x0112, 0x013B, 0x8825
 
 
@@ -64,6 +65,7 @@ def marks(lab: Lab, name: str) -> dict[str, str]:
     return {file: answer.headers["etag"] for file, answer in answers.items() if answer.is_success}
 
 
+@on_either
 def test_a_photo_becomes_five_renditions_while_its_worker_is_killed(page: Page, lab: Lab, rocket: Path) -> None:
     drop(page, rocket)
     photo = card(page, rocket.name)
@@ -153,6 +155,7 @@ def test_cancel_and_retry(page: Page, lab: Lab, photos: list[Path]) -> None:
     assert made_keys(lab, job["id"], job["position"]) == Counter(["original", *RENDITIONS])
 
 
+@on_either
 def test_many_photos_outlive_their_worker(page: Page, lab: Lab, photos: list[Path]) -> None:
     drop(page, *photos)
     cards = [card(page, photo.name) for photo in photos]

@@ -29,11 +29,11 @@ async def make(postgres_url: str) -> AsyncIterator[Make]:
 
 @pytest.fixture
 async def pair(make: Make) -> tuple[PostgresNotifier, PostgresNotifier]:
-    """Two that are known to hear."""
+    """Two that are known to hear; the first has the older session."""
     one, other = make(), make()
-    await one.start()
-    await other.start()
-    await until(lambda: one.working and other.working)
+    for each in (one, other):
+        await each.start()
+        await until(lambda each=each: each.working)
     return one, other
 
 
