@@ -1,4 +1,4 @@
-"""`python -m proof.page LEDGER.json`: puts the figures of a run into docs/explanation/reliability.md."""
+"""`python -m proof.page LEDGER.json`: puts the figures of a run into docs/explanation/reliability.md, by its stores."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from typing import Any, Final
 from proof.processes import ROOT
 
 PAGE: Final = ROOT / "docs" / "explanation" / "reliability.md"
-BEGIN, END = "<!-- ledger -->", "<!-- /ledger -->"
+BEGIN, END = "<!-- ledger {} -->", "<!-- /ledger {} -->"
 ROWS: Final[Mapping[str, str]] = {
     "attempted": "attempted",
     "acknowledged": "acknowledged",
@@ -76,9 +76,13 @@ def _places(figures: Mapping[str, Any]) -> str:
 def main() -> int:
     """Replace what stands between the marks."""
     figures = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    head, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{tables(figures)}\n\n{END}{tail}", "utf-8")
+    begin, end = (mark.format("+".join(figures["stores"])) for mark in (BEGIN, END))
+    head, found, rest = PAGE.read_text("utf-8").partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not found or not ended:
+        print(f"{PAGE} has no place for a run on {', '.join(figures['stores'])}", file=sys.stderr)
+        return 1
+    PAGE.write_text(f"{head}{begin}\n\n{tables(figures)}\n\n{end}{tail}", "utf-8")
     return 0
 
 
