@@ -133,7 +133,15 @@ class Server:
             self._process.kill()
         for pid in members:
             _signal(pid, signal.SIGKILL)
+        # One that was forked meanwhile may wait for ever for a lock that a killed one held.
+        wait_for(lambda: not self._killed_again(), f"the end of {self.name}'s processes", self.log)
         self._gone()
+
+    def _killed_again(self) -> list[int]:
+        left = [pid for pid in self.processes() if pid != self.pid]
+        for pid in left:
+            _signal(pid, signal.SIGKILL)
+        return left
 
     def _gone(self) -> None:
         """Wait for the end of all of its processes, after which another may take their place."""
