@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # as the programs of these tests see their modules
 
-from kit import Farm
+from kit import Farm, farm_on
 
 
 @pytest.fixture
@@ -18,8 +18,5 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite_url", "postgres_url"], ids=["sqlite", "postgres"])
 async def farm(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Farm]:
-    made = Farm(tmp_path, request.getfixturevalue(request.param))
-    await made.store.open()
-    await made.notifier.start()
-    yield made
-    await made.end()
+    async with farm_on(request.getfixturevalue(request.param), tmp_path) as farm:
+        yield farm

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,13 @@ class Farm:
             self.end_tree(number)
         await self.notifier.stop()
         await self.store.close()
+
+
+@asynccontextmanager
+async def farm_on(url: str, directory: Path) -> AsyncGenerator[Farm]:
+    """A farm on a store, open, for the time of the block."""
+    made = Farm(directory, url)
+    await made.store.open()
+    await made.notifier.start()
+    yield made
+    await made.end()

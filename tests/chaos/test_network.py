@@ -8,7 +8,7 @@ from pathlib import Path
 
 import farm_tasks
 import pytest
-from kit import Farm
+from kit import Farm, farm_on
 
 from headrace.core.states import JobState
 from servers.machine import Machine
@@ -43,11 +43,8 @@ def server(postgres: Postgres, machine: Machine) -> Iterator[Postgres]:
 
 @pytest.fixture
 async def farm(server: Postgres, tmp_path: Path) -> AsyncIterator[Farm]:
-    made = Farm(tmp_path, server.create_database())
-    await made.store.open()
-    await made.notifier.start()
-    yield made
-    await made.end()
+    async with farm_on(server.create_database(), tmp_path) as farm:
+        yield farm
 
 
 async def test_jobs_of_a_silent_machine_run_elsewhere_and_it_works_again_when_it_is_heard(

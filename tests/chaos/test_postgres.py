@@ -9,7 +9,7 @@ from pathlib import Path
 import farm_tasks
 import psycopg
 import pytest
-from kit import Farm
+from kit import Farm, farm_on
 
 from headrace.app.adapters import adapters
 from headrace.core.errors import StoreUnavailable
@@ -36,11 +36,8 @@ def server(postgres: Postgres) -> AsyncIterator[Postgres]:
 
 @pytest.fixture
 async def farm(server: Postgres, tmp_path: Path) -> AsyncIterator[Farm]:
-    made = Farm(tmp_path, server.create_database())
-    await made.store.open()
-    await made.notifier.start()
-    yield made
-    await made.end()
+    async with farm_on(server.create_database(), tmp_path) as farm:
+        yield farm
 
 
 async def enqueued(farm: Farm, count: int) -> list[bytes]:
