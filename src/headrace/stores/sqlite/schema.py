@@ -101,17 +101,7 @@ def locked(
     Raises:
         StoreUnavailable: another process held the lock for all that time.
     """
-    started = _now()
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            break
-        except sqlite3.OperationalError as error:
-            if not is_busy(error):
-                raise
-            if _now() - started >= busy_timeout_s:
-                raise StoreUnavailable("the database is locked by another program; end its transaction") from error
-        _sleep(pause_s)
+    patiently(lambda: connection.execute("BEGIN IMMEDIATE"), busy_timeout_s, pause_s=pause_s)
     try:
         answer = work()
         connection.execute("COMMIT")
@@ -120,6 +110,24 @@ def locked(
             connection.execute("ROLLBACK")
         raise
     return answer
+
+
+def patiently(work: Callable[[], T], busy_timeout_s: float, *, pause_s: float = 0.005) -> T:
+    """Do something again until nobody's lock is in its way: SQLite itself does not wait for each of its locks.
+
+    Raises:
+        StoreUnavailable: a lock was held for all that time.
+    """
+    started = _now()
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            if _now() - started >= busy_timeout_s:
+                raise StoreUnavailable("the database is locked by another program; end its transaction") from error
+        _sleep(pause_s)
 
 
 def epoch(connection: sqlite3.Connection) -> str:

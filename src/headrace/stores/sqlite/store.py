@@ -342,10 +342,9 @@ def _exchange(tx: Tx, worker: WorkerId, settles: Sequence[Settle], request: Clai
 
 
 def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synchronous: str) -> str:
-    """Check the file, migrate it if nothing of ours is in it; its epoch."""
-    check_path(path)
-    try:
-        make_private(path)
+    """Check the file, migrate it if nothing of ours is in it; its epoch. Others may be making it at the same time."""
+
+    def work() -> str:
         connection = connect(str(path), synchronous=synchronous, create=True)
         try:
             found = schema.plan(connection)
@@ -360,5 +359,10 @@ def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synch
             return schema.epoch(connection)
         finally:
             connection.close()
+
+    check_path(path)
+    try:
+        make_private(path)
+        return schema.patiently(work, busy_timeout_s)
     except sqlite3.Error as error:
         raise fault(error, str(path)) from error

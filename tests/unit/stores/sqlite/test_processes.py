@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from headrace.stores.sqlite import SqliteStore
@@ -37,13 +38,52 @@ def producer(path: Path, callers: int, count: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+# Opens, or migrates, the file at the instant at which all the others do.
+OPENER = """
+import asyncio, sys, time
+from pathlib import Path
+from headrace.stores.sqlite import SqliteStore
+from headrace.stores.sqlite.migrating import migrate_file
+
+async def opened(path):
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+
+print("ready", flush=True)
+for path, at in [line.rsplit(" ", 1) for line in sys.stdin]:
+    time.sleep(max(0.0, float(at) - time.time()))
+    if sys.argv[1] == "migrate":
+        migrate_file(Path(path), force=False)
+    else:
+        asyncio.run(opened(path))
+"""
+
+
+def test_a_new_file_is_opened_by_many_processes_at_one_instant(tmp_path: Path) -> None:
+    commands = [[sys.executable, "-c", OPENER, does] for does in ("open", "open", "open", "migrate")]
+    pipe = subprocess.PIPE
+    openers = [subprocess.Popen(each, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for each in commands]
+    for opener in openers:
+        assert opener.stdout is not None
+        assert opener.stdout.readline() == "ready\n"
+    at = time.time() + 0.1
+    files = "".join(f"{tmp_path / f'{n}.db'} {at + n * 0.1}\n" for n in range(20))
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write(files)
+        opener.stdin.close()
+        opener.stdin = None
+    assert [(opener.communicate(timeout=50)[1], opener.returncode) for opener in openers] == [("", 0)] * 4
+
+
 async def test_two_processes_open_and_enqueue_at_once(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     processes = [producer(path, 10, 30) for _ in range(2)]  # on a file that neither has made yet
     ids: list[str] = []
-    for process in processes:
-        output, _ = process.communicate(timeout=50)
-        assert process.returncode == 0
+    ended = [(process.communicate(timeout=50)[0], process.returncode) for process in processes]
+    for output, code in ended:
+        assert code == 0
         ids += output.split()
     assert len(set(ids)) == 600
     store = SqliteStore(path)
