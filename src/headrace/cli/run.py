@@ -1,5 +1,6 @@
 """`headrace serve` and `headrace worker`."""
 
+import asyncio
 import signal
 import socket
 import sys
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 STREAMS_GRACE_S: Final = 3
 """How long open streams may take to end when the API stops; they are resumed elsewhere from their position."""
+CALLERS_GRACE_S: Final = 0.1
+"""How long a connection that was just taken has to bring its request when the API stops."""
 
 app_dir_option = click.option(
     "--app-dir", default=".", show_default=True, metavar="DIR", help="Where the module of APP is found."
@@ -101,6 +104,12 @@ def _server(app: Any, *, access_log: bool, local: bool) -> "uvicorn.Server":
     import uvicorn
 
     class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for listener in self.servers:
+                listener.close()
+            await asyncio.sleep(CALLERS_GRACE_S)  # noqa: TID251 - of real sockets
+            await super().shutdown(sockets)
+
         @contextmanager
         def capture_signals(self) -> Generator[None]:
             asked = (signal.SIGINT, signal.SIGTERM)
