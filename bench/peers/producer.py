@@ -106,12 +106,14 @@ class Awaited:
 
     async def load(self) -> Told:
         """So many jobs a second, in small groups."""
+        added = Meter(FOLDER / "added")
         started = time.perf_counter()
         sent = 0
         while (passed := time.perf_counter() - started) < self._options.seconds:
             due = min(int(passed * self._options.rate) - sent, self._client.bulk)
             if due > 0:
                 await self._client.many("noop", list(range(due)))
+                added.hit(due)
                 sent += due
             await asyncio.sleep(2 * PAUSE_S)
         return {"count": sent, "elapsed_s": time.perf_counter() - started}

@@ -13,7 +13,7 @@ SETTINGS = {
     "max_wal_size": "4GB",
     "max_connections": "300",
 }
-HELD_MOST_S = 120
+HELD_MOST_S = 3_600
 
 
 def start(within: Path) -> Postgres:
