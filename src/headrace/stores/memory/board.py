@@ -43,6 +43,7 @@ class Board:
         self.ids: list[JobId] = []
         self.keys: dict[tuple[str, str], Key] = {}
         self.queues: dict[str, bool] = {}  # name -> paused
+        self.upstreams: dict[str, Json] = {}  # name -> document
         self.workers: dict[str, Worker] = {}
         self.ready: dict[tuple[Lane, Suspicion], list[Place]] = {}  # by lane, suspects apart
         self.due: list[tuple[float, int, JobId]] = []  # a heap; entries of jobs that left stay until popped

@@ -7,7 +7,7 @@ the file.
 import sqlite3
 import threading
 import time as _time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -35,9 +35,9 @@ from headrace.core.model import (
     WorkerRecord,
 )
 from headrace.core.states import JobState
-from headrace.ports.store import Capabilities, Joined, StoreSettings
+from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.sqlite import chores, feed, schema, vault, workers
+from headrace.stores.sqlite import chores, feed, schema, upstreams, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
 from headrace.stores.sqlite.connection import (
@@ -304,6 +304,16 @@ class SqliteStore:
     async def prune(self, limit: int) -> int:
         """Delete what is past its retention, at most `limit` rows; how many."""
         return await self._write(lambda tx: chores.prune(tx, limit, self._settings))
+
+    # -- upstreams ------------------------------------------------------------------------------
+
+    async def upstreams(self) -> tuple[float, Mapping[str, Json]]:
+        """Every upstream's document, and the instant."""
+        return await self._read(upstreams.read)
+
+    async def amend(self, upstream: str, change: Callable[[Json | None, float], Amendment[T]]) -> T:
+        """Turn an upstream's document into the next."""
+        return await self._write(lambda tx: upstreams.amend(tx, upstream, change))
 
     # -- vault ----------------------------------------------------------------------------------
 

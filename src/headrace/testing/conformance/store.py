@@ -8,6 +8,7 @@ from headrace.testing.conformance.store_feed import FeedSuite
 from headrace.testing.conformance.store_read import ReadSuite
 from headrace.testing.conformance.store_settle import SettleSuite
 from headrace.testing.conformance.store_threads import ThreadsSuite
+from headrace.testing.conformance.store_upstreams import UpstreamsSuite
 from headrace.testing.conformance.store_workers import WorkersSuite
 
 
@@ -21,5 +22,6 @@ class StoreConformance(
     WorkersSuite,
     ChoresSuite,
     ThreadsSuite,
+    UpstreamsSuite,
 ):
     """Every sentence of `ports.store`, as tests."""

@@ -185,6 +185,12 @@ CREATE TABLE headrace_lease (
     held_since timestamptz              -- when the server started in which that lock was taken
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
+-- What the fleet knows of an upstream: its breaker, permits and slices, amended by whoever calls it (`core/fleet.py`).
+CREATE TABLE headrace_upstream (
+    name text PRIMARY KEY,
+    document text NOT NULL            -- JSON
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+
 -- What the HTTP side keeps here, so that all its processes agree.
 CREATE TABLE headrace_secret (
     name text PRIMARY KEY,

@@ -174,6 +174,12 @@ CREATE TABLE headrace_worker (
 );
 CREATE INDEX headrace_worker_here ON headrace_worker (id) WHERE gone_at IS NULL;
 
+-- What the fleet knows of an upstream: its breaker, permits and slices, amended by whoever calls it (`core/fleet.py`).
+CREATE TABLE headrace_upstream (
+    name TEXT PRIMARY KEY,
+    document TEXT NOT NULL            -- JSON
+) WITHOUT ROWID;
+
 -- What the HTTP side keeps here, so that all its processes agree.
 CREATE TABLE headrace_secret (
     name TEXT PRIMARY KEY,
