@@ -7,7 +7,7 @@ import pytest
 
 from headrace.core.breaker import Breaker, CallCounts
 from headrace.core.fleet import PERMIT_S, SLICE_S, BreakerState, Fleet, Probe, Said, Terms, Told
-from headrace.core.upstream import Refused, Ticket, UpstreamCore
+from headrace.core.upstream import Ticket, UpstreamCore
 
 CALL_S = 20.0
 BREAKER = Breaker(
@@ -73,7 +73,8 @@ def test_half_open_grants_as_many_permits_as_there_are() -> None:
     assert server.hear(Said("b", permits=("b/1",))).permits == frozenset(), "too early"
     server.now += 5
     told = server.hear(Said("b", permits=("b/1", "b/2")))
-    assert (told.state, told.permits) == (BreakerState.HALF_OPEN, {"b/1", "b/2"})
+    assert told.state is BreakerState.HALF_OPEN
+    assert told.permits == {"b/1", "b/2"}
     assert server.hear(Said("c", permits=("c/1", "c/2"))).permits == {"c/1"}
     assert server.hear(Said("c", permits=("c/1", "b/7"))).permits == {"c/1"}, "not its own name"
     said = Said("b", told.generation, permits=("b/2", "b/3"), probes=(Probe("b/1", failed=False),))
@@ -142,6 +143,7 @@ def test_by_hand() -> None:
         server.text = fleet.text
         told = server.hear(Said("a", server.fleet.generation - 1, trip="of the last generation"))
         assert told.state is state
+    fleet = server.fleet
     fleet.force("disable")
     server.text = fleet.text
     assert server.hear(Said("a", server.fleet.generation, trip="it is broken")).state is BreakerState.DISABLED
@@ -207,6 +209,22 @@ def test_whatever_comes_permits_and_slots_are_never_exceeded(seed: int) -> None:
 
 def turn(process: Process, server: Server, rng: random.Random, *, broken: bool) -> None:
     """One thing that a process does."""
+    hear(process, server, rng)
+    end_some(process, server, rng, broken=broken)
+    core, now = process.core, server.now
+    if rng.random() < 0.3 and (permit := core.take_permit()) is not None:
+        process.kept.append(permit)
+    for _ in range(rng.randint(0, 4)):
+        answer = core.acquire(now, rng.choice((*process.kept, None)))
+        if isinstance(answer, Ticket):
+            process.calls.append(answer)
+        elif answer.ask:
+            core.ask_permits(now, rng.randint(1, 4))
+            core.slots.waiting = rng.randint(0, 3)
+    speak(process, server, rng)
+
+
+def hear(process: Process, server: Server, rng: random.Random) -> None:
     core, now = process.core, server.now
     if process.word is not None and process.word[0] <= now:
         _, said, told = process.word
@@ -215,22 +233,20 @@ def turn(process: Process, server: Server, rng: random.Random, *, broken: bool) 
             core.told(told, now, said)
     if rng.random() < 0.2 and now >= process.cut_off_until:
         core.told(server.fleet.tell(process.name, server.terms), now)
-    for ticket in [
-        ticket for ticket in process.calls if rng.random() < 0.4 or now - ticket.began > server.terms.call_s - 0.5
-    ]:
+
+
+def end_some(process: Process, server: Server, rng: random.Random, *, broken: bool) -> None:
+    core, now = process.core, server.now
+    longest_s = server.terms.call_s - 0.5
+    for ticket in [each for each in process.calls if rng.random() < 0.4 or now - each.began > longest_s]:
         process.calls.remove(ticket)
         core.end(ticket, now, failed=rng.choice((broken, broken, None)))
     if process.kept and rng.random() < 0.2:
         core.end_permit(process.kept.pop(), failed=rng.choice((None, False)))
-    if rng.random() < 0.3 and (permit := core.take_permit()) is not None:
-        process.kept.append(permit)
-    for _ in range(rng.randint(0, 4)):
-        answer = core.acquire(now, rng.choice((*process.kept, None)))
-        if isinstance(answer, Ticket):
-            process.calls.append(answer)
-        elif isinstance(answer, Refused) and answer.ask:
-            core.ask_permits(now, rng.randint(1, 4))
-            core.slots.waiting = rng.randint(0, 3)
+
+
+def speak(process: Process, server: Server, rng: random.Random) -> None:
+    core, now = process.core, server.now
     if rng.random() < 0.01:
         process.cut_off_until = now + rng.uniform(5, 70)
     if process.word is None and core.due(now) and now >= process.cut_off_until:
