@@ -38,6 +38,7 @@ from headrace.core.worker_events import (
     Promote,
     Promoted,
     Reconciled,
+    Restrained,
     Start,
     Stop,
     StopReason,
@@ -169,6 +170,8 @@ class WorkerCore:
                 self._appetite.wake(suspects=event.suspects)
             case HintsHeard():
                 self._polls.heard(now, works=event.works)
+            case Restrained():
+                self._restrain(event)
             case Promoted():
                 self._promoted(event, now)
             case CancelAsked():
@@ -219,7 +222,7 @@ class WorkerCore:
 
     def _accept(self, job: ClaimedJob, now: float, effects: list[Effect]) -> None:
         pool = self._pool_of.get(job.task)
-        if pool is None or self._drain_by is not None:
+        if pool is None or self._drain_by is not None or not self._appetite.may_hold(job):
             self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
             return
         if job.deadline_in_s is not None:
@@ -285,6 +288,11 @@ class WorkerCore:
         for pool in self._pools:
             self._settles += [Settle(job.id, job.fence, GivenBack(started=False)) for job in pool.waiting]
             pool.waiting.clear()
+
+    def _restrain(self, event: Restrained) -> None:
+        """What waits for a slot and is held from now on goes back."""
+        for job in self._appetite.restrain(event.allowances):
+            self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
 
     def _promoted(self, event: Promoted, now: float) -> None:
         self._promoted_by = None
