@@ -165,13 +165,8 @@ class WorkerCore:
                 self._end(event)
             case ExchangeAnswered() | ExchangeFailed() | Reconciled():
                 self._heard(event, now, effects)
-            case Woken():
-                self._polls.soon(now)
-                self._appetite.wake(suspects=event.suspects)
-            case HintsHeard():
-                self._polls.heard(now, works=event.works)
-            case Restrained():
-                self._restrain(event)
+            case Woken() | HintsHeard() | Restrained():
+                self._stirred(event, now)
             case Promoted():
                 self._promoted(event, now)
             case CancelAsked():
@@ -289,10 +284,15 @@ class WorkerCore:
             self._settles += [Settle(job.id, job.fence, GivenBack(started=False)) for job in pool.waiting]
             pool.waiting.clear()
 
-    def _restrain(self, event: Restrained) -> None:
-        """What waits for a slot and is held from now on goes back."""
-        for job in self._appetite.restrain(event.allowances):
-            self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
+    def _stirred(self, event: Woken | HintsHeard | Restrained, now: float) -> None:
+        if isinstance(event, Woken):
+            self._polls.soon(now)
+            self._appetite.wake(suspects=event.suspects)
+        elif isinstance(event, HintsHeard):
+            self._polls.heard(now, works=event.works)
+        else:
+            for job in self._appetite.restrain(event.allowances):  # what waits for a slot and is held from now on
+                self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
 
     def _promoted(self, event: Promoted, now: float) -> None:
         self._promoted_by = None

@@ -15,8 +15,8 @@ from headrace.core.worker_events import (
     PoolSettings,
     Restrained,
     Start,
-    WorkerSettings,
     Woken,
+    WorkerSettings,
 )
 
 T = TypeVar("T")
