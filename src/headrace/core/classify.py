@@ -1,7 +1,7 @@
 """Which ends of a call are the upstream's failure."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from headrace.core.errors import HeadraceError, InvalidConfig
 
@@ -30,14 +30,10 @@ class Classify:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        for name in ("failure_exceptions", "ignore_exceptions"):
-            _check_kinds(name, getattr(self, name))
-        wrong = [each for each in self.failure_statuses if not _STATUS_MIN <= each <= _STATUS_MAX]
-        if wrong:
-            raise InvalidConfig(
-                f"Classify.failure_statuses are between {_STATUS_MIN} and {_STATUS_MAX}, not {wrong[0]}"
-            )
-        object.__setattr__(self, "failure_statuses", frozenset(self.failure_statuses))
+        if self.failure_exceptions is not None:
+            _check_kinds("failure_exceptions", self.failure_exceptions)
+        _check_kinds("ignore_exceptions", self.ignore_exceptions)
+        object.__setattr__(self, "failure_statuses", _checked_statuses(self.failure_statuses))
 
     def is_failure(self, error: BaseException) -> bool:
         """Whether an error that left a guarded block or function is the upstream's."""
@@ -53,11 +49,20 @@ class Classify:
         return self.failure_exceptions is not None and self.is_failure(error)
 
 
-def _check_kinds(name: str, kinds: object) -> None:
-    if kinds is None:
-        return
+def _check_kinds(name: str, kinds: Any) -> None:
     if not isinstance(kinds, tuple):
         raise InvalidConfig(f"Classify.{name} is a tuple of exception classes, not {kinds!r}")
-    for each in kinds:  # pyright: ignore[reportUnknownVariableType] - whatever the user gave
+    for each in cast("tuple[Any, ...]", kinds):
         if not (isinstance(each, type) and issubclass(each, Exception)):
             raise InvalidConfig(f"Classify.{name} names exception classes, not {each!r}")
+
+
+def _checked_statuses(statuses: Any) -> frozenset[int]:
+    try:
+        found = frozenset[Any](statuses)
+    except TypeError:
+        raise InvalidConfig(f"Classify.failure_statuses is a set of HTTP statuses, not {statuses!r}") from None
+    for each in found:
+        if not (isinstance(each, int) and _STATUS_MIN <= each <= _STATUS_MAX):
+            raise InvalidConfig(f"Classify.failure_statuses are from {_STATUS_MIN} to {_STATUS_MAX}, not {each!r}")
+    return found

@@ -6,7 +6,7 @@ cannot be called, or that it gives what nobody expects.
 
 import inspect
 import types
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from headrace.core.errors import InvalidConfig
@@ -48,7 +48,7 @@ def _awaited(hint: Any) -> Any:
     origin = get_origin(hint)
     if isinstance(origin, type) and issubclass(origin, Awaitable):
         args = get_args(hint)
-        return args[-1] if issubclass(origin, Coroutine) or args else _UNSEEN
+        return args[-1] if args else _UNSEEN
     return hint
 
 
@@ -58,6 +58,8 @@ def _parts(hint: Any) -> tuple[Any, ...]:
         hint = get_args(hint)[0]
     if get_origin(hint) in (Union, types.UnionType):
         return tuple(part for each in get_args(hint) for part in _parts(each))
+    if hint is Any:  # in some versions a class like others
+        return (_UNSEEN,)
     return (type(None) if hint is None else hint,)
 
 

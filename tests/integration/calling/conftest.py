@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace import Upstream
+from headrace import Retry, Upstream
+from headrace.runtime import calling_http
 from tests.integration.calling.counting import CountingGuard
 from tests.integration.calling.flaky import Flaky, Thread
 
@@ -31,7 +32,4 @@ def bank(guard: CountingGuard) -> Upstream:
 @pytest.fixture(autouse=True)
 def _no_long_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is, but a tenth as long."""
-    from headrace.core.retry import Retry
-    from headrace.runtime import calling_http
-
     monkeypatch.setattr(calling_http, "BACK_OFF", Retry(initial=0.01, factor=2.0, cap=0.2))

@@ -91,13 +91,19 @@ async def test_the_same_exception_twice_counts_twice(bank: Upstream, guard: Coun
 
 async def test_a_failure_while_another_is_handled_counts(bank: Upstream, guard: CountingGuard) -> None:
     fraud_guard = CountingGuard("fraud")
-    with pytest.raises(Down):
+
+    async def fails(upstream: Upstream) -> None:
+        async with upstream:
+            raise Down
+
+    async def one_for_the_other() -> None:
         try:
-            async with Upstream("fraud", fraud_guard):
-                raise Down
+            await fails(Upstream("fraud", fraud_guard))
         except Down:
-            async with bank:
-                raise Down from None
+            await fails(bank)
+
+    with pytest.raises(Down):
+        await one_for_the_other()
     assert (fraud_guard.outcomes, guard.outcomes) == (["failed"], ["failed"])
 
 
