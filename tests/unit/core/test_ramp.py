@@ -30,7 +30,7 @@ def test_it_is_at_least_one_and_restrains_while_it_lasts(
 ) -> None:
     allowed = allowance(elapsed_s, ramp_s, start, slots)
     if allowed is None:
-        assert elapsed_s >= ramp_s or max(start, 1) >= slots
+        assert max(elapsed_s, 0) >= ramp_s or max(start, 1) >= slots
     else:
         assert max(start, 1) <= allowed <= slots
 
