@@ -116,19 +116,19 @@ def tripped(policy: Breaker, counts: CallCounts, *, minimum: int | None = None) 
     A rate that is exactly at its threshold trips. Fewer than `minimum_number_of_calls` calls say
     nothing; `minimum` takes its place at half-open, where there are only the permitted ones.
     """
-    least = policy.minimum_number_of_calls if minimum is None else minimum
-    if counts.calls < max(least, 1):
+    calls = counts.calls
+    if not calls or calls < (policy.minimum_number_of_calls if minimum is None else minimum):
         return None
+    # Rates are divided, not thresholds multiplied: 71 of 1,000 is the very float that `7.1` is.
+    failed = 100 * counts.failures / calls
+    slow = 100 * counts.slow / calls
     reasons: list[str] = []
-    # The rate is divided, not the threshold multiplied: 71 of 1,000 is the very float that `7.1` is.
-    rate = 100 * counts.failures / counts.calls
-    if rate >= policy.failure_rate_threshold:
-        reasons.append(_reason(counts.failures, counts.calls, "failed", rate, policy.failure_rate_threshold))
-    rate = 100 * counts.slow / counts.calls
-    if rate >= policy.slow_call_rate_threshold:
+    if failed >= policy.failure_rate_threshold:
+        reasons.append(_reason(counts.failures, calls, "failed", failed, policy.failure_rate_threshold))
+    if slow >= policy.slow_call_rate_threshold:
         did = f"took longer than {policy.slow_s:g} s"
-        reasons.append(_reason(counts.slow, counts.calls, did, rate, policy.slow_call_rate_threshold))
-    return " and ".join(reasons) or None
+        reasons.append(_reason(counts.slow, calls, did, slow, policy.slow_call_rate_threshold))
+    return " and ".join(reasons) if reasons else None
 
 
 def _reason(some: int, calls: int, did: str, rate: float, threshold: float) -> str:
