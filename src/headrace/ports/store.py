@@ -167,6 +167,11 @@ class Store(Protocol):
         `(priority highest first, seq)` inside one. The pools of a request share no task. Only ready
         jobs are claimed: due ones become ready by `promote`, and `next_due_s` is 0 while any waits
         for it. A worker unknown to the store, or reaped, claims nothing.
+
+        Of tasks with `limits` a claim takes no more than these leave room for, whatever others claim at
+        the same time: of `concurrency` count the attempts that were claimed under such a limit and still
+        run, of `rate` such claims. What they keep back stays ready, and is no `more`; nor is what a
+        pool's `limited` leaves. Where a rate alone keeps something back, `next_start_s` says for how long.
         """
         ...
 

@@ -133,13 +133,11 @@ class MemoryStore(MemoryVault):
         with self._transaction() as (board, now):
             settled = tuple(self._settle(board, settle, now) for settle in settles)
             known = board.workers.get(worker)
-            rows: list[Row] = []
-            more = False
+            rows, more, next_start_s = list[Row](), False, None
             if claim is not None and known is not None:
-                rows = board.claim(known, claim, now)
-                more = any(board.lanes(pool, claim) for pool in claim.pools)
+                rows, more, next_start_s = board.claim(known, claim, now)
             claimed = tuple(row.claimed(now) for row in rows)
-            return Exchanged(settled, claimed, board.next_due_s(now), more)
+            return Exchanged(settled, claimed, board.next_due_s(now), more, next_start_s)
 
     def _settle(self, board: Board, settle: Settle, now: float) -> SettleResult:
         row = board.rows.get(settle.id)

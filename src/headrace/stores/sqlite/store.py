@@ -346,9 +346,8 @@ def _exchange(tx: Tx, worker: WorkerId, settles: Sequence[Settle], request: Clai
     settled = settle(tx, settles) if settles else ()
     claimed = start(tx, worker, request)
     due = claimed.next_due_at
-    return Exchanged(
-        settled, tuple(claimed.jobs), None if due is None else max(0.0, (due - tx.now) / MICRO), claimed.more
-    )
+    next_due_s = None if due is None else max(0.0, (due - tx.now) / MICRO)
+    return Exchanged(settled, tuple(claimed.jobs), next_due_s, claimed.more, min(claimed.waits, default=None))
 
 
 def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synchronous: str) -> str:
