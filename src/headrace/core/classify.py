@@ -1,7 +1,7 @@
 """Which ends of a call are the upstream's failure."""
 
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from headrace.core.errors import HeadraceError, InvalidConfig
 
@@ -49,10 +49,10 @@ class Classify:
         return self.failure_exceptions is not None and self.is_failure(error)
 
 
-def _check_kinds(name: str, kinds: Any) -> None:
-    if not isinstance(kinds, tuple):
+def _check_kinds(name: str, kinds: tuple[Any, ...]) -> None:
+    if not isinstance(kinds, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidConfig(f"Classify.{name} is a tuple of exception classes, not {kinds!r}")
-    for each in cast("tuple[Any, ...]", kinds):
+    for each in kinds:
         if not (isinstance(each, type) and issubclass(each, Exception)):
             raise InvalidConfig(f"Classify.{name} names exception classes, not {each!r}")
 

@@ -4,7 +4,6 @@ Invariant: a permit ends once, by how the call ends. Success and failure are out
 error of Headrace's own and one that another upstream caused are none.
 """
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -15,6 +14,7 @@ from headrace.core.classify import Classify
 from headrace.core.errors import InvalidConfig, Rejected, UsageError
 from headrace.ports.upstream import Guard, Permit
 from headrace.runtime.blame import own_blame
+from headrace.runtime.bounds import Bound, Bounds
 from headrace.runtime.degraded import note_degraded, note_degraded_sync
 
 NO_FALLBACK: Final[Any] = object()
@@ -25,18 +25,19 @@ NO_FALLBACK: Final[Any] = object()
 class Calls:
     """The calls of one upstream in this process; used by any task and thread at once."""
 
-    __slots__ = ("_classify", "_guard")
+    __slots__ = ("_bounds", "_classify", "_guard")
 
     def __init__(self, guard: Guard, classify: Classify) -> None:
         """`classify` says which errors count."""
         self._guard = guard
         self._classify = classify
+        self._bounds: Bounds | None = None
 
     # -- one call ---------------------------------------------------------------------------------
 
-    def end(self, permit: Permit, error: BaseException, *, late: bool = False) -> bool:
-        """End one that ended with an error; whether it was the upstream's. `late`: our own timeout, which always is."""
-        if (late and isinstance(error, TimeoutError)) or self._is_failure(error):
+    def end(self, permit: Permit, error: BaseException) -> bool:
+        """End one that ended with an error; whether it was the upstream's."""
+        if self._is_failure(error):
             permit.failed(error)
             return True
         permit.ignored()
@@ -48,6 +49,15 @@ class Calls:
         found = own_blame(error)
         return found is None or found[0] == self._guard.name
 
+    def _bound(self) -> Bound | None:
+        """The timeout of one call, from now on."""
+        length_s = self._guard.timeout_s
+        if length_s is None:
+            return None
+        if self._bounds is None or self._bounds.length_s != length_s:
+            self._bounds = Bounds(length_s)
+        return self._bounds.begin()
+
     def _is_own(self, error: Rejected) -> bool:
         return error.upstream in (None, self._guard.name)
 
@@ -56,21 +66,28 @@ class Calls:
     async def enter(self) -> None:
         """Begin the block of an `async with`."""
         permit = await self._guard.acquire()
-        timeout = None if self._guard.timeout_s is None else asyncio.timeout(self._guard.timeout_s)
-        if timeout is not None:
-            await timeout.__aenter__()
-        _push(self, permit, timeout)
+        try:
+            bound = self._bound()
+        except BaseException:
+            permit.ignored()
+            raise
+        _push(self, permit, bound)
 
     async def leave(self, error: BaseException | None) -> None:
-        """End it; raises what the timeout makes of a cancel of its own."""
-        permit, timeout = _pop(self)
-        try:
-            if timeout is not None:
-                await timeout.__aexit__(None if error is None else type(error), error, None)
-        except TimeoutError as late:
-            permit.failed(late)
-            raise
+        """End it.
+
+        Raises:
+            TimeoutError: what ended it was the cancel of its own timeout.
+        """
+        permit, bound = _pop(self)
+        if bound is not None and bound.over(error):
+            raise self._late(permit) from error
         self._left(permit, error)
+
+    def _late(self, permit: Permit) -> TimeoutError:
+        late = TimeoutError(f"a call of {self._guard.name!r} took longer than {self._guard.timeout_s:g} s")
+        permit.failed(late)
+        return late
 
     def enter_sync(self) -> None:
         """Begin the block of a `with`."""
@@ -106,14 +123,21 @@ class Calls:
                 if fallback is NO_FALLBACK or not self._is_own(refused):
                     raise
                 return await self._stand_in(fallback, refused, args, kwargs)
-            timeout = asyncio.timeout(self._guard.timeout_s)
+            bound = None
             try:
-                async with timeout:
-                    result = await fn(*args, **kwargs)
+                bound = self._bound()
+                result = await fn(*args, **kwargs)
             except BaseException as error:
-                if not self.end(permit, error, late=timeout.expired()) or fallback is NO_FALLBACK:
+                if bound is not None and bound.over(error):
+                    late = self._late(permit)
+                    if fallback is NO_FALLBACK:
+                        raise late from error
+                    return await self._stand_in(fallback, late, args, kwargs)
+                if not self.end(permit, error) or fallback is NO_FALLBACK:
                     raise
                 return await self._stand_in(fallback, error, args, kwargs)
+            if bound is not None:
+                bound.over(None)
             permit.succeeded()
             return result
 
@@ -152,22 +176,22 @@ class Calls:
         return value
 
 
-_Entry = tuple[Calls, Permit, asyncio.Timeout | None]
+_Entry = tuple[Calls, Permit, Bound | None]
 _blocks: ContextVar[tuple[_Entry, ...]] = ContextVar("headrace_blocks", default=())
 """The guarded blocks that this task or thread is in, the innermost last."""
 
 
-def _push(calls: Calls, permit: Permit, timeout: asyncio.Timeout | None) -> None:
-    _blocks.set((*_blocks.get(), (calls, permit, timeout)))
+def _push(calls: Calls, permit: Permit, bound: Bound | None) -> None:
+    _blocks.set((*_blocks.get(), (calls, permit, bound)))
 
 
-def _pop(calls: Calls) -> tuple[Permit, asyncio.Timeout | None]:
+def _pop(calls: Calls) -> tuple[Permit, Bound | None]:
     entries = _blocks.get()
     for at in range(len(entries) - 1, -1, -1):
-        owner, permit, timeout = entries[at]
+        owner, permit, bound = entries[at]
         if owner is calls:
             _blocks.set(entries[:at] + entries[at + 1 :])
-            return permit, timeout
+            return permit, bound
     raise UsageError("a guarded block is left in the task or thread in which it was entered")
 
 

@@ -5,6 +5,7 @@ Shared by both transports. Invariant: every try has a permit of its own, and eac
 
 import hashlib
 import random
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -25,11 +26,15 @@ Answer: TypeAlias = httpx.Response | Exception
 BACK_OFF: Final = Retry(initial=0.1, factor=2.0, cap=2.0)
 RETRY_AFTER_S_MAX: Final = 5.0
 """An upstream that asks for more than this is not waited for: the caller gets its answer."""
+ASKED_S_MAX: Final = 86_400.0
+"""No more than a day is believed."""
+LEFT_S_MIN: Final = 0.001
 RETRIES_MAX: Final = 10
 REPEATED_STATUSES: Final = frozenset({429, 502, 503, 504})
 REPEATABLE_METHODS: Final = SAFE_METHODS | {"PUT", "DELETE"}
 _REPEATED_ERRORS: Final = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
 _OUR_OWN: Final = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.PoolTimeout)
+_THEIRS: Final = (httpx.TransportError, ConnectionError, TimeoutError, socket.gaierror)
 _PARTS: Final = ("connect", "read", "write", "pool")
 
 
@@ -96,6 +101,7 @@ class HttpCall:
         if left_s is None:
             return own_s, False
         asked = [each for each in (own_s, self._parts().get("read")) if each is not None]
+        left_s = max(left_s, LEFT_S_MIN)
         return (left_s if own_s is None else min(own_s, left_s)), bool(asked) and left_s < min(asked)
 
     def request(self, bound_s: float | None) -> httpx.Request:
@@ -126,7 +132,7 @@ class HttpCall:
         classify = self._caller.classify
         if classify.is_ignored(error):
             return False
-        if isinstance(error, httpx.TransportError | OSError):
+        if isinstance(error, _THEIRS):
             return not isinstance(error, _OUR_OWN) or classify.is_listed(error)
         return classify.is_listed(error)
 
@@ -195,13 +201,15 @@ def _like(request: httpx.Request) -> str:
 def retry_after_s(response: httpx.Response, clock: Clock) -> float | None:
     """What `Retry-After` asks for: seconds, or until a date."""
     text = response.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
     try:
-        at = parsedate_to_datetime(text).timestamp()
+        asked_s = float(text) if text.isascii() and text.isdigit() else _until(text, clock)
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(at - clock.wall(), 0.0)
+    return min(max(asked_s, 0.0), ASKED_S_MAX)
+
+
+def _until(date: str, clock: Clock) -> float:
+    return parsedate_to_datetime(date).timestamp() - clock.wall()
 
 
 WrapAny: TypeAlias = Callable[[Any], Any]
