@@ -15,6 +15,7 @@ from headrace.core.errors import UsageError
 from headrace.ports.clock import Clock
 from headrace.ports.vault import Vault
 from headrace.runtime.reader import FeedReader
+from headrace.runtime.upstreams import Upstreams
 from headrace.settings import Settings
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Services:
         self.clock = clock
         self.store, self.notifier = adapters(settings, clock, moved=moved)
         self.feed = FeedReader(self.store, self.notifier, clock)
+        self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)
         self.metrics = Metrics(self.store, clock)
         self.portal = Portal()
         self.signer: Signer | None = None
@@ -98,11 +100,13 @@ class Services:
         if self.signer is None:
             self.signer = await load_signer(self.vault, self.settings, self.clock.wall)
         self._pid, self.home = os.getpid(), loop
+        self.upstreams.start()
 
     async def close(self) -> None:
         """Let go of everything; a later `open` begins anew. Idempotent."""
         if self.home is None or self._forked:  # its parent's is not a child's to close
             return
         self.home, self._pid, self.signer = None, 0, None
+        await self.upstreams.stop()
         await self.notifier.stop()
         await self.store.close()

@@ -83,6 +83,12 @@ class UnknownJob(UsageError):
     code = "unknown-job"
 
 
+class UnknownUpstream(UsageError):
+    """No process has ever had an upstream of this name."""
+
+    code = "unknown-upstream"
+
+
 class IllegalTransition(UsageError):
     """The job's state does not allow this (see the table in `core/states.py`)."""
 

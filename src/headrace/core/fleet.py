@@ -6,16 +6,18 @@ leases that live never sum to more than the maximum; what is said of another gen
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
 from headrace.core.breaker import Breaker, CallCounts, tripped
+from headrace.core.limits import RateLimit, may_start, next_start_s, started
 from headrace.core.model import Json
 
 NO_CALLS: Final = CallCounts()
 PERMIT_S: Final = 10.0  # so long a permit may be used, unless its process is heard of
 SLICE_S: Final = 30.0  # and a slice
+CALL_S: Final = 30.0  # that a call takes, where no timeout says so
 SILENT_S: Final = 60.0  # after which a process is forgotten
 FRESH_S: Final = 10.0  # so long what a process has counted is believed
 
@@ -38,9 +40,9 @@ class Terms:
 
     breaker: Breaker | None = None
     max_concurrency: int | None = None
-    call_s: float = 30.0  # that a call may take: what is lent comes back so long after it may be used no more
+    rate: RateLimit | None = None
+    call_s: float = CALL_S  # that a call may take: what is lent comes back so long after it may be used no more
     definition: str = ""  # a digest of all of them
-    tasks: tuple[str, ...] = ()  # that need it, as the process knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Said:
     probes: tuple[Probe, ...] = ()
     held: int = 0  # of the slots: it uses no more until it hears the answer
     wanted: int = 0  # slots that it has use for
+    starts: int = 0  # under the rate, that it wants to make soon
+    tasks: tuple[str, ...] = ()  # that need it, as it knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Told:
     permits: frozenset[str] = frozenset()  # of this process
     slots: int = 0  # calls at a time that it may make
     fair_slots: int = 0  # as many as it should hold: what it has beyond, others wait for
+    starts: int = 0  # that it may make, soon or never
+    next_start_s: float = 0.0  # until there is another one
 
 
 @dataclass(slots=True)
@@ -110,6 +116,7 @@ class Fleet:
     permits: dict[str, float] = field(default_factory=dict[str, float])  # and when their leases end
     members: dict[str, Member] = field(default_factory=dict[str, Member])
     tasks: tuple[str, ...] = ()
+    rate_at: float | None = None  # see `core/limits.py`
 
     # -- text -----------------------------------------------------------------------------------
 
@@ -134,6 +141,7 @@ class Fleet:
             found["permits"],
             members,
             tuple(found["tasks"]),
+            found["rate_at"],
         )
 
     @property
@@ -163,6 +171,7 @@ class Fleet:
                     for name, one in self.members.items()
                 },
                 "tasks": list(self.tasks),
+                "rate_at": self.rate_at,
             },
             separators=(",", ":"),
         )
@@ -176,7 +185,7 @@ class Fleet:
         member.seen_at, member.definition = now, terms.definition
         member.until_at = now + SLICE_S + terms.call_s
         member.generation, member.counts = said.generation, said.counts
-        self.tasks = tuple(sorted({*self.tasks, *terms.tasks}))
+        self.tasks = tuple(sorted({*self.tasks, *said.tasks}))
         for name in [name for name, one in self.members.items() if now > max(one.seen_at + SILENT_S, one.until_at)]:
             del self.members[name]
         if terms.breaker is not None:
@@ -189,7 +198,15 @@ class Fleet:
             others = sum(one.slots for name, one in self._holders() if name != said.process)
             free = max(0, terms.max_concurrency - others)
             member.slots = min(free, max(said.held, self._fair(said.process, terms.max_concurrency)))
-        return self.tell(said.process, terms)
+        told = self.tell(said.process, terms)
+        return told if terms.rate is None else self._start(said, told, terms.rate)
+
+    def _start(self, said: Said, told: Told, rate: RateLimit) -> Told:
+        now = self.seen_at
+        starts = min(said.starts, may_start(rate, self.rate_at, now))
+        if starts:
+            self.rate_at = started(rate, self.rate_at, now, starts)
+        return replace(told, starts=starts, next_start_s=next_start_s(rate, self.rate_at, now))
 
     def force(self, force: Force) -> None:
         """What a person wants of the breaker."""
@@ -307,3 +324,46 @@ class Fleet:
 
 def _triple(counts: CallCounts) -> tuple[int, int, int]:
     return counts.calls, counts.failures, counts.slow
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRecord:
+    """One upstream, as shown. Instants are the store's."""
+
+    name: str
+    state: BreakerState
+    generation: int
+    reason: str  # why it is open; "" while it is closed
+    since_at: float
+    retry_at: float | None  # when probes are permitted, while it is open
+    ramp_at: float | None  # when it closed after probes
+    counts: CallCounts  # in the windows of all processes
+    probed: CallCounts  # outcomes of probes, at half-open
+    permits: int  # probes under way, or about to be
+    slots: int  # of `max_concurrency`, given to processes
+    processes: int  # that were heard of lately
+    tasks: tuple[str, ...]  # that need it
+    definitions: int  # that living processes have of it; more than one: they disagree
+
+    @property
+    def holds(self) -> bool:
+        """Whether the tasks that need it are held, but for probes."""
+        return self.state in {BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN}
+
+
+def record(name: str, text: Json, now: float) -> UpstreamRecord:
+    """What a document says."""
+    fleet = Fleet.of(text, now)
+    fresh = [one for one in fleet.members.values() if now - one.seen_at <= SILENT_S]
+    return UpstreamRecord(
+        name, fleet.state, fleet.generation, fleet.reason, fleet.since_at, fleet.half_open_at, fleet.ramp_at,
+        fleet.counted, fleet.probed, len(fleet.permits), fleet.slots, len(fresh), fleet.tasks,
+        len(list(fleet.definitions)),
+    )  # fmt: skip
+
+
+def forced(force: Force, text: Json | None, now: float) -> Json:
+    """The document after somebody has set the breaker by hand."""
+    fleet = Fleet.of(text, now)
+    fleet.force(force)
+    return fleet.text

@@ -25,6 +25,7 @@ class Cause(StrEnum):
     DEADLINE = "deadline"
     CRASHED = "crashed"
     ABANDONED = "abandoned"
+    UPSTREAM = "upstream"
     ARGUMENTS = "arguments"
 
 
@@ -83,6 +84,7 @@ class Snoozed:
 
     delay_s: float
     reason: str = ""
+    failure: Failure | None = None  # of an upstream that the task needs, which is why
 
 
 @dataclass(frozen=True, slots=True)

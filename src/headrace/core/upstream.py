@@ -10,14 +10,17 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from headrace.core.breaker import Breaker, CallCounts, tripped
+from headrace.core.bulkhead import Adaptive, AdaptiveLimit
 from headrace.core.fleet import NO_CALLS, PERMIT_S, SLICE_S, BreakerState, Probe, Said, Terms, Told
 from headrace.core.window import Window
 
 SAY_EVERY_S: Final = 1.0  # while there is something new that can wait
+SHORT_S: Final = 0.2  # while it is short of slots
 RENEW_S: Final = 2.0  # while something is held under a lease
 MARGIN_S: Final = 2.0  # a slice is let go so long before others may have it
 SPARE: Final = 1.25  # slots held for each one in use
 PEAK_S: Final = 10.0  # so long after a peak its slots are kept
+STARTS_S: Final = 1.0  # starts under a rate are taken so long ahead, and lapse
 SOON_S: Final = 1.0  # to come back, where nobody knows a better time
 
 
@@ -27,6 +30,7 @@ class Refusal(StrEnum):
     OPEN = "open"
     PROBING = "probing"
     FULL = "full"
+    RATE = "rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,6 @@ class Ticket:
 
     generation: int
     began: float
-    slot: bool
     permit: str | None = None
     kept: bool = False  # the permit is an attempt's, which ends it
 
@@ -78,6 +81,28 @@ class Slots:
 
 
 @dataclass(slots=True)
+class Starts:
+    """This process's starts under the rate."""
+
+    left: int = 0
+    lapses_at: float = 0.0
+    made: int = 0  # since it last spoke
+    spoke_at: float = 0.0
+    waiting: int = 0
+    next_at: float = 0.0
+
+    def available(self, now: float) -> int:
+        """How many may be made now."""
+        return self.left if now < self.lapses_at else 0
+
+    def wanted(self, now: float) -> int:
+        """How many will be wanted soon, if calls go on as they do."""
+        elapsed = max(now - self.spoke_at, 0.1)
+        ahead = int(self.made / elapsed * STARTS_S / 2)
+        return max(self.waiting, min(ahead, self.made) if self.waiting or self.made else 0)
+
+
+@dataclass(slots=True)
 class _Permits:
     """Permits of this process at half-open, by name."""
 
@@ -99,14 +124,17 @@ class _Permits:
 class UpstreamCore:
     """What one process knows of one upstream."""
 
-    def __init__(self, process: str, terms: Terms, now: float) -> None:
-        """Closed, until it hears something else."""
+    def __init__(self, process: str, terms: Terms, now: float, adaptive: Adaptive | None = None) -> None:
+        """Closed, until it hears something else. `adaptive` bounds the calls of this process alone."""
         self.state = BreakerState.CLOSED
         self.generation = 0
         self.reason = ""
         self.since = now
         self.ramp_from: float | None = None
         self.slots = Slots()
+        self.starts = Starts()
+        self.in_flight = 0
+        self._adaptive = None if adaptive is None else AdaptiveLimit(adaptive)
         self.heard_at: float | None = None
         self._process = process
         self._terms = terms
@@ -117,6 +145,7 @@ class UpstreamCore:
         self._tripped = ""
         self._said_at = float("-inf")
         self._said_counts = NO_CALLS
+        self._said_wanted = 0
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -137,26 +166,47 @@ class UpstreamCore:
                     return Refused(Refusal.PROBING, SOON_S, ask=True, reason=self.reason)
             case _:
                 permit = None
-        limited = self._terms.max_concurrency is not None
-        if limited and self.slots.in_use >= self.slots.limit(now):
-            return Refused(Refusal.FULL, SOON_S, ask=True, reason=f"{self._terms.max_concurrency} calls are under way")
-        if limited:
-            self.slots.in_use += 1
+        refused = self._bounded(now)
+        if refused is not None:
+            return refused
+        self.in_flight += 1
+        self.slots.in_use += 1
+        if self._terms.rate is not None:
+            self.starts.left -= 1
+            self.starts.made += 1
         if permit is not None:
             self._permits.free.discard(permit)
             self._permits.bound.add(permit)
             if kept:
                 self._permits.busy.add(permit)
-        return Ticket(self.generation, now, limited, permit, kept)
+        return Ticket(self.generation, now, permit, kept)
 
-    def end(self, ticket: Ticket, now: float, *, failed: bool | None) -> None:
-        """A call has ended; `failed` None: it says nothing of the upstream."""
-        if ticket.slot:
-            self.slots.in_use -= 1
-        if ticket.generation != self.generation:
-            return
+    def _bounded(self, now: float) -> Refused | None:
+        """What keeps a call back that the breaker lets go."""
+        terms = self._terms
+        if self._adaptive is not None and self.in_flight >= self._adaptive.limit:
+            return Refused(Refusal.FULL, SOON_S, reason=f"{self.in_flight} calls of this process are under way")
+        if terms.max_concurrency is not None and self.slots.in_use >= self.slots.limit(now):
+            return Refused(Refusal.FULL, SOON_S, ask=True, reason=f"{terms.max_concurrency} calls are under way")
+        if terms.rate is not None and not self.starts.available(now):
+            retry_in_s = max(self.starts.next_at - now, 0.0)
+            return Refused(Refusal.RATE, retry_in_s, ask=True, reason=f"{terms.rate.n} calls per {terms.rate.per} s")
+        return None
+
+    def end(self, ticket: Ticket, now: float, *, failed: bool | None) -> bool:
+        """A call has ended; `failed` None: it says nothing of the upstream. Returns whether it was slow."""
+        self.slots.in_use -= 1
+        self.in_flight -= 1
+        if self._adaptive is not None and failed is not None:
+            self._adaptive.record(now, now - ticket.began, self.in_flight + 1, dropped=failed)
         breaker = self._terms.breaker
         slow = breaker is not None and now - ticket.began > breaker.slow_s
+        if ticket.generation == self.generation:
+            self._count(ticket, now, failed=failed, slow=slow)
+        return slow
+
+    def _count(self, ticket: Ticket, now: float, *, failed: bool | None, slow: bool) -> None:
+        breaker = self._terms.breaker
         if ticket.permit is not None:
             self._permits.busy.discard(ticket.permit)
             parting = self._permits.parting.pop(ticket.permit, None)
@@ -208,34 +258,62 @@ class UpstreamCore:
             self._permits.bound.discard(permit)
             self._permits.ended.append(Probe(permit, failed, slow))
 
-    def drop_free_permits(self, now: float, after_s: float) -> None:
-        """Give back what nobody has used for so long."""
-        if self._permits.free and now - self._permits.free_since >= after_s:
-            self._permits.free.clear()
+    def drop_free_permits(self, now: float, after_s: float) -> bool:
+        """Give back what nobody has used for so long; whether there was something."""
+        if not self._permits.free or now - self._permits.free_since < after_s:
+            return False
+        self._permits.free.clear()
+        return True
+
+    @property
+    def lets_start(self) -> tuple[bool, bool]:
+        """Whether an attempt that needs it may start, and whether only under a permit."""
+        probing = self.state is BreakerState.HALF_OPEN
+        return probing or self.state in {BreakerState.CLOSED, BreakerState.DISABLED}, probing
+
+    @property
+    def tripped(self) -> bool:
+        """Whether it has opened here, and the fleet does not know."""
+        return bool(self._tripped)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a bound on calls at once."""
+        return self._terms.max_concurrency is not None
 
     # -- the fleet ------------------------------------------------------------------------------
 
     def due(self, now: float) -> bool:
         """Whether the fleet should hear something now."""
-        if self._tripped or self._permits.asked or self._permits.ended or self.heard_at is None:
-            return True
         quiet_s = now - self._said_at
-        if self._permits.names and quiet_s >= RENEW_S:
+        permits = self._permits
+        if self._tripped or permits.asked or permits.ended or self.heard_at is None:
+            return True
+        if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
+            return True
+        return quiet_s >= SAY_EVERY_S and self._window.counts(now) != self._said_counts
+
+    def _short(self, now: float, quiet_s: float) -> bool:
+        """Whether its slots or starts are too few, or to be renewed, or more than it should have."""
+        if self._terms.rate is not None and self.starts.waiting and now >= self.starts.next_at:
             return True
         if self._terms.max_concurrency is not None:
             wanted = self.slots.wanted(now)
-            if wanted > self.slots.limit(now) or self.slots.fair < self.slots.held:
+            short = wanted > self.slots.limit(now) or self.slots.fair < self.slots.held
+            if short and (quiet_s >= SHORT_S or wanted > self._said_wanted):
                 return True
             if (wanted and quiet_s >= RENEW_S) or (self.slots.held and not wanted and quiet_s >= SAY_EVERY_S):
                 return True
-        return quiet_s >= SAY_EVERY_S and self._window.counts(now) != self._said_counts
+        return quiet_s >= SAY_EVERY_S / 2 and self.starts.made > 0 and self._terms.rate is not None
 
     def said(self, now: float) -> Said:
         """What the fleet is to hear. It holds no more slots from here on than it says."""
         slots = self.slots
         wanted = slots.wanted(now)
         slots.held = max(slots.in_use, min(slots.limit(now), slots.fair))
-        self._said_at = now
+        starts = self.starts.wanted(now) if self._terms.rate is not None else 0
+        self.starts.made, self.starts.spoke_at = 0, now
+        self._said_at, self._said_wanted = now, wanted
         self._said_counts = self._window.counts(now)
         return Said(
             self._process,
@@ -246,6 +324,7 @@ class UpstreamCore:
             tuple(self._permits.ended),
             slots.held,
             wanted,
+            max(0, starts - self.starts.available(now)),
         )
 
     def told(self, told: Told, now: float, said: Said | None = None) -> None:
@@ -265,6 +344,9 @@ class UpstreamCore:
         if said is not None:
             self.slots.held, self.slots.lapses_at = told.slots, self._said_at + SLICE_S - MARGIN_S
             self._permits.lapse_at = self._said_at + PERMIT_S - MARGIN_S
+            self.starts.left = self.starts.available(now) + told.starts
+            self.starts.lapses_at = now + STARTS_S
+            self.starts.next_at = now + told.next_start_s
         self.slots.fair = told.fair_slots
         if self._tripped:  # it has not been heard of yet
             return

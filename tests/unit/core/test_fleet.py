@@ -38,8 +38,8 @@ class Server:
 
 
 def test_the_text_is_the_document() -> None:
-    server = Server(Terms(BREAKER, 7, tasks=("charge",)))
-    server.hear(Said("a", 1, CallCounts(3, 1, 1), held=0, wanted=2))
+    server = Server(Terms(BREAKER, 7))
+    server.hear(Said("a", 1, CallCounts(3, 1, 1), wanted=2, tasks=("charge",)))
     assert server.text is not None
     assert Fleet.of(server.text, server.now).text == server.text
     assert server.fleet.tasks == ("charge",)

@@ -35,7 +35,7 @@ def limited_of(pool: Pool) -> int:
 
 
 def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit]) -> Params:
-    """The scopes of these lanes as `headrace_claim_limited` takes them: for each lane two places, and what stands there."""
+    """The scopes of these lanes as `headrace_claim_limited` takes them: two places a lane, and what stands there."""
     by_task = {limit.task: limit for limit in limits}
     places: dict[str, int] = {}
     runs: list[int] = []
