@@ -77,7 +77,7 @@ class StoreSettings:
 class Amendment(Generic[T]):
     """What becomes of an upstream's document (None: it stays as it is), and what the one who amended it is told.
 
-    `tell` rings `upstream:` for the others.
+    `tell` rings `upstream` for the others.
     """
 
     answer: T

@@ -360,7 +360,7 @@ class MemoryStore(MemoryVault):
             if amendment.document is not None:
                 board.upstreams[upstream] = amendment.document
             if amendment.tell:
-                board.hints.add("upstream:")
+                board.hints.add("upstream")
             return amendment.answer
 
 
