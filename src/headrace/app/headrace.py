@@ -23,6 +23,7 @@ from headrace.app.task import Call, Task, TaskDecorator, local_names, new_job
 from headrace.app.workers import build, embedded
 from headrace.core.errors import InvalidConfig, UnknownTask, UsageError
 from headrace.core.ids import IdMaker
+from headrace.core.limits import KeyOf, Limit, RateLimit
 from headrace.core.model import Enqueued, JobFilter, NewJob, QueueRecord, WorkerRecord
 from headrace.core.retry import Retry
 from headrace.core.states import JobState
@@ -168,12 +169,17 @@ class Headrace:
         public: bool = False,
         cpu: bool = False,
         memory_limit: int | None = None,
+        concurrency: Limit | None = None,
+        rate: RateLimit | None = None,
+        fair_by: KeyOf | None = None,
     ) -> TaskDecorator:
         """Register a function: `@hr.task()` above `async def charge(ctx: JobContext, invoice_id: int)`.
 
         `name` is by default the function's. `retry` is by default `Retry()`, five
         attempts. `timeout` is per attempt, by default 10 minutes. Only a `public` task can be
         enqueued over HTTP. `cpu` runs a `def` in a child process, with at most `memory_limit` bytes.
+        `concurrency` and `rate` limit it over all workers; `fair_by`, a parameter's name or a function
+        of some, makes jobs of different values take turns. Their keys are the same one, if they have any.
 
         Raises:
             InvalidConfig: a function or a policy that cannot work; says what to write instead.
@@ -196,6 +202,9 @@ class Headrace:
             args_bytes_max=self.settings.args_bytes_max,
             result_bytes_max=self.settings.result_bytes_max,
             item_bytes_max=self.settings.item_bytes_max,
+            concurrency=concurrency,
+            rate=rate,
+            fair_by=fair_by,
         )
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:

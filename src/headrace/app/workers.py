@@ -85,6 +85,7 @@ def build(
         settings=WorkerSettings(
             pools=pools,
             queues=queues,
+            limits=tuple(task.limit for task in hr.registry if task.limit is not None),
             suspects=None if role == EMBEDDED and suspects_too else role == SUSPECTS,
             poll_s=settings.poll_s,
             poll_max_s=POLL_MAX_S * rng.uniform(0.75, 1.0),

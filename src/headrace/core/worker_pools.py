@@ -5,6 +5,7 @@ while that claim is under way makes it hungry again.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from headrace.core.model import ClaimedJob, ClaimRequest, Pool, Suspicion
@@ -26,7 +27,12 @@ class SlotPool:
     def room(self, prefetch_s: float) -> int:
         """How many more jobs it takes."""
         prefetch = min(self.settings.prefetch_max, int(self.rate * prefetch_s))
-        return self.settings.slots + prefetch - self.running - len(self.waiting)
+        return self.free + prefetch
+
+    @property
+    def free(self) -> int:
+        """How many more can start at once."""
+        return self.settings.slots - self.running - len(self.waiting)
 
 
 class Appetite:
@@ -41,6 +47,7 @@ class Appetite:
         self._alone_held = 0  # jobs that run alone: one at most
         self._alone_hungry = settings.suspects is not False
         self._asked: list[SlotPool] = []
+        self._limited = frozenset(limit.task for limit in settings.limits)
         self._rate_at = now
 
     def wake(self, *, suspects: bool = True) -> None:
@@ -69,14 +76,25 @@ class Appetite:
         if self._wants_alone and rooms and not (self._apart and (hungry or self._busy)):
             self._alone_hungry, self._asked = False, []
             tasks = frozenset[str]().union(*(pool.settings.tasks for pool, _ in rooms))
-            return ClaimRequest((Pool(tasks, 1),), self._settings.queues, (Suspicion.ALONE,))
+            free = int(any(pool.free > 0 for pool, _ in rooms))
+            return self._asking((Pool(tasks, 1, self._limited_of(tasks, free)),), (Suspicion.ALONE,))
         if not hungry:
             return None
         self._asked = [pool for pool, _ in hungry]
         for pool in self._asked:
             pool.hungry = False
-        claims = tuple(Pool(pool.settings.tasks, room) for pool, room in hungry)
-        return ClaimRequest(claims, self._settings.queues, self._company)
+        claims = [
+            Pool(pool.settings.tasks, room, self._limited_of(pool.settings.tasks, max(pool.free, 0)))
+            for pool, room in hungry
+        ]
+        return self._asking(tuple(claims), self._company)
+
+    def _asking(self, pools: tuple[Pool, ...], suspicion: tuple[Suspicion, ...]) -> ClaimRequest:
+        return ClaimRequest(pools, self._settings.queues, suspicion, self._settings.limits)
+
+    def _limited_of(self, tasks: frozenset[str], free: int) -> int | None:
+        """How many jobs of tasks with limits: what waits here would keep others from running."""
+        return None if self._limited.isdisjoint(tasks) else free
 
     @property
     def _busy(self) -> bool:
@@ -87,10 +105,15 @@ class Appetite:
         for pool in self._asked:
             pool.hungry = pool.hungry or more
 
+    def in_order(self, jobs: Sequence[ClaimedJob]) -> Sequence[ClaimedJob]:
+        """Those of tasks with limits first: for them there were slots."""
+        return sorted(jobs, key=lambda job: job.task not in self._limited) if self._limited else jobs
+
     def ended(self, pool: SlotPool, job: ClaimedJob) -> None:
-        """The body of a job has ended."""
+        """The body of a job has ended. What is free now, a task with limits may have waited for."""
         pool.running -= 1
         pool.ended += 1
+        pool.hungry = pool.hungry or not self._limited.isdisjoint(pool.settings.tasks)
         self.let_go(job)
 
     def hold(self, job: ClaimedJob) -> None:

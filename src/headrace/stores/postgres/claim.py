@@ -143,8 +143,11 @@ class Claim:
         )
         more, kept = ([offer.lanes[at - 1] for at in rows[-1][place]] for place in (18, 19))
         lines.taken_limited(offer, self._note(offer, rows[:-1]), more, kept)
+        counted = {limit.task for limit in request.limits if limit.concurrency is not None}
         for row in rows[:-1]:
-            lines.kept.took(row[0].bytes, lines.lane_of(row[2]))
+            lane = lines.lane_of(row[2])
+            if lane[1] in counted:
+                lines.kept.took(row[0].bytes, lane)
         self.waiting = (self.waiting or set()) | {task for _, (_, task, _) in (*more, *kept)}
         wait_s: float | None = rows[-1][20]
         if wait_s is not None:

@@ -159,6 +159,7 @@ def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Clai
     ]
     if scope is not None:
         claimed.slots += [(scope, row[1], row[2] + 1) for row in rows]
+        tx.ledger.held.update((row[1], tx.lane_name(lane_number)) for row in rows)
 
 
 def _pick(tx: Tx, lane: _Lane, limit: int) -> list[Row]:
@@ -172,6 +173,7 @@ def _start(tx: Tx, lane: tuple[str, str, Suspicion], rows: Sequence[Row], jobs: 
     numbers = tx.ledger.numbers
     if len(numbers) > NUMBERS_MAX:
         numbers.clear()  # left by jobs that others ended; a job without its number is found by its id
+        tx.ledger.held.clear()
     none = frozenset[str]()
     for n, job, fence, args, attempt, failures, crashes, snoozes, attempts_max, timeout_s, deadline_at, tags, \
             signature, offset, traceparent, seq in rows:  # fmt: skip

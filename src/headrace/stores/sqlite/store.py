@@ -7,6 +7,7 @@ the file.
 import sqlite3
 import threading
 import time as _time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,7 @@ from headrace.stores.sqlite.connection import (
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, join
 from headrace.stores.sqlite.readers import Readers
-from headrace.stores.sqlite.settle import settle
+from headrace.stores.sqlite.settle import freed, settle
 from headrace.stores.sqlite.slots import Slots
 from headrace.stores.sqlite.tx import MICRO, Ledger, Tx
 from headrace.stores.sqlite.writer import Writer
@@ -334,7 +335,11 @@ class SqliteStore:
 
 def _exchange(tx: Tx, worker: WorkerId, settles: Sequence[Settle], request: ClaimRequest | None) -> Exchanged:
     settled = settle(tx, settles) if settles else ()
+    free = freed(tx, settles)
     claimed = start(tx, worker, request)
+    if free:
+        left = Counter(task for _, task, _ in free) - Counter(job.task for job in claimed.jobs)
+        tx.hints.update(f"queue:{queue}" for queue, task, _ in free if left[task])
     due = claimed.next_due_at
     next_due_s = None if due is None else max(0.0, (due - tx.now) / MICRO)
     return Exchanged(settled, tuple(claimed.jobs), next_due_s, claimed.more, min(claimed.waits, default=None))
