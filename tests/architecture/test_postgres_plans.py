@@ -36,7 +36,8 @@ INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
 SELECT id, 3, 'log', 1, now(), '{}' FROM headrace_history ON CONFLICT DO NOTHING
 """
 FILL_LIMITS = """
-INSERT INTO headrace_slot (scope, job, fence) SELECT 'other ' || n % 1000, gen_random_uuid(), 1 FROM generate_series(1, $1) AS n
+INSERT INTO headrace_slot (scope, job, fence)
+SELECT 'other ' || n % 1000, gen_random_uuid(), 1 FROM generate_series(1, $1) AS n
 """
 FILL_SCOPES = "INSERT INTO headrace_limit (scope) SELECT 'other ' || n FROM generate_series(1, $1) AS n"
 LIMITS = (TaskLimit("refund", Limit(6, key="tenant"), RateLimit(1_000, per=1)),)

@@ -54,11 +54,7 @@ class RateLimit:
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         _check_count("RateLimit.n", self.n)
-        given = self.per.total_seconds() if isinstance(self.per, timedelta) else self.per
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= PER_S_MAX:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidConfig(
-                f"RateLimit.per is a number of seconds or a timedelta above 0, at most 366 days, not {self.per!r}"
-            )
+        _check_per(self.per)
         if self.burst is not None:
             _check_count("RateLimit.burst", self.burst)
         _check_key("RateLimit.key", self.key)
@@ -192,6 +188,14 @@ def _scope(limit: Limit | RateLimit, task: str, key: str) -> str:
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= N_MAX:
         raise InvalidConfig(f"{name} is a whole number between 1 and {N_MAX:,}, not {value!r}")
+
+
+def _check_per(value: object) -> None:
+    given = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= PER_S_MAX:
+        raise InvalidConfig(
+            f"RateLimit.per is a number of seconds or a timedelta above 0, at most 366 days, not {value!r}"
+        )
 
 
 def _check_key(name: str, value: object) -> None:

@@ -54,9 +54,8 @@ class LaneKey:
             raise UsageError(f"task {self._task}: its key is a text or a whole number, not {value!r}")
         text = str(value)
         if len(text) > CHARS_MAX or not text.isprintable():
-            raise UsageError(
-                f"task {self._task}: its key has at most {CHARS_MAX} printable characters, not {text[: CHARS_MAX + 1]!r}"
-            )
+            shown = repr(text[: CHARS_MAX + 1])
+            raise UsageError(f"task {self._task}: its key has at most {CHARS_MAX} printable characters, not {shown}")
         return text
 
 

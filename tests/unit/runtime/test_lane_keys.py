@@ -107,7 +107,7 @@ SessionDep = Annotated[int, Depends(int)]
         ({"fair_by": "ctx"}, "'ctx', which callers do not give"),
         ({"fair_by": lambda nobody: nobody}, "'nobody', which callers do not give"),
         ({"fair_by": lambda: 1}, "takes some of the task's parameters by their names"),
-        ({"fair_by": lambda *args: 1}, "takes some of the task's parameters by their names"),  # noqa: ARG005
+        ({"fair_by": lambda *args: 1}, "takes some of the task's parameters by their names"),
         ({"fair_by": 7}, "fair_by is the name of a parameter"),
         ({"concurrency": 5}, r"concurrency is a Limit, as in Limit\(5\), not 5"),
         ({"rate": 5}, "rate is a RateLimit"),

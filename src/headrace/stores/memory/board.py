@@ -77,7 +77,7 @@ class Board:
         return row
 
     def claim(self, worker: Worker, request: ClaimRequest, now: float) -> tuple[list[Row], bool, float | None]:
-        """Start what the request takes, a fair share of every lane in turn; whether there is more, and a rate's wait."""
+        """Start what the request takes, a fair share of every lane in turn; is there more, and what a rate waits."""
         claimed: list[Row] = []
         more, waits = False, list[float]()
         gate = self.limits.gate(request.limits, now)

@@ -33,7 +33,7 @@ _Lane = tuple[Suspicion, int]  # and the lane's number
 
 @dataclass(slots=True)
 class Claimed:
-    """What a claim took; `next_due_at` is in microseconds, `more` says that some was left, `waits` until rates let go."""
+    """What a claim took; `next_due_at` is in microseconds, `more` says that some was left, `waits`: by a rate."""
 
     next_due_at: int | None
     more: bool = False

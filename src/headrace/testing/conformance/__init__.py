@@ -18,9 +18,10 @@ memory store; its `make_fresh_store` opens a new place at every call, on a manua
 
 import pytest
 
-for _part in ("base", "enqueue", "claim", "limits", "settle", "feed", "read", "change", "workers", "chores", "threads", "model"):
+for _part in ("base", "enqueue", "claim", "settle", "feed", "read", "change", "workers", "chores", "threads", "model"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
-pytest.register_assert_rewrite("headrace.testing.conformance.vault")
+for _part in ("store_limits", "vault"):
+    pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
 
 from headrace.testing.conformance.store import StoreConformance  # noqa: E402 - after the rewriting is asked for
 from headrace.testing.conformance.store_base import FullStore, MakeStore, ManualTime, StoreTime, TimeControl  # noqa: E402
