@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from headrace.core.limits import Limit, RateLimit
 from headrace.core.model import (
     Cancelled,
     Failed,
@@ -41,10 +42,27 @@ SPECS: tuple[Sequence[Any], ...] = (
     (None, None, 30.0),  # deadlines
     (0, 0, 5),  # priorities
 )
+LIMITS: tuple[tuple[Limit | None, RateLimit | None], ...] = (
+    (Limit(1), None),
+    (Limit(2, key="tenant"), None),
+    (Limit(4), None),
+    (None, RateLimit(2, 40.0)),
+    (Limit(3), RateLimit(1, 20.0, burst=2)),
+)
 WAITS_S = (1.0, 1.0, 20.0, 20.0, 110.0, 110.0, 250.0, 600.0)
 KINDS = (UpdateKind.ITEM, UpdateKind.ITEM, UpdateKind.LOG, UpdateKind.PROGRESS)
 MOVES = (
-    *("exchange", "exchange", "settle_many", "claim_what_is_first", "come_late", "append", "append", "change"),
+    *(
+        "exchange",
+        "exchange",
+        "settle_many",
+        "claim_what_is_first",
+        "claim_under_limits",
+        "come_late",
+        "append",
+        "append",
+        "change",
+    ),
     *("leave_or_reconcile", "let_time_pass", "enqueue", "enqueue_again", "reap", "renew", "pause_or_resume"),
 )
 SELDOM, OFTEN = 0.2, 0.5
@@ -73,6 +91,14 @@ def draw_move(rng: random.Random) -> tuple[str, dict[str, Any]]:
         },
         "settle_many": {"worker": worker, "picks": [*picks, 0, 1, 2], "last": outcomes[0]},
         "claim_what_is_first": {"worker": worker, "task": task, "queue": queue, "kind": kind},
+        "claim_under_limits": {
+            "worker": worker,
+            "task": task,
+            "queue": queue,
+            "kind": kind,
+            "most": rng.choice((1, 3, 1000)),
+            "limits": rng.choice(LIMITS),
+        },
         "come_late": {"worker": worker, "pick": picks[0], "outcomes": outcomes},
         "append": {
             "picks": picks,
