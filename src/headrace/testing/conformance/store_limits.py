@@ -185,6 +185,14 @@ class LimitsSuite(StoreSuite):
         assert len(await take(store, TWO)) == 1
         assert again.id == job.id
 
+    async def test_a_slot_ends_with_its_attempt_even_if_the_job_runs_again(self, store: FullStore) -> None:
+        await store.enqueue([new_job()])
+        (job,) = await take(store, TWO)
+        await settle(store, job, GivenBack(started=False))
+        assert ids_of(await claim(store)) == [job.id]  # by a worker that knows of no limit
+        await store.enqueue([new_job() for _ in range(3)])
+        assert len(await take(store, TWO)) == 2
+
     async def test_a_dead_worker_frees_its_slots(self, store: FullStore) -> None:
         await store.enqueue([new_job() for _ in range(4)])
         assert len(await take(store, TWO)) == 2

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from headrace.core.errors import Conflict
-from headrace.core.limits import Limit, RateLimit, TaskLimit
+from headrace.core.limits import TaskLimit
 from headrace.core.model import (
     ClaimedJob,
     ClaimRequest,
@@ -46,7 +46,7 @@ from headrace.testing.conformance.store_base import (
     request,
 )
 from headrace.testing.conformance.store_looks import look_at
-from headrace.testing.conformance.store_moves import LIMITS, OUTCOMES, SPECS, WORKERS, draw_move
+from headrace.testing.conformance.store_moves import LIMITS, OUTCOMES, SPECS, WORKERS, Limits, draw_move
 
 SETTINGS = StoreSettings(
     retention_s=300.0,
@@ -228,22 +228,24 @@ class StoreWalk(RuleBasedStateMachine):
         worker=workers,
         task=st.sampled_from(["charge", "refund"]),
         queue=st.sampled_from(["billing", "mail"]),
-        kind=st.sampled_from(Suspicion),
         most=st.sampled_from([1, 3, 1000]),
         limits=st.sampled_from(LIMITS),
+        outcome=st.sampled_from(OUTCOMES),
+        unlimited=st.booleans(),
     )
     def claim_under_limits(  # noqa: PLR0917 - what a rule draws
-        self,
-        worker: str,
-        task: str,
-        queue: str,
-        kind: Suspicion,
-        most: int,
-        limits: tuple[Limit | None, RateLimit | None],
+        self, worker: str, task: str, queue: str, most: int, limits: Limits, outcome: Outcome, *, unlimited: bool
     ) -> None:
-        """Of one lane, since which one a limit leaves its room to is a store's own choice."""
-        wanted = replace(request(most, [task], queues=[queue]), suspicion=(kind,))
-        self.trade(worker, [], replace(wanted, limits=(TaskLimit(task, *limits),)))
+        """Twice, with ends in between: of one lane, since to which a limit leaves its room is a store's own choice."""
+        wanted = request(most, [task], queues=[queue])
+        limited = replace(wanted, limits=(TaskLimit(task, *limits),))
+        before = len(self.claims)
+        self.trade(worker, [], limited)
+        settles = [Settle(job.id, job.fence, outcome) for job in self.claims[before:][:2]]
+        if unlimited:  # as by a worker that knows of no limits; what it claims does not count
+            self.trade(worker, settles, wanted)
+            settles = []
+        self.trade(worker, settles, limited)
 
     @precondition(lambda self: self.former_claims())
     @rule(worker=workers, pick=places, outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=4))

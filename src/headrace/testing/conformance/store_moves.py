@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from headrace.core.limits import Limit, RateLimit
 from headrace.core.model import (
@@ -42,7 +42,8 @@ SPECS: tuple[Sequence[Any], ...] = (
     (None, None, 30.0),  # deadlines
     (0, 0, 5),  # priorities
 )
-LIMITS: tuple[tuple[Limit | None, RateLimit | None], ...] = (
+Limits: TypeAlias = tuple[Limit | None, RateLimit | None]
+LIMITS: tuple[Limits, ...] = (
     (Limit(1), None),
     (Limit(2, key="tenant"), None),
     (Limit(4), None),
@@ -95,9 +96,10 @@ def draw_move(rng: random.Random) -> tuple[str, dict[str, Any]]:
             "worker": worker,
             "task": task,
             "queue": queue,
-            "kind": kind,
             "most": rng.choice((1, 3, 1000)),
             "limits": rng.choice(LIMITS),
+            "outcome": outcomes[0],
+            "unlimited": rng.random() < OFTEN,
         },
         "come_late": {"worker": worker, "pick": picks[0], "outcomes": outcomes},
         "append": {
