@@ -162,6 +162,6 @@ MUTANTS = (
         "An attempt that has ended takes no slot of a limit from those that run.",
         Sql("slot_sweep", "AND job.state = 2", ""),
         Sql("slot_count", "AND job.state = 2", ""),
-        bound=60, breaks=("exchange",),
+        bound=180, breaks=("exchange",),
     ),
 )  # fmt: skip

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from headrace import Headrace, JobContext, Limit, RateLimit
+from headrace import Headrace, Job, JobContext, Limit, RateLimit
+from headrace.app.limits import limit_of
 from headrace.settings import Settings
 from headrace.testing import ManualClock, drain, inline
 
@@ -65,6 +66,31 @@ async def test_a_thread_s_end_frees_its_slot_for_another_worker(hr: Headrace) ->
         jobs = await hr.enqueue_many([*[alone.call() for _ in range(10)], *[other.call() for _ in range(50)]])
         for job in jobs:
             await job.result(timeout=DEADLINE_S)
+
+
+async def test_a_job_that_a_limit_keeps_back_says_so(hr: Headrace) -> None:
+    @hr.task(concurrency=Limit(1, key="tenant"))
+    async def charge(ctx: JobContext, tenant: str) -> None:
+        await asyncio.sleep(60)
+
+    @hr.task(rate=RateLimit(1, per=3600))
+    async def call(ctx: JobContext) -> None: ...
+
+    async def said(job: Job[None]) -> str | None:
+        (record,) = await hr.store.get([job.id.bytes])
+        assert record is not None
+        return await limit_of(hr, record)
+
+    async with hr.embedded():
+        first, second = await charge.enqueue("acme"), await charge.enqueue("acme")
+        await (await call.enqueue()).result(timeout=DEADLINE_S)
+        later = await call.enqueue()
+        async with asyncio.timeout(DEADLINE_S):
+            while await said(second) is None or await said(later) is None:  # noqa: ASYNC110 - the store is asked
+                await asyncio.sleep(0.01)
+        assert await said(second) == "1 attempt of 'charge' of the key 'acme' runs, which is its limit"
+        assert (await said(later) or "").startswith("the rate of 'call' lets the next one start in 3")
+        assert await said(first) is None
 
 
 async def test_the_testing_kit_keeps_to_limits_and_leaves_rates_out() -> None:

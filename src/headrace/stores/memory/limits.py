@@ -17,7 +17,11 @@ class Limits:
 
     def gate(self, limits: Iterable[TaskLimit], now: float) -> Gate:
         """What the limits allow now."""
-        return Gate(limits, now, lambda scope: (len(self._holders.get(scope, ())), self._rates.get(scope)))
+        return Gate(limits, now, self.look)
+
+    def look(self, scope: str) -> tuple[int, float | None]:
+        """How many of it run, and where its rate stands."""
+        return len(self._holders.get(scope, ())), self._rates.get(scope)
 
     def hold(self, scope: str, job: JobId) -> None:
         """An attempt takes a slot."""

@@ -71,8 +71,18 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
     return claimed
 
 
+def scopes(tx: Tx, names: Sequence[str]) -> list[tuple[int, float | None]]:
+    """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    found = [_count(tx, name) for name in names]
+    return [(running, None if at is None else at - tx.now / MICRO) for running, at in found]
+
+
 def _look(tx: Tx, scope: str) -> tuple[int, float | None]:
     tx.run(_SLOT_SWEEP, (scope,))
+    return _count(tx, scope)
+
+
+def _count(tx: Tx, scope: str) -> tuple[int, float | None]:
     row = tx.one(_SLOT_COUNT, (scope,))
     assert row is not None  # noqa: S101 - a count answers
     return row[0], row[1]

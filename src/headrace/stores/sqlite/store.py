@@ -41,6 +41,7 @@ from headrace.ports.vault import ApiKey, Replay, Taken
 from headrace.stores.sqlite import chores, feed, schema, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
+from headrace.stores.sqlite.claim import scopes
 from headrace.stores.sqlite.connection import (
     SYNCHRONOUS,
     check_path,
@@ -293,6 +294,10 @@ class SqliteStore:
     async def queues(self) -> list[QueueRecord]:
         """Every queue that has or had jobs, by name."""
         return await self._read(self._counts.queues)
+
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+        return await self._read(lambda tx: scopes(tx, names))
 
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: one row, whatever waits in it."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headrace.core.limits import Limit, RateLimit, TaskLimit
+from headrace.core.limits import Limit, RateLimit, TaskLimit, scope_of
 from headrace.core.model import (
     Cancelled,
     ClaimedJob,
@@ -274,6 +274,21 @@ class LimitsSuite(StoreSuite):
         await store.enqueue([new_job() for _ in range(2)])
         answer = await ask(store, both)
         assert (len(answer.claimed), answer.next_start_s) == (1, None)
+
+    async def test_scopes_tell_what_runs_and_where_rates_stand(self, store: FullStore, time: TimeControl) -> None:
+        limit = TaskLimit("charge", Limit(3, key="tenant"), RateLimit(4, 400 * time.tick))
+        names = [scope_of("charge", "a"), scope_of("charge", "b"), scope_of("charge", None)]
+        assert await store.scopes(names) == [(0, None)] * 3
+        await store.enqueue([new_job(lane_key=key) for key in "aaab"])
+        jobs = await take(store, limit, most=2)
+        await settle(store, next(job for job in jobs if job.id == jobs[0].id), Succeeded())
+        found = await store.scopes(names)
+        assert sum(running for running, _ in found) == 1
+        assert [ahead is None for _, ahead in found[:2]] == [True, True]
+        ahead_s = found[2][1]
+        assert ahead_s is not None
+        assert 190 * time.tick < ahead_s <= 200 * time.tick
+        assert await store.scopes([]) == []
 
     # -- fair shares --------------------------------------------------------------------------
 
