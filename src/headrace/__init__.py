@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnknownTask,
         UsageError,
     )
+    from headrace.core.limits import Limit, RateLimit
     from headrace.core.model import UpdateKind
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
@@ -70,9 +71,11 @@ __all__ = [
     "JobState",
     "JobTimedOut",
     "LeaseLost",
+    "Limit",
     "NotEncodable",
     "PayloadTooLarge",
     "PositionLost",
+    "RateLimit",
     "RateLimited",
     "Rejected",
     "ResultExpired",
@@ -126,6 +129,7 @@ _HOMES = {
         "UnknownTask",
         "UsageError",
     ),
+    "headrace.core.limits": ("Limit", "RateLimit"),
     "headrace.core.model": ("UpdateKind",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),

@@ -213,7 +213,7 @@ def new_job(call: Call[Any], hr: "Headrace") -> NewJob:
         definition.retry.max_attempts,
         options.key,
         "",
-        "",
+        definition.lane_key(call.args),
         options.tags,
         definition.signature,
         fresh=True,

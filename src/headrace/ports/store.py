@@ -295,6 +295,13 @@ class Store(Protocol):
         """
         ...
 
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """Of each scope of limits (see `core.limits`) how many attempts run, and how far its rate is ahead of now.
+
+        Of a rate under which nothing has started yet, None. Cheap: it reads only what runs there.
+        """
+        ...
+
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: O(1), whatever waits in it."""
         ...

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from headrace.app import Headrace
 from headrace.app.job import JobAnswer
+from headrace.app.limits import limit_of
 from headrace.app.task import new_job
 from headrace.core.errors import IllegalTransition, UnknownJob, UnknownTask, UsageError
 from headrace.core.feed import Position
@@ -138,7 +139,8 @@ class JobsApi:
         store = self._hr.store
         queues, workers = await store.queues(), await store.workers()
         ahead = await self._ahead(record) if record.state is JobState.READY else None
-        return Surroundings(now_at, queues, workers, ahead, await self._hr.upstreams())
+        limit = await limit_of(self._hr, record)
+        return Surroundings(now_at, queues, workers, ahead, limit, await self._hr.upstreams())
 
     async def _ahead(self, record: JobRecord) -> int:
         """How many jobs of its kind come first, as far as it is worth counting: older ones, and more urgent ones."""

@@ -328,6 +328,12 @@ class MemoryStore(MemoryVault):
         with self._transaction() as (board, now):
             return queue_records(board, now)
 
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+        with self._transaction() as (board, now):
+            found = [board.limits.look(name) for name in names]
+            return [(running, None if at is None else at - now) for running, at in found]
+
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue."""
         with self._transaction() as (board, _):

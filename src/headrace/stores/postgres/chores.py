@@ -1,6 +1,6 @@
 """Queues and chores: holds, counts, promotion, retention, the days of the history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,7 @@ _COUNT_LIVE: Final = query("count_live")
 _COUNT_ENDED: Final = query("count_ended")
 _HISTORY_SIZE: Final = query("history_size")
 _OLDEST: Final = query("oldest_ready")
+_SCOPES: Final = query("scopes")
 _PROMOTE: Final = query("promote")
 _NEXT_DUE: Final = query("next_due")
 _META_GET: Final = query("meta_get")
@@ -38,6 +39,11 @@ _RESULTS_PRUNED_TO: Final = "results_pruned_to"
 _ENDED_MAX: Final = 200_000  # ended jobs that are worth counting
 _DEAR: Final = 50_000  # from so many jobs on
 _SHARE: Final = 20  # so that a page which asks all the time costs at most a twentieth of a core
+
+
+async def scopes(tx: Tx, names: Sequence[str]) -> list[tuple[int, float | None]]:
+    """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    return [(row[0], row[1]) for row in await tx.all(_SCOPES, list(names), tx.now)]
 
 
 async def pause(tx: Tx, queue: str, *, paused: bool) -> None:

@@ -339,6 +339,10 @@ class PostgresStore:
         """Every queue that has or had jobs, by name."""
         return await self._each(self._counts.queues)
 
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+        return await self._each(lambda tx: chores.scopes(tx, names))
+
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: one row, whatever waits in it."""
         await self._each(lambda tx: chores.pause(tx, queue, paused=paused))

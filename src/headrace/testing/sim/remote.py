@@ -218,6 +218,11 @@ class RemoteStore:
         result: list[QueueRecord] = await self.call("queues")
         return result
 
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """As `Store.scopes`."""
+        result: list[tuple[int, float | None]] = await self.call("scopes", tuple(names))
+        return result
+
     async def pause(self, queue: str, *, paused: bool) -> None:
         """As `Store.pause`."""
         await self.call("pause", queue, paused=paused)

@@ -491,21 +491,23 @@ BEGIN
             CROSS JOIN LATERAL (VALUES (p_lane_runs[lane.ord]), (p_lane_rates[lane.ord])) AS scopes (scope) WHERE scope > 0);
         INSERT INTO headrace_limit (scope)
         SELECT p_scopes[wanted.ord] FROM unnest(v_wanted) AS wanted (ord)
-        WHERE NOT EXISTS (SELECT FROM headrace_limit AS limited WHERE limited.scope = ANY (ARRAY[p_scopes[wanted.ord]]) OFFSET 0)
+        WHERE NOT EXISTS (SELECT FROM headrace_limit AS limited WHERE limited.scope = p_scopes[wanted.ord] OFFSET 0)
         ORDER BY 1
         ON CONFLICT (scope) DO NOTHING;
         FOREACH v_lane IN ARRAY v_wanted LOOP
             v_busy[v_lane] := true;
         END LOOP;
         v_wanted := ARRAY(SELECT wanted.ord FROM unnest(v_wanted) AS wanted (ord)
-            JOIN headrace_limit AS limited ON limited.scope = ANY (ARRAY[p_scopes[wanted.ord]])
-            FOR UPDATE OF limited SKIP LOCKED);
+            CROSS JOIN LATERAL (
+                SELECT FROM headrace_limit AS limited WHERE limited.scope = p_scopes[wanted.ord] FOR UPDATE SKIP LOCKED
+            ) AS limited);
         v_now := coalesce(p_now, clock_timestamp());
-        DELETE FROM headrace_slot AS slot USING unnest(v_wanted) AS wanted (ord)
-        WHERE slot.scope = p_scopes[wanted.ord] AND NOT EXISTS (
-            SELECT FROM headrace_job AS job
-            WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 OFFSET 0
-        );
+        FOREACH v_runs IN ARRAY v_wanted LOOP
+            DELETE FROM headrace_slot AS slot WHERE slot.scope = p_scopes[v_runs] AND NOT EXISTS (
+                SELECT FROM headrace_job AS job
+                WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 OFFSET 0
+            );
+        END LOOP;
         FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts) LOOP
             v_busy[v_each.ord] := false;
             v_rooms[v_each.ord] := v_each.room;
@@ -550,10 +552,12 @@ BEGIN
             END IF;
         END LOOP;
 
-        UPDATE headrace_limit AS limited SET rate_at = extract(epoch FROM v_now) + p_intervals_s[started.ord] * started.count
-            + greatest(0, least(coalesce(limited.rate_at, 0) - extract(epoch FROM v_now), p_intervals_s[started.ord] * p_bursts[started.ord]))
-        FROM unnest(v_starts) WITH ORDINALITY AS started (count, ord)
-        WHERE started.count > 0 AND limited.scope = ANY (ARRAY[p_scopes[started.ord]]);
+        FOREACH v_rate IN ARRAY v_wanted LOOP
+            CONTINUE WHEN v_starts[v_rate] = 0;
+            UPDATE headrace_limit AS limited SET rate_at = extract(epoch FROM v_now) + p_intervals_s[v_rate] * v_starts[v_rate]
+                + greatest(0, least(coalesce(limited.rate_at, 0) - extract(epoch FROM v_now), p_intervals_s[v_rate] * p_bursts[v_rate]))
+            WHERE limited.scope = p_scopes[v_rate];
+        END LOOP;
         RETURN QUERY
         WITH started AS (
             UPDATE headrace_job AS job SET state = 2, fence = job.fence + 1, attempt = job.attempt + 1, worker = v_worker,
