@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
-from headrace.core.states import JobState
+from headrace.core.states import JobState, ShownState
 
 JobId: TypeAlias = bytes
 WorkerId: TypeAlias = str
@@ -147,10 +147,13 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """The job that an enqueue landed on: `created` is False when it (or its key) was there before."""
+    """The job that an enqueue landed on: `created` is False when it (or its key) was there before.
+
+    The state is the store's; or `spooled`, where the app kept the job until the store can take it.
+    """
 
     id: JobId
-    state: JobState
+    state: ShownState
     offset: int
     created: bool
 

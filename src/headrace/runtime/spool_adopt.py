@@ -1,0 +1,54 @@
+"""Files of processes that are gone: which of them may be taken over.
+
+Invariant: what is of another store, or cannot be read, stays where it is and is told once.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from headrace.runtime.spool_file import ANY_STORE, Head, SpoolFile, Unreadable
+
+logger = logging.getLogger(__name__)
+
+
+class Finder:
+    """Takes files over, and remembers what it told of the others."""
+
+    def __init__(self) -> None:
+        """Nothing was looked at."""
+        self._told: dict[Path, str] = {}
+
+    def take(self, paths: Sequence[Path], here: Head) -> Iterator[SpoolFile]:
+        """The files of one process, in its order, up to the first that is not to be had."""
+        for path in paths:
+            try:
+                file = SpoolFile.take(path)
+            except (Unreadable, OSError) as error:
+                self._tell(path, f"{error}")
+                return
+            if file is None:
+                return
+            if not fits(file, here):
+                self.refuse(file, here)
+                return
+            if file.torn_bytes:
+                logger.warning("the last record of %s was not written to its end; it is dropped", path)
+            yield file
+
+    def refuse(self, file: SpoolFile, here: Head) -> None:
+        """Let go of a file of another store."""
+        file.close()
+        self._tell(file.path, f"it is for the store {file.head.store}, and this one is {here.store}")
+
+    def _tell(self, path: Path, why: str) -> None:
+        if self._told.get(path) != why:
+            self._told[path] = why
+            logger.error("the spool file %s is left alone: %s; see `headrace doctor`", path, why)
+
+
+def fits(file: SpoolFile, here: Head) -> bool:
+    """Whether a file is for this store, or a person said so; while its epoch is not known, the address counts."""
+    if file.path.name.endswith(ANY_STORE):
+        return True
+    return file.head.fits(here) if here.epoch else file.head.store == here.store
