@@ -301,6 +301,7 @@ async def test_a_spool_of_another_store_is_left_and_told(
     assert not left.alive
     left.path.rename(left.path.with_suffix(".any.spool"))  # a person says that its jobs belong here
     await asyncio.to_thread(heir.spool.adopt)
+    heir.spool.wake()
     await heir.drained()
     assert store.numbers == [2, 1]
 
