@@ -32,7 +32,7 @@ class Spooling:
         self.spool: Spool | None = None
         self._keeper: SpoolKeeper | None = None
         if settings.spool is not None:
-            self.spool = Spool(Path(settings.spool), self._head, bytes_max=settings.spool_bytes_max)
+            self.spool = Spool(Path(settings.spool), self.head, bytes_max=settings.spool_bytes_max)
             rng = random.Random()  # noqa: S311 - jitter
             self._keeper = SpoolKeeper(self.spool, services.open, self._bring, rng)
 
@@ -113,7 +113,8 @@ class Spooling:
 
     # -- for the spool ------------------------------------------------------------------------------
 
-    def _head(self) -> Head:
+    def head(self) -> Head:
+        """The store as it is known now, and the time."""
         services = self._services
         return Head(address(services.settings.store), services.store.epoch, services.clock.wall())
 

@@ -147,13 +147,10 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """The job that an enqueue landed on: `created` is False when it (or its key) was there before.
-
-    The state is the store's; or `spooled`, where the app kept the job until the store can take it.
-    """
+    """The job that an enqueue landed on: `created` is False when it (or its key) was there before."""
 
     id: JobId
-    state: ShownState
+    state: ShownState  # a store's is never `spooled`
     offset: int
     created: bool
 

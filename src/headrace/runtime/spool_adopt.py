@@ -47,8 +47,16 @@ class Finder:
             logger.error("the spool file %s is left alone: %s; see `headrace doctor`", path, why)
 
 
-def fits(file: SpoolFile, here: Head) -> bool:
-    """Whether a file is for this store, or a person said so; while its epoch is not known, the address counts."""
-    if file.path.name.endswith(ANY_STORE):
+def belongs(path: Path, head: Head, here: Head) -> bool:
+    """Whether a file is for this store, or a person said so; while the store's epoch is not known, the address counts.
+
+    The epoch goes along when a store moves, so that what was spooled for the old one belongs into the new one.
+    """
+    if path.name.endswith(ANY_STORE):
         return True
-    return file.head.fits(here) if here.epoch else file.head.store == here.store
+    return head.fits(here) if here.epoch else head.store == here.store
+
+
+def fits(file: SpoolFile, here: Head) -> bool:
+    """Whether an open file is for this store."""
+    return belongs(file.path, file.head, here)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from headrace import Headrace, Job, JobContext
+from headrace import Headrace, Job, SyncJobContext
 
 NOTES = Path(os.environ["NOTES"])
 
@@ -15,7 +15,7 @@ hr.install(app, workers=1)
 
 
 @hr.task(public=True)
-async def note(ctx: JobContext, number: int) -> int:
+def note(ctx: SyncJobContext, number: int) -> int:
     with NOTES.open("a", encoding="ascii") as notes:
         notes.write(f"{number}\n")
     return number

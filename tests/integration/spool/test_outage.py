@@ -1,4 +1,4 @@
-"""PostgreSQL is stopped under a running API over real HTTP, and comes back: nothing is lost, doubled or out of order."""
+"""PostgreSQL is stopped under a running API and comes back: nothing is lost, doubled or out of order."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ def api(server: Postgres, tmp_path: Path) -> Iterator[Api]:
         "NOTES": str(tmp_path / "notes"),
         "HEADRACE_STORE": store,
         "HEADRACE_SPOOL": str(tmp_path / "spool"),
-        "HEADRACE_CONCURRENCY": "1",
+        "HEADRACE_THREADS": "1",
         "HEADRACE_PENDING_S": "0.5",
         "HEADRACE_GRACE_S": "1",
     }
@@ -119,54 +119,71 @@ def follow(url: str, token: str, heard: list[str]) -> None:
         heard.extend(line.removeprefix("event: ") for line in stream.iter_lines() if line.startswith("event: "))
 
 
+BODY = {"task": "note", "args": {"number": 0}}
+
+
+def spooled_in_every_way(api: Api, machine: httpx.Client) -> list[dict[str, Any]]:
+    """The answers to seven enqueues."""
+    answers = [httpx.post(f"{api.url}/{'sync' if n % 2 else 'notes'}/{n}").json() for n in range(1, 5)]
+    single = machine.post("/api/jobs", json=BODY | {"args": {"number": 5}})
+    batch = machine.post("/api/jobs/batch", json={"jobs": [BODY | {"args": {"number": n}} for n in (6, 7)]})
+    assert (single.status_code, batch.status_code) == (202, 202)
+    assert single.headers["location"].endswith(single.json()["id"])
+    told = [*answers, single.json(), *batch.json()["jobs"]]
+    assert {each["state"] for each in told} == {"spooled"}
+    assert all(each["token"] for each in told)
+    return told
+
+
+def what_is_said_meanwhile(api: Api, machine: httpx.Client, job: str) -> None:
+    seen = machine.get(f"/api/jobs/{job}").json()
+    assert (seen["state"], seen["args"], "spooled" in seen["why"]) == ("spooled", {"number": 5}, True)
+    cancel = machine.post(f"/api/jobs/{job}/cancel")
+    assert (cancel.status_code, cancel.headers["retry-after"]) == (503, "1")
+    assert machine.post(f"/api/jobs/{job}/token").status_code == 200
+    once = machine.post("/api/jobs", json=BODY, headers={"Idempotency-Key": "a"})
+    assert (once.status_code, once.headers["retry-after"]) == (503, "1")
+    health = machine.get("/health/ready").json()
+    assert health["status"] == "spooling"
+    assert (health["spool"]["files"], health["spool"]["jobs"]) == (1, 7)
+    assert httpx.get(f"{api.url}/headrace/health/ready").json() == {"status": "spooling"}
+    assert "headrace_spool_jobs 7.0" in machine.get("/metrics").text
+
+
+def hears_over_websocket(api: Api, told: dict[str, Any], meanwhile: Callable[[], None]) -> None:
+    """Subscribed while the job is spooled, it is pending; then it hears all of it."""
+    url = f"ws{api.url.removeprefix('http')}/headrace/ws"
+    with websockets.sync.client.connect(url, subprotocols=["headrace.v1"], proxy=None) as ws:  # type: ignore[list-item]
+        ws.send(json.dumps({"type": "connect", "token": told["token"]}))
+        assert json.loads(ws.recv(10))["type"] == "connected"
+        ws.send(json.dumps({"type": "subscribe", "id": "1", "topic": f"job:{told['id']}"}))
+        assert json.loads(ws.recv(10))["type"] == "pending"
+        meanwhile()
+        while (frame := json.loads(ws.recv(10))).get("kind") != "end":
+            assert frame["type"] in ("subscribed", "update")
+
+
 def test_an_outage(api: Api, server: Postgres) -> None:
     with api.machine() as machine:
-        body = {"task": "note", "args": {"number": 0}}
-        assert machine.post("/api/jobs", json=body).json()["state"] == "ready"
+        assert machine.post("/api/jobs", json=BODY).json()["state"] == "ready"
         until(lambda: api.ran == [0])
         server.down("immediate")
-
-        answers = [httpx.post(f"{api.url}/{'sync' if n % 2 else 'notes'}/{n}").json() for n in range(1, 5)]
-        single = machine.post("/api/jobs", json=body | {"args": {"number": 5}})
-        batch = machine.post("/api/jobs/batch", json={"jobs": [body | {"args": {"number": n}} for n in (6, 7)]})
-        told = [*answers, single.json(), *batch.json()["jobs"]]
-        assert (single.status_code, batch.status_code) == (202, 202)
-        assert {each["state"] for each in told} == {"spooled"}
-        assert all(each["token"] for each in told)
-        assert single.headers["location"].endswith(single.json()["id"])
-
-        seen = machine.get(f"/api/jobs/{single.json()['id']}").json()
-        assert (seen["state"], seen["args"], "spooled" in seen["why"]) == ("spooled", {"number": 5}, True)
-        cancel = machine.post(f"/api/jobs/{single.json()['id']}/cancel")
-        assert (cancel.status_code, cancel.headers["retry-after"]) == (503, "1")
-        assert machine.post(f"/api/jobs/{single.json()['id']}/token").status_code == 200
-        once = machine.post("/api/jobs", json=body, headers={"Idempotency-Key": "a"})
-        assert (once.status_code, once.headers["retry-after"]) == (503, "1")
-        health = machine.get("/health/ready").json()
-        assert health["status"] == "spooling"
-        assert (health["spool"]["files"], health["spool"]["jobs"]) == (1, 7)
-        assert httpx.get(f"{api.url}/headrace/health/ready").json() == {"status": "spooling"}
-        assert "headrace_spool_jobs 7.0" in machine.get("/metrics").text
-
+        told = spooled_in_every_way(api, machine)
+        what_is_said_meanwhile(api, machine, told[4]["id"])
         heard: list[str] = []
         updates = f"{api.url}{told[0]['links']['updates']}"
         reader = threading.Thread(target=follow, args=(updates, told[0]["token"], heard))
         reader.start()
-        socket = f"ws{api.url.removeprefix('http')}/headrace/ws"
-        with websockets.sync.client.connect(socket, subprotocols=["headrace.v1"], proxy=None) as ws:  # type: ignore[list-item]
-            ws.send(json.dumps({"type": "connect", "token": told[1]["token"]}))
-            assert json.loads(ws.recv(10))["type"] == "connected"
-            ws.send(json.dumps({"type": "subscribe", "id": "1", "topic": f"job:{told[1]['id']}"}))
-            assert json.loads(ws.recv(10))["type"] == "pending"
+
+        def meanwhile() -> None:
             time.sleep(2.2)  # longer than HEADRACE_PENDING_S, and than what is known of API keys is fresh
-            late = machine.post("/api/jobs", json=body | {"args": {"number": 8}})
+            late = machine.post("/api/jobs", json=BODY | {"args": {"number": 8}})
             assert late.json()["state"] == "spooled"
             assert (api.ran, heard) == ([0], ["pending"])
-
             server.start()
             until(lambda: len(api.ran) == 9)
-            while (frame := json.loads(ws.recv(10))).get("kind") != "end":
-                assert frame["type"] in ("subscribed", "update")
+
+        hears_over_websocket(api, told[1], meanwhile)
         reader.join(20)
         assert (heard[:2], heard[-1]) == (["pending", "subscribed"], "end")
         assert api.ran == list(range(9))
@@ -174,7 +191,7 @@ def test_an_outage(api: Api, server: Postgres) -> None:
         assert "headrace_spool_jobs 0.0" in metrics
         assert "headrace_spool_drained_total 8.0" in metrics
         assert machine.get("/health/ready").json()["status"] == "ready"
-        assert machine.post("/api/jobs", json=body | {"args": {"number": 9}}).json()["state"] == "ready"
+        assert machine.post("/api/jobs", json=BODY | {"args": {"number": 9}}).json()["state"] == "ready"
 
 
 def test_a_process_that_is_killed_while_it_spools(api: Api, server: Postgres) -> None:

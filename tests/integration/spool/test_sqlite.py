@@ -157,7 +157,7 @@ async def test_what_a_closed_process_left_is_brought_by_the_next(tmp_path: Path)
 
 async def stored_ids(hr: Headrace, ids: list[bytes]) -> None:
     async with asyncio.timeout(15):
-        while None in await hr.store.get(ids):
+        while None in await hr.store.get(ids):  # noqa: ASYNC110 - the store is asked
             await asyncio.sleep(0.02)
 
 

@@ -36,7 +36,7 @@ class Store:
         self.calls = 0
         self.refused: set[bytes] = set()
         self.lost_answers = 0
-        self.error: type[StoreUnavailable] | type[StoreMoved] = StoreUnavailable
+        self.error: type[StoreUnavailable | StoreMoved] = StoreUnavailable
 
     async def open(self) -> None:
         if not self.up:
