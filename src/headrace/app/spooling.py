@@ -1,9 +1,9 @@
 """The spool beside the store: where an enqueue goes while the store is out of reach."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,8 @@ from headrace.stores.urls import SQLITE, shown_url
 
 if TYPE_CHECKING:
     from headrace.app.services import Services
+
+logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1
 WHY: Final = "it is spooled: the store is out of reach, and takes it in its turn when it is back"
@@ -59,8 +61,11 @@ class Spooling:
             return await store(jobs)
         self.begin()
         if spool.idle:
-            with suppress(StoreUnavailable):
+            try:
                 return await store(jobs)
+            except StoreUnavailable as error:
+                if not spool.away:
+                    logger.warning("enqueues go to the spool %s: %s", spool.directory, error)
         return await spool.put(jobs)
 
     async def reach(self, open_store: Callable[[], Awaitable[None]]) -> StoreUnavailable | None:

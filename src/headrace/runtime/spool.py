@@ -23,7 +23,7 @@ from headrace.core.ids import as_uuid
 from headrace.core.model import Enqueued, JobId, NewJob
 from headrace.runtime.spool_admit import Keyed, dated, sort_out
 from headrace.runtime.spool_adopt import Finder, fits
-from headrace.runtime.spool_file import DAMAGED, Head, Record, SpoolFile, job_record
+from headrace.runtime.spool_file import DAMAGED, Head, Record, SpoolFile, job_record, sync_directory
 from headrace.runtime.spool_look import Rejections, by_writer
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Spool:
         self._begin()
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
+        self._pid = 0  # of the process that uses it: the app may have been made before that was forked
         self._name = ""  # of this process's files, once there is one
         self._count = 0
         self._pending: list[_Entry] = []
@@ -166,8 +166,7 @@ class Spool:
         return landed
 
     def _admit(self, jobs: Sequence[NewJob]) -> tuple[list[Enqueued], list["Future[None]"]]:
-        if self._pid != os.getpid():
-            raise UsageError("this Headrace was opened before the process was forked; open it in the child only")
+        self._check_process()
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()  # a caller that is cancelled takes nobody else along
         now_at = self._head().made_at
@@ -188,6 +187,11 @@ class Spool:
                     threading.Thread(target=self._write, name="headrace-spool").start()
                 waits = [*waits, done]
         return landed, waits
+
+    def _check_process(self) -> None:
+        self._pid = self._pid or os.getpid()
+        if self._pid != os.getpid():
+            raise UsageError("this Headrace was opened before the process was forked; open it in the child only")
 
     def _check_room(self, more: int) -> None:
         if self._bytes() + more <= self._bytes_max:
@@ -228,7 +232,9 @@ class Spool:
             if last.size + len(data) <= self._file_bytes:
                 return last, last.append(data)
             last.sealed = True
-        self.directory.mkdir(0o700, parents=True, exist_ok=True)
+        if not self.directory.exists():
+            self.directory.mkdir(0o700, parents=True, exist_ok=True)
+            sync_directory(self.directory.parent)
         if not self._name:
             self._name = f"{int(self._head().made_at * 1000):013d}-{os.getpid()}-{secrets.token_hex(4)}"
         self._count += 1
@@ -339,6 +345,8 @@ class Spool:
         What is of another store, or cannot be read, is left and told once.
         """
         here = self._head()
+        self._check_process()
+        self._finder.sweep(self.directory)
         with self._lock:
             self._let_go(here)
         for writer, paths in by_writer(self.directory).items():
@@ -375,7 +383,7 @@ class Spool:
 
     def close(self) -> int:
         """Wait for what is being written and let go of the files; how many jobs stay. It may be used again."""
-        while self._writing and self._pid == os.getpid():
+        while self._writing:
             threading.Event().wait(0.005)
         with self._lock:
             left = len(self._where)

@@ -4,12 +4,17 @@ Invariant: what is of another store, or cannot be read, stays where it is and is
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from headrace.runtime.spool_file import ANY_STORE, Head, SpoolFile, Unreadable
 
 logger = logging.getLogger(__name__)
+
+UNNAMED_S: Final = 3600.0
 
 
 class Finder:
@@ -18,6 +23,13 @@ class Finder:
     def __init__(self) -> None:
         """Nothing was looked at."""
         self._told: dict[Path, str] = {}
+
+    def sweep(self, directory: Path) -> None:
+        """Remove files that a process died over before they had a name, and so before they held anything."""
+        for path in directory.glob("*.new"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > UNNAMED_S:
+                    path.unlink()
 
     def take(self, paths: Sequence[Path], here: Head) -> Iterator[SpoolFile]:
         """The files of one process, in its order, up to the first that is not to be had."""

@@ -114,11 +114,15 @@ class SpoolKeeper:
             if not self._spool.away:
                 return
         await self._ready()
-        self._spool.away = False
         await asyncio.to_thread(self._spool.adopt)  # now that the store's epoch is known
+        before = self._spool.figures.drained
         while (batch := await asyncio.to_thread(self._spool.next)) is not None:
             await self._bring(batch)
-            self._spool.trouble = None
+            self._spool.trouble, self._spool.away = None, False
+        self._spool.away = False
+        drained = self._spool.figures.drained - before
+        if drained:
+            logger.info("the spool is drained: the store has taken %d jobs", drained)
 
     async def _bring(self, batch: Batch) -> None:
         jobs = [job for record in batch.records for job in record.jobs]

@@ -128,17 +128,23 @@ class SystemApi:
 
     # -- health -----------------------------------------------------------------------------------
 
-    async def ready(self, request: Request) -> dict[str, object]:
-        """Whether the store answers, or else whether there is room to spool."""
-        status = "ready"
+    async def _status(self) -> str:
         spool = self._hr.services.spooling.spool
+        if spool is not None and spool.away and not spool.full:
+            return "spooling"  # the spool's keeper asks, and a probe need not wait
         try:
             await self._hr.open()
             await self._hr.store.get([bytes(16)])  # a read that reaches the store
         except HeadraceError as error:
             if spool is None or spool.full or not error.transient:
                 raise Refused("not-ready", "the store does not answer") from error
-            status = "spooling"
+            return "spooling"
+        return "ready"
+
+    async def ready(self, request: Request) -> dict[str, object]:
+        """Whether the store answers, or else whether there is room to spool."""
+        status = await self._status()
+        spool = self._hr.services.spooling.spool
         try:
             await self._guard.allowed(request, "read")
         except (Refused, HeadraceError):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core.errors import Conflict, StoreMoved, StoreUnavailable
+from headrace.core.errors import Conflict, StoreMoved, StoreUnavailable, UsageError
 from headrace.core.model import Enqueued, NewJob
 from headrace.core.states import JobState, SpoolState
 from headrace.runtime import spool_keeper
@@ -118,17 +118,20 @@ async def test_what_was_put_comes_to_the_store_in_order(process: Callable[..., P
 async def test_callers_at_one_time_share_a_flush(
     process: Callable[..., Process], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flushes, real = 0, os.fsync
+    flushes = flushed = 0
+    real = os.fsync
 
     def counted(descriptor: int) -> None:
-        nonlocal flushes
+        nonlocal flushes, flushed
         flushes += 1
+        flushed = max(flushed, os.fstat(descriptor).st_size)
         real(descriptor)
 
     monkeypatch.setattr("os.fsync", counted)
     one = process()
     landed = await asyncio.gather(*(one.spool.put([job(number)]) for number in range(200)))
     assert flushes < 20
+    assert flushed == one.spool.figures.bytes  # before anybody was answered
     assert {each.state for (each,) in landed} == {SpoolState.SPOOLED}
     store.up = True
     await one.drained()
@@ -376,6 +379,27 @@ async def test_new_ones_queue_behind_what_waits(
     store.up = True
     await one.drained()
     assert store.numbers == list(range(put))
+
+
+async def test_it_is_one_processs_own(process: Callable[..., Process], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = process()
+    made_by = os.getpid()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: made_by + 1)  # a server that forks after it has loaded the app
+        await one.put(1)
+    with pytest.raises(UsageError, match="forked"):
+        await one.put(2)
+
+
+async def test_what_never_got_a_name_is_swept(process: Callable[..., Process]) -> None:
+    one = process()
+    one.spool.directory.mkdir()
+    old, young = one.spool.directory / "1.000001.new", one.spool.directory / "2.000001.new"
+    old.touch()
+    young.touch()
+    os.utime(old, (0, 0))
+    await asyncio.to_thread(one.spool.adopt)
+    assert list(one.spool.directory.iterdir()) == [young]
 
 
 async def test_the_last_try_at_the_end_is_short_and_what_is_left_is_told(
