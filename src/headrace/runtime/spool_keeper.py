@@ -7,13 +7,16 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from headrace.core.errors import Conflict, StoreError, StoreUnavailable, UsageError
 from headrace.core.model import Enqueued, NewJob
 from headrace.runtime.spool import Batch, Spool
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 AGAIN_S: Final = 0.1
 AGAIN_S_MAX: Final = 5.0
@@ -67,7 +70,7 @@ class SpoolKeeper:
                     await self._drain()
             except (StoreError, UsageError, OSError, TimeoutError) as error:
                 logger.debug("the spool was not drained at the end: %s", error)
-        left = await asyncio.to_thread(self._spool.close)
+        left = await _aside(self._spool.close)
         if left:
             logger.warning("%d jobs stay in the spool %s until a process of this app runs", left, self._spool.directory)
 
@@ -77,7 +80,7 @@ class SpoolKeeper:
             self._news.clear()
             wait_s = ADOPT_S
             try:
-                await asyncio.to_thread(self._spool.adopt)
+                await _aside(self._spool.adopt)
                 await self._drain()
                 again_s = AGAIN_S
             except StoreUnavailable as error:
@@ -114,9 +117,9 @@ class SpoolKeeper:
             if not self._spool.away:
                 return
         await self._ready()
-        await asyncio.to_thread(self._spool.adopt)  # now that the store's epoch is known
+        await _aside(self._spool.adopt)  # now that the store's epoch is known
         before = self._spool.figures.drained
-        while (batch := await asyncio.to_thread(self._spool.next)) is not None:
+        while (batch := await _aside(self._spool.next)) is not None:
             await self._bring(batch)
             self._spool.trouble, self._spool.away = None, False
         self._spool.away = False
@@ -132,7 +135,7 @@ class SpoolKeeper:
             for record in batch.records:  # all or none is by record; the others are not to blame
                 await self._bring_one(Batch(batch.file, (record,)))
             return
-        await asyncio.to_thread(self._done, batch, landed)
+        await _aside(self._done, batch, landed)
 
     def _done(self, batch: Batch, landed: Sequence[Enqueued]) -> None:
         at = 0
@@ -145,9 +148,19 @@ class SpoolKeeper:
         try:
             landed = await self._enqueue(record.jobs) if record.jobs else []
         except (Conflict, UsageError) as error:
-            await asyncio.to_thread(self._spool.reject, record, batch.file, error)
+            await _aside(self._spool.reject, record, batch.file, error)
         else:
-            await asyncio.to_thread(self._done, batch, landed)
+            await _aside(self._done, batch, landed)
+
+
+async def _aside(work: Callable[P, R], *args: P.args, **given: P.kwargs) -> R:
+    """Do what touches the disk in a thread; who is cancelled waits for its end, since it cannot be stopped."""
+    thread = asyncio.ensure_future(asyncio.to_thread(work, *args, **given))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

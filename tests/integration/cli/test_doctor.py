@@ -92,13 +92,13 @@ def test_for_a_person_it_ends_with_a_count(shop: Any) -> None:
 
 def test_a_spool(shop: Any) -> None:
     shop.enqueue("nap.enqueue(1)")
+    shop.env |= {"HEADRACE_SPOOL": "spool", "HEADRACE_BUSY_TIMEOUT_S": "0.1"}
     held = sqlite3.connect(shop.path / "shop.db", isolation_level=None)
     held.execute("BEGIN IMMEDIATE")
-    shop.enqueue("nap.enqueue(2)", HEADRACE_SPOOL="spool", HEADRACE_BUSY_TIMEOUT_S="0.1")
+    shop.enqueue("nap.enqueue(2)")
     held.execute("ROLLBACK")
     held.close()
-    found = checks(shop, HEADRACE_SPOOL="spool")
-    assert the(found, "spool", "in 1 files")["mend"] == "they are enqueued as soon as the store is back"
-    shop.enqueue("nap.enqueue(3)", HEADRACE_SPOOL="spool")  # takes it over, and brings it at its end at the latest
-    assert the(checks(shop, HEADRACE_SPOOL="spool"), "spool", "nothing waits")["grade"] == "ok"
+    assert the(checks(shop), "spool", "in 1 files")["mend"] == "they are enqueued as soon as the store is back"
+    shop.run_script("await shop.nap.enqueue(3); await asyncio.sleep(1)")  # takes it over
+    assert the(checks(shop), "spool", "nothing waits")["grade"] == "ok"
     assert the(checks(shop, code=1, HEADRACE_SPOOL="shop.db"), "spool", "shop.db")["grade"] == "fail"
