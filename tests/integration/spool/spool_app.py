@@ -1,4 +1,4 @@
-"""The API that the tests start, stop and kill: one embedded worker that runs one job at a time."""
+"""The API that the tests start, stop and kill."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ NOTES = Path(os.environ["NOTES"])
 
 hr = Headrace()
 app = FastAPI()
-hr.install(app, workers=1)
+hr.install(app, workers=int(os.environ["WORKERS"]))
 
 
 @hr.task(public=True)

@@ -151,6 +151,7 @@ async def test_what_a_closed_process_left_is_brought_by_the_next(tmp_path: Path)
     again = heir.task(name="note")(note.function)
     await again.enqueue(3)
     await stored_ids(heir, [job.id.bytes for job in jobs])
+    await stored(heir)
     assert not list((tmp_path / "spool").iterdir())
     await heir.close()
 

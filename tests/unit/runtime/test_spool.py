@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import random
+import stat
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -118,18 +120,22 @@ async def test_what_was_put_comes_to_the_store_in_order(process: Callable[..., P
 async def test_callers_at_one_time_share_a_flush(
     process: Callable[..., Process], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flushes = flushed = 0
+    flushes = flushed = directories = 0
     real = os.fsync
 
     def counted(descriptor: int) -> None:
-        nonlocal flushes, flushed
+        nonlocal flushes, flushed, directories
+        seen = os.fstat(descriptor)
+        directories += stat.S_ISDIR(seen.st_mode)
         flushes += 1
-        flushed = max(flushed, os.fstat(descriptor).st_size)
+        time.sleep(0.02)  # the others have come by then
+        flushed = max(flushed, 0 if stat.S_ISDIR(seen.st_mode) else seen.st_size)
         real(descriptor)
 
     monkeypatch.setattr("os.fsync", counted)
     one = process()
     landed = await asyncio.gather(*(one.spool.put([job(number)]) for number in range(200)))
+    assert directories == 2  # that of the files, and where that is new
     assert flushes < 20
     assert flushed == one.spool.figures.bytes  # before anybody was answered
     assert {each.state for (each,) in landed} == {SpoolState.SPOOLED}
