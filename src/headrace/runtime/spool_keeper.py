@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, ParamSpec, TypeVar
 
 from headrace.core.errors import Conflict, StoreError, StoreUnavailable, UsageError
@@ -42,6 +43,7 @@ class SpoolKeeper:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._told = ""
         spool.wake = self.wake
 
     def begin(self) -> None:
@@ -56,7 +58,8 @@ class SpoolKeeper:
         """Something was spooled; from any thread."""
         loop = self._loop
         if loop is not None and not self._news.is_set() and loop.is_running():
-            loop.call_soon_threadsafe(self._news.set)
+            with suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(self._news.set)
 
     async def close(self) -> None:
         """End it; what is left is tried once more, briefly, and then stays on the disk. Idempotent."""
@@ -89,7 +92,8 @@ class SpoolKeeper:
                 wait_s = again_s
                 again_s = min(2 * again_s, AGAIN_S_MAX)
             except (StoreError, UsageError) as error:
-                if str(self._spool.trouble or "") != str(error):
+                if self._told != str(error):
+                    self._told = str(error)
                     logger.error(  # noqa: TRY400 - it says what to do
                         "what is spooled waits for a person: %s", error
                     )
