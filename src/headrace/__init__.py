@@ -9,8 +9,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headrace.app import Call, Headrace, Job, Task, Update
+    from headrace.app import Call, Headrace, Job, Task, Update, Upstream
+    from headrace.core.classify import Classify
     from headrace.core.errors import (
+        BreakerOpen,
         Conflict,
         DuplicateTask,
         Full,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         NotEncodable,
         PayloadTooLarge,
         PositionLost,
+        RateLimited,
         Rejected,
         ResultExpired,
         SchemaMismatch,
@@ -47,7 +50,9 @@ if TYPE_CHECKING:
 __version__ = version("headrace")
 
 __all__ = [
+    "BreakerOpen",
     "Call",
+    "Classify",
     "Conflict",
     "DuplicateTask",
     "Full",
@@ -68,6 +73,7 @@ __all__ = [
     "NotEncodable",
     "PayloadTooLarge",
     "PositionLost",
+    "RateLimited",
     "Rejected",
     "ResultExpired",
     "Retry",
@@ -83,13 +89,16 @@ __all__ = [
     "UnknownTask",
     "Update",
     "UpdateKind",
+    "Upstream",
     "UsageError",
     "__version__",
 ]
 
 _HOMES = {
-    "headrace.app": ("Call", "Headrace", "Job", "Task", "Update"),
+    "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream"),
+    "headrace.core.classify": ("Classify",),
     "headrace.core.errors": (
+        "BreakerOpen",
         "Conflict",
         "DuplicateTask",
         "Full",
@@ -105,6 +114,7 @@ _HOMES = {
         "NotEncodable",
         "PayloadTooLarge",
         "PositionLost",
+        "RateLimited",
         "Rejected",
         "ResultExpired",
         "SchemaMismatch",

@@ -30,6 +30,7 @@ SCANS = {
     "queues": "every queue is asked for",
     "settling_lost": "the batch itself",
     "settling_move": "the batch itself",
+    "slot_count": "one constant row",
     "survey": "one constant row; the queues that are held, by their index",
     "workers": "every known worker is asked for, by its index",
     "workers_known": "every known worker is asked for, by its index",
@@ -47,6 +48,15 @@ INTENDED = {
         "SEARCH meta USING PRIMARY KEY (key=?)",
         "SEARCH job USING INDEX headrace_job_due",
         "SCAN queue USING INDEX headrace_queue_held",
+    ],
+    "slot_count": [
+        "SEARCH slot USING PRIMARY KEY (scope=?)",
+        "SEARCH job USING INDEX sqlite_autoindex_headrace_job_1 (id=?)",
+        "SEARCH rate USING PRIMARY KEY (scope=?)",
+    ],
+    "slot_sweep": [
+        "SEARCH slot USING PRIMARY KEY (scope=?)",
+        "SEARCH job USING INDEX sqlite_autoindex_headrace_job_1 (id=?)",
     ],
     "settling_move": ["SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"],
     "settling_leave": ["SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"],

@@ -6,7 +6,7 @@ from typing import Annotated, assert_type
 from fastapi import Depends
 from pydantic import BaseModel
 
-from headrace import Headrace, Injected, Job, JobContext, Retry, SyncJobContext, Task
+from headrace import Headrace, Injected, Job, JobContext, Retry, SyncJobContext, Task, Upstream
 from headrace.testing import assert_enqueued, context, sync_context
 
 hr = Headrace("memory://")
@@ -73,3 +73,21 @@ async def one(n: int) -> int:
 
 
 takes(hr.task()(one))
+
+
+async def guarded(bank: Upstream) -> None:
+    @bank.guard
+    async def rate(currency: str) -> float:
+        return len(currency)
+
+    @bank.guard(fallback=1.0)
+    def rate_now(currency: str) -> float:
+        return len(currency)
+
+    assert_type(await rate("CHF"), float)
+    assert_type(rate_now("CHF"), float)
+    async with bank as same, bank.client(base_url="https://bank") as http:
+        assert_type(same, Upstream)
+        assert_type((await http.get("/")).status_code, int)
+    with bank.client_sync() as blocking:
+        assert_type(blocking.get("/").status_code, int)

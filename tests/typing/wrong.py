@@ -1,6 +1,6 @@
 """What must be an error, each line that says so and no other: read by mypy and pyright, never run."""
 
-from headrace import Headrace, JobContext, SyncJobContext
+from headrace import Headrace, JobContext, SyncJobContext, Upstream
 
 hr = Headrace("memory://")
 
@@ -37,3 +37,12 @@ async def use(ctx: JobContext) -> None:
 
 
 hr.task(timeout="30")  # wrong
+
+
+async def guarded(bank: Upstream) -> None:
+    @bank.guard
+    async def rate(currency: str) -> float:
+        return len(currency)
+
+    await rate(7)  # wrong
+    bank.client(retries="two")  # wrong

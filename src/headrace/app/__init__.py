@@ -3,5 +3,6 @@
 from headrace.app.headrace import Headrace
 from headrace.app.job import Job, JobAnswer, Update
 from headrace.app.task import BoundTask, Call, Task
+from headrace.app.upstream import Upstream
 
-__all__ = ["BoundTask", "Call", "Headrace", "Job", "JobAnswer", "Task", "Update"]
+__all__ = ["BoundTask", "Call", "Headrace", "Job", "JobAnswer", "Task", "Update", "Upstream"]

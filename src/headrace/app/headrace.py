@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast, overload
@@ -21,9 +21,16 @@ from headrace.app.options import (
 )
 from headrace.app.services import Services
 from headrace.app.task import Call, Task, TaskDecorator, local_names, new_job
+from headrace.app.upstream import SNOOZES_MAX, Upstream, check_needs, define, force, names_of, records
 from headrace.app.workers import build, embedded
+from headrace.core.breaker import Breaker
+from headrace.core.budget import RetryBudget
+from headrace.core.bulkhead import Adaptive
+from headrace.core.classify import Classify
 from headrace.core.errors import InvalidConfig, UnknownTask, UsageError
+from headrace.core.fleet import Force, UpstreamRecord
 from headrace.core.ids import IdMaker
+from headrace.core.limits import RateLimit
 from headrace.core.model import Enqueued, JobFilter, NewJob, QueueRecord, WorkerRecord
 from headrace.core.retry import Retry
 from headrace.core.states import JobState
@@ -31,6 +38,7 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.vault import Vault
 from headrace.runtime.arguments import Results
+from headrace.runtime.calling import NO_FALLBACK
 from headrace.runtime.clock import SystemClock
 from headrace.runtime.context import run_now
 from headrace.runtime.depends import Overrides
@@ -130,13 +138,22 @@ class Headrace:
             InvalidConfig: a task whose definition cannot work.
             SchemaMismatch, StoreUnusable, StoreUnavailable: the store cannot be used; says why.
         """
-        self.registry.check()
+        self.check()
         await self.services.open()
 
     async def reach(self) -> None:
         """As `open`; but with a spool, a store that is out of reach is no error: enqueues are spooled."""
         if self.services.home is not asyncio.get_running_loop():
             await self.services.spooling.reach(self.open)
+
+    def check(self) -> None:
+        """Check every definition.
+
+        Raises:
+            InvalidConfig: one that cannot work.
+        """
+        self.registry.check()
+        check_needs(self.registry, self.services.upstreams)
 
     async def close(self) -> None:
         """Finish what is being written and let go of everything. Idempotent."""
@@ -162,7 +179,7 @@ class Headrace:
 
     def worker(self, worker_id: str, role: str, **options: Any) -> Worker:
         """A worker on the open store, to be run; see `app.workers.build`."""
-        self.registry.check()
+        self.check()
         return build(self, worker_id, role, **options)
 
     # -- tasks ----------------------------------------------------------------------------------
@@ -178,12 +195,14 @@ class Headrace:
         public: bool = False,
         cpu: bool = False,
         memory_limit: int | None = None,
+        needs: Iterable[Upstream | str] = (),
     ) -> TaskDecorator:
         """Register a function: `@hr.task()` above `async def charge(ctx: JobContext, invoice_id: int)`.
 
         `name` is by default the function's. `retry` is by default `Retry()`, five
         attempts. `timeout` is per attempt, by default 10 minutes. Only a `public` task can be
         enqueued over HTTP. `cpu` runs a `def` in a child process, with at most `memory_limit` bytes.
+        `needs` are upstreams without which it cannot run: while one of them is open, its jobs are held.
 
         Raises:
             InvalidConfig: a function or a policy that cannot work; says what to write instead.
@@ -206,6 +225,7 @@ class Headrace:
             args_bytes_max=self.settings.args_bytes_max,
             result_bytes_max=self.settings.result_bytes_max,
             item_bytes_max=self.settings.item_bytes_max,
+            needs=names_of(needs),
         )
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:
@@ -215,6 +235,42 @@ class Headrace:
             return Task(self, definition)
 
         return cast("TaskDecorator", register)
+
+    def upstream(
+        self,
+        name: str,
+        *,
+        breaker: Breaker | None = None,
+        max_concurrency: int | Adaptive | None = None,
+        rate: RateLimit | None = None,
+        timeout: Duration | None = None,
+        retry_budget: RetryBudget | None = None,
+        fallback: Any = NO_FALLBACK,
+        classify: Classify | None = None,
+        snoozes_max: int = SNOOZES_MAX,
+    ) -> Upstream:
+        """A service that jobs and request handlers call, behind one breaker and one set of limits for the whole fleet.
+
+        `max_concurrency` bounds the calls under way at once, fleet-wide; with an `Adaptive`, those of each
+        process, at a number that it finds. `rate` bounds how many begin. `timeout` is per call. A job that
+        fails because of an upstream that it needs is snoozed, at most `snoozes_max` times.
+
+        Raises:
+            InvalidConfig: a policy that cannot work, or another definition of the same name.
+        """
+        return define(
+            self.services.upstreams,
+            name,
+            breaker=Breaker() if breaker is None else breaker,
+            max_concurrency=max_concurrency,
+            rate=rate,
+            timeout=timeout,
+            retry_budget=retry_budget,
+            fallback=fallback,
+            classify=classify,
+            snoozes_max=snoozes_max,
+            clock=self.clock,
+        )
 
     # -- enqueue --------------------------------------------------------------------------------
 
@@ -360,6 +416,20 @@ class Headrace:
             return self.registry.get(task).decode_result
         except UnknownTask:
             return Results(task, Any).decode
+
+    async def upstreams(self) -> list[UpstreamRecord]:
+        """Every upstream that any process has called, by name."""
+        await self.open()
+        return await records(self.store)
+
+    async def force_upstream(self, name: str, to: Force) -> UpstreamRecord:
+        """Set an upstream's breaker by hand, for the whole fleet: "open", "close" or "disable".
+
+        Raises:
+            UnknownUpstream: there is none of this name.
+        """
+        await self.open()
+        return await force(self.store, name, to, self.services.upstreams.guards)
 
     async def queues(self) -> list[QueueRecord]:
         """Every queue that has or had jobs, by name."""

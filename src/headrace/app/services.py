@@ -16,6 +16,7 @@ from headrace.core.errors import UsageError
 from headrace.ports.clock import Clock
 from headrace.ports.vault import Vault
 from headrace.runtime.reader import FeedReader
+from headrace.runtime.upstreams import Upstreams
 from headrace.settings import Settings
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Services:
         self.store, self.notifier = adapters(settings, clock, moved=moved)
         self.spooling = Spooling(self)
         self.feed = FeedReader(self.store, self.notifier, clock, spooled=self.spooling.holds)
+        self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)
         self.metrics = Metrics(self.store, clock)
         self.portal = Portal()
         self.signer: Signer | None = None
@@ -100,6 +102,7 @@ class Services:
         if self.signer is None:
             self.signer = await load_signer(self.vault, self.settings, self.clock.wall)
         self._pid, self.home = os.getpid(), loop
+        self.upstreams.start()
 
     async def sign_alone(self) -> None:
         """Sign with the secret of the settings, if there is one, though the store is out of reach."""
@@ -114,5 +117,6 @@ class Services:
         if self.home is None:
             return
         self.home, self._pid, self.signer = None, 0, None
+        await self.upstreams.stop()
         await self.notifier.stop()
         await self.store.close()

@@ -21,6 +21,7 @@ from headrace.runtime.bodies import Bodies
 from headrace.runtime.chores import quietly
 from headrace.runtime.cpu import CpuPool
 from headrace.runtime.keeper import LeaseKeeper
+from headrace.runtime.needs import Needs
 from headrace.runtime.registry import Kind
 from headrace.runtime.watchdog import Watchdog
 from headrace.runtime.worker import Worker
@@ -74,13 +75,23 @@ def build(
     }
     pools = _pools(hr, slots, prefetch=role != SUSPECTS)
     rng = random.Random()  # noqa: S311 - jitter
+    upstreams = hr.services.upstreams
+    needs = {task.name: tuple(upstreams.guards[name] for name in task.needs) for task in hr.registry if task.needs}
     cpu_modules = {task.module for task in hr.registry if task.kind is Kind.CPU}
     cpu = CpuPool(slots[Kind.CPU], cpu_modules, rng) if cpu_modules else None
     return Worker(
         hr.store,
         hr.notifier if notifier is None else notifier,
         hr.clock,
-        bodies(hr.registry, hr.clock, rng, threads=slots[Kind.THREAD], cpu=cpu, overrides=hr.overrides),
+        bodies(
+            hr.registry,
+            hr.clock,
+            rng,
+            threads=slots[Kind.THREAD],
+            cpu=cpu,
+            overrides=hr.overrides,
+            snoozes_max={name: guard.policy.snoozes_max for name, guard in hr.services.upstreams.guards.items()},
+        ),
         record=_record(hr, name, role, queues, pools, supervisor_pid),
         settings=WorkerSettings(
             pools=pools,
@@ -89,12 +100,14 @@ def build(
             poll_s=settings.poll_s,
             poll_max_s=POLL_MAX_S * rng.uniform(0.75, 1.0),
             poll_growth=rng.uniform(1.5, 2.5),
+            needy=frozenset(needs),
             kill_grace_s=settings.kill_grace_s,
         ),
         lease_s=lease_s or (settings.embedded_lease_s if role == EMBEDDED else settings.lease_s),
         beat=beat,
         on_idle=on_idle,
         observer=hr.services.metrics.observer,
+        needs=Needs(upstreams, needs, sum(pool.slots for pool in pools.values()), rng) if needs else None,
     )
 
 

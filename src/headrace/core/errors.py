@@ -14,7 +14,9 @@ HeadraceError                code: stable, on the wire; transient: the same call
 │   └── SchemaMismatch       says found, wanted and the command to run
 ├── NotifierError            never leaves the runtime
 ├── Rejected                 a policy refused; the call did not run
-│   └── Full                 a bound was reached
+│   ├── Full                 a bound was reached
+│   ├── BreakerOpen          the upstream's breaker lets nothing through
+│   └── RateLimited          the rate is used up
 ├── JobError                 what a waiter for a result sees
 │   ├── JobFailed · JobCancelled · JobTimedOut
 │   └── ResultExpired
@@ -79,6 +81,12 @@ class UnknownJob(UsageError):
     """No job of this id is in the store: never enqueued, or past its retention."""
 
     code = "unknown-job"
+
+
+class UnknownUpstream(UsageError):
+    """No process has ever had an upstream of this name."""
+
+    code = "unknown-upstream"
 
 
 class IllegalTransition(UsageError):
@@ -149,16 +157,36 @@ class NotifierError(HeadraceError):
 
 
 class Rejected(HeadraceError):
-    """A policy refused, and the call did not run."""
+    """A policy refused, and the call did not run.
+
+    `retry_in` says in how many seconds it is worth another try, `upstream` whose policy it was; None: unknown, none.
+    """
 
     code = "rejected"
     transient = True
+
+    def __init__(self, message: str = "", *, retry_in: float | None = None, upstream: str | None = None) -> None:
+        super().__init__(message)
+        self.retry_in = retry_in
+        self.upstream = upstream
 
 
 class Full(Rejected):
     """A stated bound was reached."""
 
     code = "full"
+
+
+class BreakerOpen(Rejected):
+    """The upstream's breaker is open, or half open with every permit out."""
+
+    code = "breaker-open"
+
+
+class RateLimited(Rejected):
+    """The rate is used up for now."""
+
+    code = "rate-limited"
 
 
 class JobError(HeadraceError):

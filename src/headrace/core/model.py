@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
+from headrace.core.limits import TaskLimit
 from headrace.core.states import JobState, ShownState
 
 JobId: TypeAlias = bytes
@@ -24,6 +25,7 @@ class Cause(StrEnum):
     DEADLINE = "deadline"
     CRASHED = "crashed"
     ABANDONED = "abandoned"
+    UPSTREAM = "upstream"
     ARGUMENTS = "arguments"
 
 
@@ -82,6 +84,7 @@ class Snoozed:
 
     delay_s: float
     reason: str = ""
+    failure: Failure | None = None  # of an upstream that the task needs, which is why
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,7 @@ class Pool:
 
     tasks: frozenset[str]
     limit: int
+    limited: int | None = None  # of tasks with limits, which are not to wait behind slots; None: as many
 
 
 class Suspicion(IntEnum):
@@ -178,6 +182,7 @@ class ClaimRequest:
     pools: tuple[Pool, ...]
     queues: frozenset[str] | None = None
     suspicion: tuple[Suspicion, ...] = (Suspicion.NONE,)
+    limits: tuple[TaskLimit, ...] = ()
 
 
 @dataclass(slots=True)
@@ -217,6 +222,7 @@ class Exchanged:
     claimed: tuple[ClaimedJob, ...]
     next_due_s: float | None = None
     more: bool = False
+    next_start_s: float | None = None  # until a rate lets the next ready one start; None: none waits for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,13 +270,9 @@ class FeedWrite:
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """Updates after a position, in order; `offset` is the feed's end when it was read.
+    """Updates after a position, in order; `offset` is where the feed ended, `progress` the running attempt's latest."""
 
-    `progress` is the latest one of the running attempt, if any; `epoch` names the history that the
-    offsets belong to.
-    """
-
-    epoch: str
+    epoch: str  # names the history that the offsets belong to
     offset: int
     updates: tuple[Update, ...]
     progress: Update | None

@@ -58,9 +58,9 @@ def judge(outcome: Outcome, *, cancelling: bool) -> Verdict:
             event = JobEvent.RETRY_LATER if delay_s > 0 else JobEvent.RETRY
             kept = AttemptOutcome.RETRY
             return Verdict(_unless(cancelling, event), kept, max(delay_s, 0.0), failures=1, failure=failure)
-        case Snoozed(delay_s, reason):
-            event, kept = JobEvent.SNOOZE, AttemptOutcome.SNOOZED
-            return Verdict(_unless(cancelling, event), kept, max(delay_s, 0.0), snoozes=1, reason=reason)
+        case Snoozed(delay_s, reason, failure):
+            event, kept = _unless(cancelling, JobEvent.SNOOZE), AttemptOutcome.SNOOZED
+            return Verdict(event, kept, max(delay_s, 0.0), snoozes=1, failure=failure, reason=reason)
         case GivenBack(started):
             event, kept = JobEvent.GIVE_BACK, AttemptOutcome.GIVEN_BACK
             # It proved nothing: a suspect that is given back stays one.

@@ -38,6 +38,7 @@ from headrace.core.worker_events import (
     Promote,
     Promoted,
     Reconciled,
+    Restrained,
     Start,
     Stop,
     StopReason,
@@ -164,11 +165,8 @@ class WorkerCore:
                 self._end(event)
             case ExchangeAnswered() | ExchangeFailed() | Reconciled():
                 self._heard(event, now, effects)
-            case Woken():
-                self._polls.soon(now)
-                self._appetite.wake(suspects=event.suspects)
-            case HintsHeard():
-                self._polls.heard(now, works=event.works)
+            case Woken() | HintsHeard() | Restrained():
+                self._stirred(event, now)
             case Promoted():
                 self._promoted(event, now)
             case CancelAsked():
@@ -219,7 +217,7 @@ class WorkerCore:
 
     def _accept(self, job: ClaimedJob, now: float, effects: list[Effect]) -> None:
         pool = self._pool_of.get(job.task)
-        if pool is None or self._drain_by is not None:
+        if pool is None or self._drain_by is not None or not self._appetite.may_hold(job):
             self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
             return
         if job.deadline_in_s is not None:
@@ -285,6 +283,16 @@ class WorkerCore:
         for pool in self._pools:
             self._settles += [Settle(job.id, job.fence, GivenBack(started=False)) for job in pool.waiting]
             pool.waiting.clear()
+
+    def _stirred(self, event: Woken | HintsHeard | Restrained, now: float) -> None:
+        if isinstance(event, Woken):
+            self._polls.soon(now)
+            self._appetite.wake(suspects=event.suspects)
+        elif isinstance(event, HintsHeard):
+            self._polls.heard(now, works=event.works)
+        else:
+            for job in self._appetite.restrain(event.allowances):  # what waits for a slot and is held from now on
+                self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
 
     def _promoted(self, event: Promoted, now: float) -> None:
         self._promoted_by = None

@@ -28,6 +28,14 @@ class PoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many jobs of these tasks a worker may have, running or waiting, while something restrains them; 0: none."""
+
+    tasks: frozenset[str]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """How a worker behaves; all durations are seconds."""
 
@@ -43,6 +51,7 @@ class WorkerSettings:
     backoff_max_s: float = 5.0
     reconcile_s: float = 60.0
     settles_max: int = 10_000  # outcomes kept while the store is away; then nothing is claimed
+    needy: frozenset[str] = frozenset()  # tasks that an upstream may come to restrain
     kill_grace_s: float = 10.0  # past timeout, before the supervisor may kill the process
 
 
@@ -61,6 +70,13 @@ class HintsHeard:
     """Whether hints of other processes are known to arrive from now on; before the first, they are not."""
 
     works: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Restrained:
+    """What upstreams allow from now on; needy tasks that are not named are free. No task is named twice."""
+
+    allowances: tuple[Allowance, ...]
 
 
 @dataclass(slots=True)
@@ -127,6 +143,7 @@ class DrainAsked:
 Event: TypeAlias = (
     Woken
     | HintsHeard
+    | Restrained
     | Ended
     | ExchangeAnswered
     | ExchangeFailed

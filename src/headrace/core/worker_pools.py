@@ -4,11 +4,12 @@ Invariant: a pool stays hungry until a claim asked for it and left nothing behin
 while that claim is under way makes it hungry again.
 """
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from headrace.core.model import ClaimedJob, ClaimRequest, Pool, Suspicion
-from headrace.core.worker_events import PoolSettings, WorkerSettings
+from headrace.core.worker_events import Allowance, PoolSettings, WorkerSettings
 
 
 @dataclass(slots=True)
@@ -42,6 +43,34 @@ class Appetite:
         self._alone_hungry = settings.suspects is not False
         self._asked: list[SlotPool] = []
         self._rate_at = now
+        self._allowances: tuple[Allowance, ...] = ()
+        self._restrained = frozenset[str]()  # tasks that have an allowance
+        self._held: Counter[str] = Counter()  # jobs of needy tasks, by task
+
+    def restrain(self, allowances: tuple[Allowance, ...]) -> Sequence[ClaimedJob]:
+        """Upstreams allow something else from now on; the waiting jobs that are to be given back."""
+        self._allowances = allowances
+        self._restrained = frozenset[str]().union(*(each.tasks for each in allowances))
+        self.wake()
+        back: list[ClaimedJob] = []
+        for pool in self.pools:
+            for job in reversed(tuple(pool.waiting)):
+                if self._room(job.task) < 0:
+                    pool.waiting.remove(job)
+                    self.let_go(job)
+                    back.append(job)
+        return back
+
+    def may_hold(self, job: ClaimedJob) -> bool:
+        """Whether its upstreams allow one more of its task."""
+        return self._room(job.task) > 0
+
+    def _room(self, task: str) -> int:
+        """How many more jobs upstreams allow of what this task shares an allowance with."""
+        if task not in self._restrained:
+            return 1
+        allowance = next(each for each in self._allowances if task in each.tasks)
+        return allowance.limit - sum(self._held[each] for each in allowance.tasks)
 
     def wake(self, *, suspects: bool = True) -> None:
         """There may be work for every pool."""
@@ -68,15 +97,32 @@ class Appetite:
         hungry = [(pool, room) for pool, room in rooms if pool.hungry]
         if self._wants_alone and rooms and not (self._apart and (hungry or self._busy)):
             self._alone_hungry, self._asked = False, []
-            tasks = frozenset[str]().union(*(pool.settings.tasks for pool, _ in rooms))
+            tasks = frozenset[str]().union(*(pool.settings.tasks for pool, _ in rooms)) - self._restrained
+            if not tasks:
+                return self.request(now)
             return ClaimRequest((Pool(tasks, 1),), self._settings.queues, (Suspicion.ALONE,))
         if not hungry:
             return None
         self._asked = [pool for pool, _ in hungry]
         for pool in self._asked:
             pool.hungry = False
-        claims = tuple(Pool(pool.settings.tasks, room) for pool, room in hungry)
+        claims = tuple(claim for pool, room in hungry for claim in self._claims(pool, room))
+        if not claims:  # all of it is held
+            return self.request(now)
         return ClaimRequest(claims, self._settings.queues, self._company)
+
+    def _claims(self, pool: SlotPool, room: int) -> list[Pool]:
+        """What one pool asks for: tasks that nothing restrains, and of others as many as are allowed."""
+        if not self._restrained:
+            return [Pool(pool.settings.tasks, room)]
+        free = pool.settings.tasks - self._restrained
+        claims = [Pool(free, room)] if free else []
+        for allowance in self._allowances:
+            tasks = allowance.tasks & pool.settings.tasks
+            left = min(room, self._room(next(iter(tasks)))) if tasks else 0
+            if left > 0:
+                claims.append(Pool(tasks, left))
+        return claims
 
     @property
     def _busy(self) -> bool:
@@ -95,13 +141,23 @@ class Appetite:
 
     def hold(self, job: ClaimedJob) -> None:
         """A job was claimed, and runs or waits."""
+        if job.task in self._settings.needy:
+            self._held[job.task] += 1
         self._alone_held += job.suspect is Suspicion.ALONE
 
     def let_go(self, job: ClaimedJob) -> None:
         """A job that was held is not any more."""
+        if job.task in self._settings.needy:
+            self._held[job.task] -= 1
+            self._hungry_again(job.task)
         if job.suspect is Suspicion.ALONE:
             self._alone_held -= 1
             self._alone_hungry = True
+
+    def _hungry_again(self, task: str) -> None:
+        """There is room under an allowance."""
+        for pool in self.pools:
+            pool.hungry = pool.hungry or (task in self._restrained and task in pool.settings.tasks)
 
     def _measure(self, now: float) -> None:
         elapsed = now - self._rate_at

@@ -20,9 +20,9 @@ Rules for every implementation:
 - A job that becomes ready (again) takes the last place of its lane, behind equal priorities.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from headrace.core.model import (
     AttemptRecord,
@@ -48,6 +48,8 @@ from headrace.core.model import (
 )
 from headrace.core.states import JobState
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -69,6 +71,18 @@ class StoreSettings:
     crashes_max: int = 3  # alone, before quarantine
     crash_backoff_s: float = 1.0  # doubled per counted crash, at most 60 s
     lease_s: float = 10.0  # of a worker whose supervisor went silent
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment(Generic[T]):
+    """What becomes of an upstream's document (None: it stays as it is), and what the one who amended it is told.
+
+    `tell` rings `upstream:` for the others.
+    """
+
+    answer: T
+    document: Json | None = None
+    tell: bool = False
 
 
 class Joined(Protocol):
@@ -153,6 +167,11 @@ class Store(Protocol):
         `(priority highest first, seq)` inside one. The pools of a request share no task. Only ready
         jobs are claimed: due ones become ready by `promote`, and `next_due_s` is 0 while any waits
         for it. A worker unknown to the store, or reaped, claims nothing.
+
+        Of tasks with `limits` a claim takes no more than these leave room for, whatever others claim at
+        the same time: of `concurrency` count the attempts that were claimed under such a limit and still
+        run, of `rate` such claims. What they keep back stays ready, and is no `more`; nor is what a
+        pool's `limited` leaves. Where a rate alone keeps something back, `next_start_s` says for how long.
         """
         ...
 
@@ -293,5 +312,24 @@ class Store(Protocol):
         Ended jobs with their feeds, attempts and keys; results; idempotency records. An expired key
         may stay as long as its job, and stops nobody. Live jobs are never pruned. A result past its
         retention is read as `result_expired`.
+        """
+        ...
+
+    # -- upstreams ------------------------------------------------------------------------------
+
+    async def upstreams(self) -> tuple[float, Mapping[str, Json]]:
+        """Every upstream's document, by name, and the instant at which they were read."""
+        ...
+
+    async def amend(self, upstream: str, change: Callable[[Json | None, float], Amendment[T]]) -> T:
+        """Let `change` turn an upstream's document (None: there is none yet) into the next: one transaction.
+
+        It is given the store's instant, must be pure, and may be called more than once. Amendments of
+        one upstream go one after the other, over all processes.
+
+        Returns: what `change` answered to the document that it was written over.
+
+        Raises:
+            StoreUnavailable: it was written or not; `change` must bear being repeated.
         """
         ...

@@ -1,12 +1,14 @@
 """One attempt under way: what its context writes through, and how it is stopped."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
-from headrace.core.errors import LeaseLost, StoreUnavailable, UsageError
+from headrace.core.errors import HeadraceError, LeaseLost, StoreUnavailable, UsageError
 from headrace.core.model import (
+    Cause,
     ClaimedJob,
     FeedWrite,
     Json,
@@ -121,6 +123,16 @@ class Attempt:
             await closer()
         except Exception:
             logger.exception("%s: cleaning up after it failed; its outcome stands", self)
+
+    async def snoozes_for_upstreams(self) -> int:
+        """How often an upstream's failure has sent this job back to wait; 0 where the store does not say."""
+        if not self.job.snoozes:
+            return 0
+        with contextlib.suppress(HeadraceError, TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                attempts = await self._store.attempts(self.job.id)
+            return sum(each.failure is not None and each.failure.cause is Cause.UPSTREAM for each in attempts)
+        return 0
 
     # -- the context's channel -------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import asyncio
 import contextvars
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from headrace.core.model import Cancelled, Cause, Failed, Failure, GivenBack, Ou
 from headrace.core.worker_events import StopReason
 from headrace.ports.clock import Clock
 from headrace.runtime.attempt import Attempt
+from headrace.runtime.blame import Blame, blamed_upstream
 from headrace.runtime.context import JobContext, RetryAfter, Snooze, Steer, SyncJobContext, current_attempt
 from headrace.runtime.cpu import CpuPool
 from headrace.runtime.depends import Dependencies, Overrides
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 FOREIGN_SNOOZES_MAX = 20
 FOREIGN_SNOOZE_S = 5.0
+SNOOZE_S_MIN = 0.1
 
 
 class Bodies:
@@ -41,8 +43,12 @@ class Bodies:
         threads: int,
         cpu: CpuPool | None,
         overrides: Callable[[], Overrides],
+        snoozes_max: Mapping[str, int] | None = None,
     ) -> None:
-        """`overrides` gives the host app's `dependency_overrides` when a body starts."""
+        """`overrides` gives the host app's `dependency_overrides` when a body starts.
+
+        `snoozes_max` says of each upstream how often its failures may send a job back to wait.
+        """
         self._registry = registry
         self._clock = clock
         self._rng = rng
@@ -50,6 +56,7 @@ class Bodies:
         self._threads: ThreadPoolExecutor | None = None
         self._cpu = cpu
         self._overrides = overrides
+        self._snoozes_max: Mapping[str, int] = {} if snoozes_max is None else snoozes_max
 
     def open(self) -> None:
         """Make the pools; on the loop that will run the bodies."""
@@ -82,7 +89,7 @@ class Bodies:
                 result = await self._here(task, attempt)
                 outcome = None if attempt.settled else Succeeded(task.encode_result(result))
         except (asyncio.CancelledError, Exception, Steer, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - any end
-            outcome = self._ended_by(error, task, attempt)
+            outcome = await self._ended_by(error, task, attempt)
         return outcome
 
     # -- where it runs ----------------------------------------------------------------------------
@@ -127,13 +134,30 @@ class Bodies:
 
     # -- how it ended -----------------------------------------------------------------------------
 
-    def _ended_by(self, error: BaseException, task: TaskDef, attempt: Attempt) -> Outcome | None:
+    async def _ended_by(self, error: BaseException, task: TaskDef, attempt: Attempt) -> Outcome | None:
         if attempt.settled:
             logger.warning("%s has succeeded; an error after that changes nothing", attempt, exc_info=error)
             return None
         if attempt.stopping is not None:
             return self._stopped(attempt.stopping, error, task, attempt)
+        blamed = blamed_upstream(error) if task.needs and isinstance(error, Exception) else None
+        if blamed is not None and blamed[0] in task.needs:
+            snoozed = await self._held_up(error, blamed, task, attempt)
+            if snoozed is not None:
+                return snoozed
         return self._raised(error, task, attempt)
+
+    async def _held_up(self, error: BaseException, blamed: Blame, task: TaskDef, attempt: Attempt) -> Snoozed | None:
+        """A needed upstream is why it failed: the job waits, and this is no failure; None: too often already."""
+        name, retry_in_s = blamed
+        count = await attempt.snoozes_for_upstreams()
+        if count >= self._snoozes_max.get(name, 0):
+            return None
+        delay_s = task.retry.delay_s(count + 1, self._rng) if retry_in_s is None else retry_in_s
+        delay_s = max(delay_s, SNOOZE_S_MIN) * self._rng.uniform(1.0, 1.1)  # not all of them at once
+        failure = failure_of(error, Cause.UPSTREAM)
+        logger.info("%s: the upstream %r failed it (%s); again in %.1f s", attempt, name, failure.message, delay_s)
+        return Snoozed(delay_s, f"the upstream {name!r} failed it", failure)
 
     def _raised(self, error: BaseException, task: TaskDef, attempt: Attempt) -> Outcome:
         match error:

@@ -88,13 +88,24 @@ class Abandon(Steer):
 class AttemptContext:
     """What both contexts tell and how both steer."""
 
-    __slots__ = ("_channel", "_emitted", "_item_bytes_max", "_job", "_succeeded", "deadline_at")
+    __slots__ = (
+        "_channel",
+        "_degraded",
+        "_emitted",
+        "_item_bytes_max",
+        "_job",
+        "_succeeded",
+        "call_turns",
+        "deadline_at",
+    )
 
     def __init__(
         self, job: ClaimedJob, channel: Channel, deadline_at: float | None, *, item_bytes_max: int = ITEM_BYTES_MAX
     ) -> None:
         """`deadline_at` is the job's deadline in wall-clock seconds."""
         self.deadline_at = deadline_at
+        self.call_turns: dict[str, set[int]] = {}  # of calls to upstreams that have landed; see `calling_attempt`
+        self._degraded: list[str] = []
         self._job = job
         self._channel = channel
         self._emitted = set(job.emitted)
@@ -140,6 +151,16 @@ class AttemptContext:
     def tags(self) -> tuple[str, ...]:
         """The job's tags."""
         return self._job.tags
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that the job belongs to, as W3C Trace Context writes it."""
+        return self._job.traceparent
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """The upstreams that a fallback stood in for, so far in this attempt."""
+        return tuple(self._degraded)
 
     @property
     def deadline(self) -> datetime | None:
@@ -195,6 +216,13 @@ class AttemptContext:
         if key is not None:
             self._emitted.add(key)
 
+    def _degraded_line(self, upstream: str) -> Json | None:
+        """What the feed is told of a fallback's result; None: it was told before."""
+        if upstream in self._degraded:
+            return None
+        self._degraded.append(upstream)
+        return self._log_data(f"degraded: a fallback stood in for the upstream {upstream!r}", "warning")
+
     async def _add(self, kind: UpdateKind, data: Json, key: str | None) -> None:
         if await self._channel.emit(kind, data, key) < 0:
             raise Full("this job's feed is full: it takes no more items or log lines")
@@ -231,6 +259,12 @@ class JobContext(AttemptContext):
     async def log(self, message: str, level: LogLevel = "info") -> None:
         """Add a line to the feed, for people; kept like an item."""
         await self._add(UpdateKind.LOG, self._log_data(message, level), None)
+
+    async def note_degraded(self, upstream: str) -> None:
+        """Say that a fallback stood in for this upstream: `degraded`, and a line in the feed, once an attempt."""
+        line = self._degraded_line(upstream)
+        if line is not None:
+            await self._add(UpdateKind.LOG, line, None)
 
     async def succeed(self, result: T, *, using: object | None = None) -> T:
         """End the job as succeeded, now and for good; returns `result`, to be returned.
@@ -281,6 +315,12 @@ class SyncJobContext(AttemptContext):
     def log(self, message: str, level: LogLevel = "info") -> None:
         """As `JobContext.log`."""
         self._wait(self._add(UpdateKind.LOG, self._log_data(message, level), None))
+
+    def note_degraded(self, upstream: str) -> None:
+        """As `JobContext.note_degraded`."""
+        line = self._degraded_line(upstream)
+        if line is not None:
+            self._wait(self._add(UpdateKind.LOG, line, None))
 
     def succeed(self, result: T, *, using: object | None = None) -> T:
         """As `JobContext.succeed`; `using` is a synchronous session or connection of this thread."""

@@ -40,6 +40,7 @@ class Policies:
     args_bytes_max: int = 1 << 20
     result_bytes_max: int = 1 << 20
     item_bytes_max: int = ITEM_BYTES_MAX
+    needs: tuple[str, ...] = ()  # upstreams
 
 
 class TaskDef:
@@ -59,6 +60,7 @@ class TaskDef:
         "memory_limit_bytes",
         "module",
         "name",
+        "needs",
         "priority",
         "public",
         "qualname",
@@ -85,6 +87,7 @@ class TaskDef:
         self.timeout_s = policies.timeout_s
         self.priority = policies.priority
         self.public = policies.public
+        self.needs = policies.needs
         self.memory_limit_bytes = policies.memory_limit_bytes
         self.item_bytes_max = policies.item_bytes_max
         self._policies = policies

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.core.feed import Position
+from headrace.core.fleet import BreakerState, UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import AttemptRecord, Failure, JobId, JobRecord, Json, QueueRecord, Update, WorkerRecord
 from headrace.core.states import JobState
@@ -26,6 +27,7 @@ class Surroundings:
     queues: Sequence[QueueRecord] = ()
     workers: Sequence[WorkerRecord] = ()
     ahead: int | None = None
+    upstreams: Sequence[UpstreamRecord] = ()
 
 
 def links(job: JobId, base: str) -> dict[str, str]:
@@ -210,6 +212,11 @@ def _holds(record: JobRecord, around: Surroundings) -> list[dict[str, str]]:
     holds: list[dict[str, str]] = []
     if any(queue.paused and queue.name == record.queue for queue in around.queues):
         holds.append({"kind": "queue-paused", "reason": f"the queue {record.queue!r} is paused"})
+    holds += [
+        upstream_hold(upstream, around.now_at)
+        for upstream in around.upstreams
+        if upstream.holds and record.task in upstream.tasks
+    ]
     alive = [worker for worker in around.workers if _works(worker)]
     if not alive:
         holds.append({"kind": "no-worker", "reason": "no worker is running"})
@@ -219,6 +226,50 @@ def _holds(record: JobRecord, around: Surroundings) -> list[dict[str, str]]:
         reason = f"no running worker that knows its task takes from the queue {record.queue!r}"
         holds.append({"kind": "queue-untaken", "reason": reason})
     return holds
+
+
+def upstream_hold(upstream: UpstreamRecord, now_at: float) -> dict[str, str]:
+    """The hold that an upstream puts on the tasks that need it."""
+    since = instant(upstream.since_at)
+    hold = {"kind": "upstream", "upstream": upstream.name, "state": upstream.state.value, "since": since}
+    match upstream.state:
+        case BreakerState.FORCED_OPEN:
+            then = "it was opened by hand, and stays so until somebody closes it"
+        case BreakerState.HALF_OPEN:
+            then = "it is being tried with a few jobs"
+        case _:
+            retry_at = upstream.retry_at or now_at
+            hold["next_try"] = instant(retry_at)
+            wait = _span(retry_at - now_at)
+            then = f"it is tried next {wait if retry_at > now_at else 'as soon as a worker is free'}"
+    why = f" ({upstream.reason})" if upstream.reason and upstream.state is not BreakerState.FORCED_OPEN else ""
+    hold["reason"] = f"the upstream {upstream.name!r} is {_STATES[upstream.state]} since {since}{why}; {then}"
+    return hold
+
+
+_STATES = {BreakerState.HALF_OPEN: "half open", BreakerState.OPEN: "open", BreakerState.FORCED_OPEN: "open"}
+
+
+def upstream_view(upstream: UpstreamRecord, now_at: float) -> dict[str, object]:
+    """One upstream."""
+    counts = upstream.probed if upstream.state is BreakerState.HALF_OPEN else upstream.counts
+    return {
+        "name": upstream.name,
+        "state": upstream.state.value,
+        "generation": upstream.generation,
+        "since": instant(upstream.since_at),
+        "reason": upstream.reason,
+        "retry_in_s": None if upstream.retry_at is None else round(max(0.0, upstream.retry_at - now_at), 3),
+        "ramp_s": None if upstream.ramp_at is None else round(now_at - upstream.ramp_at, 3),
+        "calls": counts.calls,
+        "failures": counts.failures,
+        "slow": counts.slow,
+        "permits": upstream.permits,
+        "slots": upstream.slots,
+        "processes": upstream.processes,
+        "definitions": upstream.definitions,
+        "tasks": list(upstream.tasks),
+    }
 
 
 def _works(worker: WorkerRecord) -> bool:

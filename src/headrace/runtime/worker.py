@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from headrace.core.errors import HeadraceError, StoreUnusable
-from headrace.core.model import Exchanged, JobId, Lease, Settle, SettleResult, WorkerRecord
+from headrace.core.model import Exchanged, GivenBack, JobId, Lease, Settle, SettleResult, WorkerRecord
 from headrace.core.worker import NOT_STORED, WorkerCore
 from headrace.core.worker_events import (
     CancelAsked,
@@ -45,6 +45,7 @@ from headrace.runtime.attempt import Attempt
 from headrace.runtime.beat import Beat
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.feedwriter import FeedWriter
+from headrace.runtime.needs import Needs
 from headrace.runtime.watchdog import BEAT_EVERY_S
 
 logger = logging.getLogger(__name__)
@@ -70,8 +71,12 @@ class Worker:
         beat_every_s: float = BEAT_EVERY_S,
         on_idle: Callable[[], None] | None = None,
         observer: Observer = SILENT,
+        needs: Needs | None = None,
     ) -> None:
-        """`record` is what the store shows of it; `on_idle` is told when a suspects' worker is done."""
+        """`record` is what the store shows of it; `on_idle` is told when a suspects' worker is done.
+
+        `needs` are the upstreams of its tasks; None: they have none.
+        """
         self.record = record
         self._store = store
         self._notifier = notifier
@@ -83,6 +88,7 @@ class Worker:
         self._beat_every_s = beat_every_s
         self._on_idle = on_idle
         self._observer = observer
+        self._needs = needs
         self._attempts: dict[JobId, Attempt] = {}
         self._inbox: list[Event] = []
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of making
@@ -111,6 +117,7 @@ class Worker:
         self._bodies.open()
         self._spawn(self._bodies.warm())
         self.post(Woken())
+        free = self._needs.begin(self.post) if self._needs is not None else None
         try:
             await self._done
             await self._feeds.close()
@@ -125,6 +132,8 @@ class Worker:
                 await self._store.unregister(self.record.id)
         finally:
             forget()
+            if free is not None:
+                free()
             for timer in (self._timer, self._beat_timer):
                 if timer is not None:
                     timer.cancel()
@@ -287,6 +296,9 @@ class Worker:
         task.add_done_callback(self._tasks.pop)
 
     def _start(self, effect: Start) -> None:
+        if self._needs is not None and not self._needs.may_start(effect.job.id, effect.job.task):
+            self.post(Ended(effect.job.id, effect.job.fence, GivenBack(started=False)))
+            return
         attempt = Attempt(effect.job, self._store, self._feeds, self.record.id, self._notifier)
         self._attempts[effect.job.id] = attempt
         attempt.mark = self._observer.mark()
@@ -299,6 +311,8 @@ class Worker:
         self._feeds.forget(job.id)
         self._observer.attempt_ended(job, attempt.outcome, attempt.mark, lost=attempt.lease_lost)
         self.post(Ended(job.id, job.fence, attempt.outcome))
+        if self._needs is not None:
+            self._needs.ended(job.id)
         if attempt.outcome is None or attempt.lease_lost:
             self._close(attempt)
         elif attempt.closer is not None:

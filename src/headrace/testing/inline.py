@@ -27,10 +27,10 @@ class _Watching(Bodies):
         super().__init__(*parts, **named)
         self._kept = raised
 
-    def _ended_by(self, error: BaseException, task: TaskDef, attempt: Attempt) -> Outcome | None:
+    async def _ended_by(self, error: BaseException, task: TaskDef, attempt: Attempt) -> Outcome | None:
         if not attempt.settled and not isinstance(error, Steer | asyncio.CancelledError):
             self._kept[attempt.job.id] = error
-        return super()._ended_by(error, task, attempt)
+        return await super()._ended_by(error, task, attempt)
 
 
 @asynccontextmanager

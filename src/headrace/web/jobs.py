@@ -149,7 +149,7 @@ class JobsApi:
         store = self._hr.store
         queues, workers = await store.queues(), await store.workers()
         ahead = await self._ahead(record) if record.state is JobState.READY else None
-        return Surroundings(now_at, queues, workers, ahead)
+        return Surroundings(now_at, queues, workers, ahead, await self._hr.upstreams())
 
     async def _ahead(self, record: JobRecord) -> int:
         """How many jobs of its kind come first, as far as it is worth counting: older ones, and more urgent ones."""

@@ -36,7 +36,8 @@ def test_the_module_draws_every_error(kind: type[HeadraceError]) -> None:
 
 def test_transient_says_that_the_same_call_may_work_later() -> None:
     transient = {kind for kind in EVERY if kind.transient}
-    assert transient == {StoreUnavailable, NotifierError, Rejected, errors.Full, SlowConsumer}
+    refusals = {Rejected, errors.Full, errors.BreakerOpen, errors.RateLimited}
+    assert transient == {StoreUnavailable, NotifierError, SlowConsumer} | refusals
 
 
 def test_errors_carry_what_the_caller_needs() -> None:

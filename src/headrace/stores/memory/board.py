@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
 
+from headrace.core.limits import Gate
 from headrace.core.model import (
     AttemptOutcome,
     ClaimRequest,
@@ -27,6 +28,7 @@ from headrace.core.outcomes import Verdict, judge
 from headrace.core.states import JobEvent, JobState, transition
 from headrace.core.story import former_end, state_data
 from headrace.ports.store import StoreSettings
+from headrace.stores.memory.limits import Limits
 from headrace.stores.memory.rows import Key, Row, Worker
 
 Lane = tuple[str, str, str]  # queue, task, lane key
@@ -43,12 +45,14 @@ class Board:
         self.ids: list[JobId] = []
         self.keys: dict[tuple[str, str], Key] = {}
         self.queues: dict[str, bool] = {}  # name -> paused
+        self.upstreams: dict[str, Json] = {}  # name -> document
         self.workers: dict[str, Worker] = {}
         self.ready: dict[tuple[Lane, Suspicion], list[Place]] = {}  # by lane, suspects apart
         self.due: list[tuple[float, int, JobId]] = []  # a heap; entries of jobs that left stay until popped
         self.ended: dict[JobId, Row] = {}  # in the order in which they ended
         self.hints: set[str] = set()
         self.grown: set[JobId] = set()  # feeds to hint about
+        self.limits = Limits(self.rows)
         self._seq = count(1)
         self._served: dict[frozenset[str], tuple[Lane, Suspicion]] = {}  # by pool: the lane that was served last
 
@@ -73,17 +77,28 @@ class Board:
         self._wait(row, row.state, due_at, now)
         return row
 
-    def claim(self, worker: Worker, request: ClaimRequest, now: float) -> list[Row]:
-        """Start what the request takes, a fair share of every lane in turn."""
+    def claim(self, worker: Worker, request: ClaimRequest, now: float) -> tuple[list[Row], bool, float | None]:
+        """Start what the request takes, a fair share of every lane in turn; whether more is left, a rate's wait."""
         claimed: list[Row] = []
+        more, waits = False, list[float]()
+        gate = self.limits.gate(request.limits, now)
         for pool in request.pools:
-            for row in self._choose(pool, request):
+            limited = pool.limit if pool.limited is None else pool.limited
+            for row, scope in self._choose(pool, request, gate, limited):
                 self._leave(row)
                 row.start(worker.record.id, now)
                 worker.running[row.job.id] = row
                 self.grown.add(row.job.id)
                 claimed.append(row)
-        return claimed
+                if scope is not None:
+                    self.limits.hold(scope, row)
+                limited -= gate.limited(row.job.task)
+            may_more = pool.limited is None or limited > 0
+            for (_, task, key), _ in self.lanes(pool, request):
+                more = more or not gate.limited(task) or (may_more and gate.room(task, key) > 0)
+                waits += [gate.next_start_s(task, key) or 0.0] if gate.limited(task) else []
+        self.limits.keep(gate.rates)
+        return claimed, more, min((wait_s for wait_s in waits if wait_s), default=None)
 
     def settle(self, row: Row, outcome: Outcome, now: float) -> None:
         """End a running attempt by its worker's own word."""
@@ -193,21 +208,33 @@ class Board:
 
     # -- indexes ------------------------------------------------------------------------------
 
-    def _choose(self, pool: Pool, request: ClaimRequest) -> list[Row]:
+    def _choose(self, pool: Pool, request: ClaimRequest, gate: Gate, limited: int) -> list[tuple[Row, str | None]]:
+        """What is taken, each with the scope in which it takes a slot; at most `limited` of tasks with limits."""
         taken: dict[tuple[Lane, Suspicion], int] = {}
+        scopes: dict[Lane, str | None] = {}
         lanes, left = self.lanes(pool, request), pool.limit
         while left > 0 and lanes:
             share = max(1, left // len(lanes))
             for lane in list(lanes):
-                had = taken.get(lane, 0)
-                size = min(share, left, len(self.ready[lane]) - had)
+                (_, task, key), _ = lane
+                had, most = taken.get(lane, 0), min(share, left)
+                if gate.limited(task):
+                    most = min(most, limited, gate.room(task, key))
+                size = min(most, len(self.ready[lane]) - had)
                 if size:
                     taken[lane] = had + size
-                    left -= size
                     self._served[pool.tasks] = lane
-                if had + size == len(self.ready[lane]):
+                    if gate.limited(task):
+                        scopes[lane[0]] = gate.start(task, key, size)
+                        limited -= size
+                if size < min(share, left) or had + size == len(self.ready[lane]):
                     lanes.remove(lane)
-        return [self.rows[job_id] for lane, size in taken.items() for _, _, job_id in self.ready[lane][:size]]
+                left -= size
+        return [
+            (self.rows[job_id], scopes.get(lane[0]))
+            for lane, size in taken.items()
+            for _, _, job_id in self.ready[lane][:size]
+        ]
 
     def _wait(self, row: Row, state: JobState, due_at: float, now: float) -> None:
         row.state, row.seq = state, next(self._seq)

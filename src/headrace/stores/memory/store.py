@@ -5,10 +5,11 @@ Invariant: every verb runs whole under one lock, so that each is a transaction; 
 
 import secrets
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from typing import TypeVar
 
 from headrace.core.errors import Conflict, StoreUnavailable, UsageError
 from headrace.core.model import (
@@ -38,12 +39,13 @@ from headrace.core.model import (
 from headrace.core.outcomes import judge_crash
 from headrace.core.states import TRANSITIONS, JobEvent, JobState
 from headrace.core.story import tell
-from headrace.ports.store import Capabilities, Joined, StoreSettings
+from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
 from headrace.stores.memory.board import Board
 from headrace.stores.memory.chores import prune, queue_records, worker_records
 from headrace.stores.memory.rows import Key, Row, Worker
 from headrace.stores.memory.vault import MemoryVault
 
+T = TypeVar("T")
 FEED_FULL = -1
 
 
@@ -131,13 +133,11 @@ class MemoryStore(MemoryVault):
         with self._transaction() as (board, now):
             settled = tuple(self._settle(board, settle, now) for settle in settles)
             known = board.workers.get(worker)
-            rows: list[Row] = []
-            more = False
+            rows, more, next_start_s = list[Row](), False, None
             if claim is not None and known is not None:
-                rows = board.claim(known, claim, now)
-                more = any(board.lanes(pool, claim) for pool in claim.pools)
+                rows, more, next_start_s = board.claim(known, claim, now)
             claimed = tuple(row.claimed(now) for row in rows)
-            return Exchanged(settled, claimed, board.next_due_s(now), more)
+            return Exchanged(settled, claimed, board.next_due_s(now), more, next_start_s)
 
     def _settle(self, board: Board, settle: Settle, now: float) -> SettleResult:
         row = board.rows.get(settle.id)
@@ -345,6 +345,23 @@ class MemoryStore(MemoryVault):
         with self._transaction() as (board, now):
             pruned = prune(board, now, limit)
             return pruned + self._prune_replays(now, limit - pruned)
+
+    # -- upstreams ------------------------------------------------------------------------------
+
+    async def upstreams(self) -> tuple[float, Mapping[str, Json]]:
+        """Every upstream's document, and the instant."""
+        with self._transaction() as (board, now):
+            return now, dict(board.upstreams)
+
+    async def amend(self, upstream: str, change: Callable[[Json | None, float], Amendment[T]]) -> T:
+        """Turn an upstream's document into the next."""
+        with self._transaction() as (board, now):
+            amendment = change(board.upstreams.get(upstream), now)
+            if amendment.document is not None:
+                board.upstreams[upstream] = amendment.document
+            if amendment.tell:
+                board.hints.add("upstream:")
+            return amendment.answer
 
 
 def _matches(row: Row, where: JobFilter) -> bool:

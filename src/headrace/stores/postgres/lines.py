@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from headrace.core.model import ClaimRequest, Pool
+from headrace.stores.postgres.limits import Kept, split
 
 LineName: TypeAlias = tuple[str, str, str, int]  # queue, task, key, priority
 LaneName: TypeAlias = tuple[str, str, str]
@@ -80,6 +81,7 @@ class Offer:
     kinds: list[int] = field(default_factory=list[int])
     lines: list[int] = field(default_factory=list[int])
     floors: list[int] = field(default_factory=list[int])
+    cut: bool = False  # there were more lanes in which something may be ready
 
     @property
     def params(self) -> tuple[list[int], ...]:
@@ -104,6 +106,7 @@ class Lines:
         self._hot: set[Lane] = set()  # had something ready when last looked at
         self._suspects: set[Lane] = set()  # lanes with suspects, by the last survey
         self._served: dict[frozenset[str], Lane] = {}
+        self.kept = Kept(clock)
         self._surveyed_at = self._survey_at = self._whole_at = self._suspects_at = float("-inf")
 
     def get(self, name: LineName) -> Line | None:
@@ -113,6 +116,10 @@ class Lines:
     def by_number(self, number: int) -> Line | None:
         """A known line."""
         return self._by_number.get(number)
+
+    def lane_of(self, number: int) -> LaneName:
+        """The lane of a known line."""
+        return self._by_number[number].name[:3]
 
     def learn(self, number: int, queue: int, name: LineName) -> Line:
         """Remember a line that others can see too."""
@@ -194,14 +201,7 @@ class Lines:
     def offer(self, request: ClaimRequest, taken: dict[frozenset[str], int]) -> Offer:
         """What to ask for, less what was `taken` before, by pool."""
         offer = Offer()
-        with self._lock:
-            lanes = [
-                (int(kind), lane)
-                for kind in request.suspicion
-                for lane in (self._lanes if not kind else [lane for held, lane in self._suspects if held == kind])
-            ]
-            hot = self._hot
-        lanes = sorted(lane for lane in lanes if request.queues is None or lane[1][0] in request.queues)
+        lanes, hot = self._serving(request)
         for pool in request.pools:
             limit = pool.limit - taken.get(pool.tasks, 0)
             mine = [lane for lane in lanes if lane[1][1] in pool.tasks]
@@ -209,14 +209,30 @@ class Lines:
                 self._offer_pool(offer, pool, limit, mine, hot)
         return offer
 
+    def _serving(self, request: ClaimRequest) -> tuple[list[Lane], set[Lane]]:
+        """The lanes that a request takes, in order, and those in which something may be ready."""
+        with self._lock:
+            lanes = [
+                (int(kind), lane)
+                for kind in request.suspicion
+                for lane in (self._lanes if not kind else [lane for held, lane in self._suspects if held == kind])
+            ]
+            hot = self._hot
+        return sorted(lane for lane in lanes if request.queues is None or lane[1][0] in request.queues), hot
+
     def _offer_pool(self, offer: Offer, pool: Pool, limit: int, lanes: list[Lane], hot: set[Lane]) -> None:
         served = self._served.get(pool.tasks)
         start = 0 if served is None else sum(lane <= served for lane in lanes)
-        share = max(1, limit // max(1, sum(lane in hot for lane in lanes)))
+        warm = sum(lane in hot for lane in lanes)
+        share = max(1, limit // max(1, warm))
+        lanes = lanes[start:] + lanes[:start]
+        if len(lanes) > _LINES_MAX:
+            lanes.sort(key=lambda lane: lane not in hot)  # stable
+            offer.cut = offer.cut or warm > _LINES_MAX
         offer.pools.append(pool)
         offer.limits.append(limit)
         offer.pool_from.append(len(offer.lanes) + 1)
-        for lane in (lanes[start:] + lanes[:start])[:_LINES_MAX]:
+        for lane in lanes[:_LINES_MAX]:
             lines = self._lanes[lane[1]]
             offer.lanes.append(lane)
             offer.queues.append(lines[0].queue)
@@ -235,6 +251,8 @@ class Lines:
             for pool, start, end, limit in zip(offer.pools, offer.pool_from, offer.pool_to, offer.limits, strict=True):
                 left = limit
                 full = False
+                if offer.cut:  # where none of these has anything, the next ones are to come
+                    self._served[pool.tasks] = offer.lanes[end - 1]
                 for lane, share in zip(offer.lanes[start - 1 : end], offer.shares[start - 1 : end], strict=True):
                     count = counts.get(lane, 0)
                     if count:
@@ -245,5 +263,38 @@ class Lines:
                     elif left - count > 0:
                         self._hot.discard(lane)
                     left -= count
-                again = again or (full and left > 0)
+                again = again or ((full or offer.cut) and left > 0)
         return again
+
+    # -- claims of tasks with limits ----------------------------------------------------------
+
+    def aside(self, request: ClaimRequest) -> list[int]:
+        """How much room of each pool is for its tasks with limits."""
+        plain, limited = split(request)
+        lanes, hot = self._serving(request)
+        warm = [lane for lane in lanes if lane in hot]
+        return [
+            self.kept.aside(
+                pool,
+                sum(lane[1][1] in others.tasks for lane in warm),
+                [lane for lane in warm if lane[1][1] in mine.tasks],
+            )
+            for pool, others, mine in zip(request.pools, plain.pools, limited.pools, strict=True)
+        ]
+
+    def limited_due(self, offer: Offer, *, idle: bool) -> bool:
+        """Whether to ask for an offer of them: something may be ready, or nobody has looked for a while."""
+        return idle or self.kept.look_due() or any(lane in self._hot for lane in offer.lanes)
+
+    def taken_limited(self, offer: Offer, counts: dict[Lane, int], more: Iterable[Lane], kept: Iterable[Lane]) -> bool:
+        """Learn from what an offer of them brought: which lanes have more, and which their limits keep back."""
+        self.kept.looked(kept)
+        with self._lock:
+            self._hot.difference_update(offer.lanes)
+            self._hot.update(more, kept)
+            for pool, start, end in zip(offer.pools, offer.pool_from, offer.pool_to, strict=True):
+                mine = offer.lanes[start - 1 : end]
+                served = [lane for lane in mine if counts.get(lane)]
+                if served or offer.cut:
+                    self._served[pool.tasks] = (served or mine)[-1]
+        return False

@@ -29,6 +29,8 @@ _LIMITS: Final = {
 # A plan is kept, and may have been made while a table was empty that is full now.
 _PLANNER: Final = {"enable_seqscan": "off", "enable_material": "off", "jit": "off"}
 _SESSION: Final = {name: str(int(limit_s * 1000)) for name, limit_s in _LIMITS.items()} | _PLANNER
+# Each statement of a function is to see what others have committed, whatever the database's own default.
+_ISOLATION: Final = {"default_transaction_isolation": "read committed"}
 _SET_LOCAL: Final = "".join(f"SET LOCAL {name} = {limit};" for name, limit in _SESSION.items())
 _POOLER: Final = {"08P01", "26000", "42P05"}  # startup parameters refused; a statement of another's session
 
@@ -74,7 +76,7 @@ class Pools:
     async def transaction(self) -> AsyncGenerator[Connection]:
         """A connection inside a transaction, which is committed at the end."""
         async with self.connection() as connection:
-            await connection.execute("BEGIN;" + (_SET_LOCAL if self.pooled else ""))
+            await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED;" + (_SET_LOCAL if self.pooled else ""))
             try:
                 yield connection
             except BaseException:
@@ -143,7 +145,7 @@ class Pools:
             timeout=CONNECT_S,
             command_timeout=COMMAND_S + 1.0,
             statement_cache_size=0 if self.pooled else 100,
-            server_settings={"application_name": "headrace"} | ({} if self.pooled else _SESSION),
+            server_settings={"application_name": "headrace"} | ({} if self.pooled else _SESSION | _ISOLATION),
         )
 
     async def _replace(self, old: LoopPool) -> None:

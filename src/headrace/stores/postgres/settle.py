@@ -164,6 +164,7 @@ async def settle_one(tx: Tx, lines: Lines, settle: Settle) -> SettleResult:
     ends = [end_of(settle)]
     ended = await end_attempts(tx, lines, ends)
     if ended:
+        tx.hints.update(f"queue:{queue}" for queue, _, _ in lines.kept.let_go([settle.id]))
         return SettleResult.SETTLED
     return (await batch.answers(tx, (), ()))[0]
 

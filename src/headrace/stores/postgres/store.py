@@ -7,7 +7,7 @@ renew) one round trip.
 import asyncio
 import contextlib
 import time as _time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
@@ -35,10 +35,10 @@ from headrace.core.model import (
     WorkerRecord,
 )
 from headrace.core.states import JobState
-from headrace.ports.store import Capabilities, Joined, StoreSettings
+from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
 from headrace.ports.vacuum import Laggard
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.postgres import chores, days, feed, horizon, schema, vault, workers
+from headrace.stores.postgres import chores, days, feed, horizon, schema, upstreams, vault, workers
 from headrace.stores.postgres import jobs as verbs
 from headrace.stores.postgres.enqueue import enqueue, line, names
 from headrace.stores.postgres.exchange import exchange
@@ -358,6 +358,16 @@ class PostgresStore:
     async def laggards(self, older_than_s: float) -> list[Laggard]:
         """What has kept a snapshot for longer and holds vacuum back, the furthest behind first."""
         return await self._each(lambda tx: horizon.laggards(tx, older_than_s))
+
+    # -- upstreams ------------------------------------------------------------------------------
+
+    async def upstreams(self) -> tuple[float, Mapping[str, Json]]:
+        """Every upstream's document, and the instant."""
+        return await self._each(upstreams.read)
+
+    async def amend(self, upstream: str, change: Callable[[Json | None, float], Amendment[T]]) -> T:
+        """Turn an upstream's document into the next."""
+        return await self._write(lambda tx: upstreams.amend(tx, upstream, change))
 
     # -- vault ----------------------------------------------------------------------------------
 

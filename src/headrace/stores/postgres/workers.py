@@ -97,6 +97,8 @@ async def reap(tx: Tx, lines: Lines, worker: WorkerId, settings: StoreSettings) 
     verdicts = [_crash(live, settings) for live in lives]
     ends = [End(live.id, live.fence, verdict, settles=False) for live, verdict in zip(lives, verdicts, strict=True)]
     await end_attempts(tx, lines, ends)
+    if ends:
+        tx.hints.add("queue:")  # what ended for good may have held a slot of a limit
     await tx.all(_GONE, row[0], tx.now)
     events = [verdict.event for verdict in verdicts]
     return Reaped(

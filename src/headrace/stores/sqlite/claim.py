@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
+from headrace.core.limits import Gate
 from headrace.core.model import ClaimedJob, ClaimRequest, Pool, Suspicion, WorkerId
 from headrace.core.states import JobState
 from headrace.core.story import state_data
@@ -19,6 +21,10 @@ _PICK_SUSPECTS: Final = query("claim_pick_suspects")
 _CLAIM: Final = query("claim")
 _EMITTED: Final = query("emitted")
 _FEED_INSERT: Final = query("feed_insert")
+_SLOT_INSERT: Final = query("slot_insert")
+_SLOT_SWEEP: Final = query("slot_sweep")
+_SLOT_COUNT: Final = query("slot_count")
+_RATE_PUT: Final = query("rate_put")
 
 NUMBERS_MAX: Final = 100_000
 
@@ -27,13 +33,15 @@ _Lane = tuple[Suspicion, int]  # and the lane's number
 
 @dataclass(slots=True)
 class Claimed:
-    """What a claim took; `next_due_at` is in microseconds, `more` says that some was left."""
+    """What a claim took; `next_due_at` is in microseconds, `more`: some was left; `waits` until rates let go."""
 
     next_due_at: int | None
     more: bool = False
+    waits: list[float] = field(default_factory=list[float])
     jobs: list[ClaimedJob] = field(default_factory=list[ClaimedJob])
     numbers: list[int] = field(default_factory=list[int])
     feed: list[Row] = field(default_factory=list[Row])
+    slots: list[Row] = field(default_factory=list[Row])
 
 
 def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
@@ -45,18 +53,29 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
     held = frozenset(paused.split("\x1f")) if paused is not None else frozenset[str]()
     lanes = _lanes(tx, request, held)
     claimed = Claimed(next_due_at)
+    gate = Gate(request.limits, tx.now / MICRO, partial(_look, tx))
     for pool in request.pools:
         here = _in_turn(tx, pool, [lane for lane in lanes if tx.lane_name(lane[1])[1] in pool.tasks])
         if not here:
             continue
-        if _take(tx, pool, here, claimed):
-            claimed.more = True
+        _take(tx, pool, here, claimed, gate)
         if claimed.numbers:  # now, so that another pool of the same task does not see them
             tx.run(_CLAIM, (number, tx.now, "[" + ",".join(map(str, claimed.numbers)) + "]"))
             claimed.numbers.clear()
     if claimed.feed:
         tx.many(_FEED_INSERT, claimed.feed)
+    if claimed.slots:
+        tx.many(_SLOT_INSERT, claimed.slots)
+    if gate.rates:
+        tx.many(_RATE_PUT, list(gate.rates.items()))
     return claimed
+
+
+def _look(tx: Tx, scope: str) -> tuple[int, float | None]:
+    tx.run(_SLOT_SWEEP, (scope,))
+    row = tx.one(_SLOT_COUNT, (scope,))
+    assert row is not None  # noqa: S101 - a count answers
+    return row[0], row[1]
 
 
 def _lanes(tx: Tx, request: ClaimRequest, held: frozenset[str]) -> list[_Lane]:
@@ -82,10 +101,13 @@ def _in_turn(tx: Tx, pool: Pool, lanes: list[_Lane]) -> list[_Lane]:
     return lanes[start:] + lanes[:start]
 
 
-def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed) -> bool:
-    """Take up to the pool's limit from its lanes; whether some was left."""
+def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed, gate: Gate) -> None:
+    """Take up to the pool's limit from its lanes; of tasks with limits what the gate and the pool leave room for."""
     left = pool.limit
+    limited = pool.limit if pool.limited is None else pool.limited
     taken: dict[_Lane, list[Row]] = {}
+    scopes: dict[_Lane, str | None] = {}
+    kept: list[_Lane] = []  # back by a limit
     open_lanes = lanes
     while left > 0 and open_lanes:
         share = max(1, left // len(open_lanes))
@@ -94,26 +116,49 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed) -> bool:
             if left <= 0:
                 still.append(lane)
                 continue
-            had = len(taken.get(lane, ()))
-            size = had + min(share, left)
-            rows = _pick(tx, lane, size + 1)
-            if len(rows) > size:
+            _, task, key = tx.lane_name(lane[1])
+            had, most = len(taken.get(lane, ())), min(share, left)
+            held = gate.limited(task)
+            if held:
+                most = min(most, limited, gate.room(task, key))
+            if most <= 0:
+                kept.append(lane)
+                continue
+            rows = _pick(tx, lane, had + most + 1)
+            if len(rows) > had + most:
                 rows.pop()
                 still.append(lane)
-            left -= len(rows) - had
+            count = len(rows) - had
+            left -= count
             taken[lane] = rows
+            if held and count:
+                limited -= count
+                scopes[lane] = gate.start(task, key, count)
             tx.ledger.served[pool.tasks] = lane
         open_lanes = still
-    for (suspect, lane_number), rows in taken.items():
-        queue, task, _ = tx.lane_name(lane_number)
-        _start(tx, (queue, task, suspect), rows, claimed.jobs)
-        claimed.numbers += [row[0] for row in rows]
-        claimed.feed += [
-            (row[0], row[13] + 1, "state", row[4] + 1, tx.now, None, state_data(JobState.RUNNING, row[4] + 1))
-            for row in rows
-            if row[2]
-        ]
-    return bool(open_lanes)
+    for lane, rows in taken.items():
+        _note(tx, lane, rows, scopes.get(lane), claimed)
+    may_more = pool.limited is None or limited > 0
+    for lane in (*open_lanes, *kept):
+        _, task, key = tx.lane_name(lane[1])
+        claimed.more = claimed.more or not gate.limited(task) or (may_more and gate.room(task, key) > 0)
+        wait_s = gate.next_start_s(task, key) if gate.limited(task) else None
+        claimed.waits += [wait_s] if wait_s else []
+
+
+def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Claimed) -> None:
+    """What starting these jobs of a lane comes to."""
+    suspect, lane_number = lane
+    queue, task, _ = tx.lane_name(lane_number)
+    _start(tx, (queue, task, suspect), rows, claimed.jobs)
+    claimed.numbers += [row[0] for row in rows]
+    claimed.feed += [
+        (row[0], row[13] + 1, "state", row[4] + 1, tx.now, None, state_data(JobState.RUNNING, row[4] + 1))
+        for row in rows
+        if row[2]
+    ]
+    if scope is not None:
+        claimed.slots += [(scope, row[1], row[2] + 1) for row in rows]
 
 
 def _pick(tx: Tx, lane: _Lane, limit: int) -> list[Row]:

@@ -7,7 +7,7 @@ the file.
 import sqlite3
 import threading
 import time as _time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -35,9 +35,9 @@ from headrace.core.model import (
     WorkerRecord,
 )
 from headrace.core.states import JobState
-from headrace.ports.store import Capabilities, Joined, StoreSettings
+from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.sqlite import chores, feed, schema, vault, workers
+from headrace.stores.sqlite import chores, feed, schema, upstreams, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
 from headrace.stores.sqlite.connection import (
@@ -305,6 +305,16 @@ class SqliteStore:
         """Delete what is past its retention, at most `limit` rows; how many."""
         return await self._write(lambda tx: chores.prune(tx, limit, self._settings))
 
+    # -- upstreams ------------------------------------------------------------------------------
+
+    async def upstreams(self) -> tuple[float, Mapping[str, Json]]:
+        """Every upstream's document, and the instant."""
+        return await self._read(upstreams.read)
+
+    async def amend(self, upstream: str, change: Callable[[Json | None, float], Amendment[T]]) -> T:
+        """Turn an upstream's document into the next."""
+        return await self._write(lambda tx: upstreams.amend(tx, upstream, change))
+
     # -- vault ----------------------------------------------------------------------------------
 
     async def secret(self, name: str, candidate: bytes) -> bytes:
@@ -336,9 +346,8 @@ def _exchange(tx: Tx, worker: WorkerId, settles: Sequence[Settle], request: Clai
     settled = settle(tx, settles) if settles else ()
     claimed = start(tx, worker, request)
     due = claimed.next_due_at
-    return Exchanged(
-        settled, tuple(claimed.jobs), None if due is None else max(0.0, (due - tx.now) / MICRO), claimed.more
-    )
+    next_due_s = None if due is None else max(0.0, (due - tx.now) / MICRO)
+    return Exchanged(settled, tuple(claimed.jobs), next_due_s, claimed.more, min(claimed.waits, default=None))
 
 
 def _prepare(path: Path, wall: Callable[[], float], busy_timeout_s: float, synchronous: str) -> str:

@@ -18,7 +18,20 @@ memory store; its `make_fresh_store` opens a new place at every call, on a manua
 
 import pytest
 
-for _part in ("base", "enqueue", "claim", "settle", "feed", "read", "change", "workers", "chores", "threads", "model"):
+for _part in (
+    "base",
+    "enqueue",
+    "claim",
+    "limits",
+    "settle",
+    "feed",
+    "read",
+    "change",
+    "workers",
+    "chores",
+    "threads",
+    "model",
+):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
 pytest.register_assert_rewrite("headrace.testing.conformance.vault")
 

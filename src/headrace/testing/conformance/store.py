@@ -5,15 +5,18 @@ from headrace.testing.conformance.store_chores import ChoresSuite
 from headrace.testing.conformance.store_claim import ClaimSuite
 from headrace.testing.conformance.store_enqueue import EnqueueSuite
 from headrace.testing.conformance.store_feed import FeedSuite
+from headrace.testing.conformance.store_limits import LimitsSuite
 from headrace.testing.conformance.store_read import ReadSuite
 from headrace.testing.conformance.store_settle import SettleSuite
 from headrace.testing.conformance.store_threads import ThreadsSuite
+from headrace.testing.conformance.store_upstreams import UpstreamsSuite
 from headrace.testing.conformance.store_workers import WorkersSuite
 
 
 class StoreConformance(
     EnqueueSuite,
     ClaimSuite,
+    LimitsSuite,
     SettleSuite,
     FeedSuite,
     ReadSuite,
@@ -21,5 +24,6 @@ class StoreConformance(
     WorkersSuite,
     ChoresSuite,
     ThreadsSuite,
+    UpstreamsSuite,
 ):
     """Every sentence of `ports.store`, as tests."""

@@ -4,7 +4,7 @@ A write is applied whole, at one instant, and told to the world as it was applie
 its answer arrives; a request that is under way when its caller dies or gives up may still be applied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +32,7 @@ from headrace.core.model import (
     WorkerRecord,
 )
 from headrace.core.states import JobState
-from headrace.ports.store import Capabilities
+from headrace.ports.store import Amendment, Capabilities
 from headrace.testing.sim.server import NEVER_S
 from headrace.testing.sim.sessions import Session
 
@@ -230,6 +230,16 @@ class RemoteStore:
     async def prune(self, limit: int) -> int:
         """As `Store.prune`."""
         result: int = await self.call("prune", limit)
+        return result
+
+    async def upstreams(self) -> tuple[float, Mapping[str, Json]]:
+        """As `Store.upstreams`."""
+        result: tuple[float, Mapping[str, Json]] = await self.call("upstreams")
+        return result
+
+    async def amend(self, upstream: str, change: Callable[[Json | None, float], Amendment[T]]) -> T:
+        """As `Store.amend`."""
+        result: T = await self.call("amend", upstream, change)
         return result
 
 

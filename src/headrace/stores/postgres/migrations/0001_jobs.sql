@@ -159,6 +159,21 @@ CREATE TABLE headrace_attempt (
     PRIMARY KEY (job, fence)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
+-- Scopes of limits: a task, or a task and one key of its lanes. A claim locks those that it takes from; never deleted.
+CREATE TABLE headrace_limit (
+    scope text PRIMARY KEY,
+    rate_at double precision            -- when the next start would be due if all came evenly: seconds since the epoch
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+
+-- Attempts that count for a limit. A slot counts while its job runs under its very fence, so that no end of an attempt
+-- needs to free it; the next claim of the scope removes what is dead.
+CREATE TABLE headrace_slot (
+    scope text NOT NULL,
+    job uuid NOT NULL,                  -- job.id
+    fence integer NOT NULL,
+    PRIMARY KEY (scope, job)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+
 -- Processes that run attempts. A claim locks its worker's row (FOR KEY SHARE), a reap for itself (FOR UPDATE).
 CREATE TABLE headrace_worker (
     n integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -183,6 +198,12 @@ CREATE TABLE headrace_lease (
     lasts interval NOT NULL,
     holder integer,                     -- who keeps it holds this advisory lock on an idle session; NULL: nobody can
     held_since timestamptz              -- when the server started in which that lock was taken
+) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+
+-- What the fleet knows of an upstream: its breaker, permits and slices, amended by whoever calls it (`core/fleet.py`).
+CREATE TABLE headrace_upstream (
+    name text PRIMARY KEY,
+    document text NOT NULL            -- JSON
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
 -- What the HTTP side keeps here, so that all its processes agree.

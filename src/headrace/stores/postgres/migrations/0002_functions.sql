@@ -359,6 +359,257 @@ BEGIN
 END
 $$;
 
+-- What limits leave room for in these of their scopes, as far as this statement sees: how many may start now, and how long
+-- a rate alone keeps the next one back (NULL: it waits for the end of another one, or for nothing). A rate is that of the
+-- generic cell rate algorithm, as in core/limits.py.
+CREATE FUNCTION headrace_rooms_1(
+    p_now timestamptz, p_wanted integer[],
+    p_scopes text[], p_concurrency integer[], p_intervals_s double precision[], p_bursts integer[]
+)
+RETURNS TABLE (ord integer, room integer, wait_s double precision)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now double precision := extract(epoch FROM p_now);
+BEGIN
+    RETURN QUERY
+    SELECT found.ord, greatest(0, least(found.left_, found.starts)),
+        CASE WHEN found.starts < 1 AND coalesce(found.left_, 1) > 0 THEN found.ahead_s - (found.burst - 1) * found.interval_s END
+    FROM (
+        SELECT wanted.ord, p_intervals_s[wanted.ord] AS interval_s, p_bursts[wanted.ord] AS burst, rate.ahead_s,
+            p_concurrency[wanted.ord] - (
+                SELECT count(*)::integer FROM headrace_slot AS slot
+                CROSS JOIN LATERAL (
+                    SELECT FROM headrace_job AS job
+                    WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 LIMIT 1
+                ) AS job
+                WHERE slot.scope = p_scopes[wanted.ord] AND p_concurrency[wanted.ord] IS NOT NULL
+            ) AS left_,
+            CASE WHEN p_bursts[wanted.ord] IS NOT NULL THEN
+                greatest(0, floor(p_bursts[wanted.ord] - rate.ahead_s / p_intervals_s[wanted.ord] + 1e-6))::integer
+            END AS starts
+        FROM unnest(p_wanted) AS wanted (ord)
+        LEFT JOIN LATERAL (
+            SELECT greatest(0, least(coalesce(limited.rate_at, 0) - v_now, p_intervals_s[wanted.ord] * p_bursts[wanted.ord])) AS ahead_s
+            FROM (VALUES (1)) AS one LEFT JOIN headrace_limit AS limited ON limited.scope = p_scopes[wanted.ord]
+        ) AS rate ON p_bursts[wanted.ord] IS NOT NULL
+    ) AS found;
+END
+$$;
+
+-- Claim jobs of tasks that have limits: pools, lanes and lines as in headrace_exchange_1, and for each lane the places of
+-- its scopes (0: none) among those behind. What is full is left out as far as it is seen without a lock; the scopes of what
+-- is then taken are locked first, and looked at again: nobody else claims from them until this has committed. A scope that
+-- another claim has locked is left to the next one. The last row tells which lanes have more (`more_lanes`), which are kept
+-- back by their limits (`kept_lanes`), and until when the first of those by a rate alone.
+CREATE FUNCTION headrace_claim_limited_1(
+    p_now timestamptz, p_worker text,
+    p_pool_from integer[], p_pool_to integer[], p_pool_limits integer[],
+    p_lane_from integer[], p_lane_to integer[], p_lane_shares integer[], p_lane_queues integer[],
+    p_kinds smallint[], p_lines integer[], p_floors bigint[],
+    p_lane_runs integer[], p_lane_rates integer[],  -- the scope of its concurrency, of its rate
+    p_scopes text[], p_concurrency integer[], p_intervals_s double precision[], p_bursts integer[]
+)
+RETURNS TABLE (
+    id uuid, fence integer, line integer, seq bigint, args text, attempt integer, failures integer, crashes integer,
+    snoozes integer, max_attempts integer, timeout_s double precision, deadline_in_s double precision, tags text[],
+    signature text, feed_end integer, suspect smallint, traceparent text, emitted text[],
+    more_lanes integer[], kept_lanes integer[], wait_s double precision
+)
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := coalesce(p_now, clock_timestamp());
+    v_worker integer;
+    v_ready integer[];                          -- lanes in which something is
+    v_wanted integer[];                         -- scopes
+    v_rooms integer[] := array_fill(NULL::integer, ARRAY[cardinality(p_scopes)]);
+    v_waits double precision[] := array_fill(NULL::double precision, ARRAY[cardinality(p_scopes)]);
+    v_busy boolean[] := array_fill(false, ARRAY[cardinality(p_scopes)]);    -- scopes that another claim has locked
+    v_starts integer[] := array_fill(0, ARRAY[cardinality(p_scopes)]);
+    v_try integer[] := '{}';
+    v_left integer;
+    v_pool integer;
+    v_lane integer;
+    v_runs integer;
+    v_rate integer;
+    v_room integer;
+    v_ids uuid[];
+    v_picked uuid[] := '{}';
+    v_slots text[] := '{}';
+    v_again integer[] := '{}';
+    v_more integer[] := '{}';
+    v_kept integer[] := '{}';
+    v_wait double precision;
+    v_each record;
+BEGIN
+    SELECT w.n INTO v_worker FROM headrace_worker AS w WHERE w.id = p_worker AND w.gone_at IS NULL FOR KEY SHARE;
+    IF v_worker IS NOT NULL THEN
+        SELECT array_agg(lane.ord::integer ORDER BY lane.ord) INTO v_ready
+        FROM unnest(p_lane_from, p_lane_to, p_lane_queues) WITH ORDINALITY AS lane (from_, to_, queue, ord)
+        WHERE lane.queue <> ALL (ARRAY(SELECT q.id FROM headrace_queue AS q WHERE q.paused)) AND EXISTS (
+            SELECT FROM unnest(p_kinds[lane.from_:lane.to_], p_lines[lane.from_:lane.to_], p_floors[lane.from_:lane.to_])
+                AS line (kind, id, floor)
+            CROSS JOIN LATERAL (
+                SELECT FROM headrace_job AS job
+                WHERE job.state = 1 AND job.suspect = line.kind AND job.line = line.id AND job.seq > line.floor LIMIT 1
+            ) AS job
+        );
+    END IF;
+    IF v_ready IS NOT NULL THEN
+        v_wanted := ARRAY(SELECT DISTINCT scope FROM unnest(v_ready) AS lane (ord)
+            CROSS JOIN LATERAL (VALUES (p_lane_runs[lane.ord]), (p_lane_rates[lane.ord])) AS scopes (scope) WHERE scope > 0);
+        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts) LOOP
+            v_rooms[v_each.ord] := v_each.room;
+            v_waits[v_each.ord] := v_each.wait_s;
+        END LOOP;
+
+        -- Of each pool the first lanes that have room; the others are full, or for the next claim.
+        FOR v_pool IN 1 .. cardinality(p_pool_limits) LOOP
+            v_left := p_pool_limits[v_pool];
+            FOREACH v_lane IN ARRAY v_ready LOOP
+                CONTINUE WHEN v_lane < p_pool_from[v_pool];
+                EXIT WHEN v_lane > p_pool_to[v_pool];
+                v_room := least(v_rooms[nullif(p_lane_runs[v_lane], 0)], v_rooms[nullif(p_lane_rates[v_lane], 0)]);
+                IF v_room = 0 OR v_left = 0 THEN
+                    v_again := v_again || v_lane;
+                ELSE
+                    v_try := v_try || v_lane;
+                    v_left := v_left - 1;
+                END IF;
+            END LOOP;
+        END LOOP;
+    END IF;
+    IF cardinality(v_try) > 0 THEN
+        v_wanted := ARRAY(SELECT DISTINCT scope FROM unnest(v_try) AS lane (ord)
+            CROSS JOIN LATERAL (VALUES (p_lane_runs[lane.ord]), (p_lane_rates[lane.ord])) AS scopes (scope) WHERE scope > 0);
+        INSERT INTO headrace_limit (scope)
+        SELECT p_scopes[wanted.ord] FROM unnest(v_wanted) AS wanted (ord)
+        WHERE NOT EXISTS (SELECT FROM headrace_limit AS limited WHERE limited.scope = ANY (ARRAY[p_scopes[wanted.ord]]) OFFSET 0)
+        ORDER BY 1
+        ON CONFLICT (scope) DO NOTHING;
+        FOREACH v_lane IN ARRAY v_wanted LOOP
+            v_busy[v_lane] := true;
+        END LOOP;
+        v_wanted := ARRAY(SELECT wanted.ord FROM unnest(v_wanted) AS wanted (ord)
+            JOIN headrace_limit AS limited ON limited.scope = ANY (ARRAY[p_scopes[wanted.ord]])
+            FOR UPDATE OF limited SKIP LOCKED);
+        v_now := coalesce(p_now, clock_timestamp());
+        DELETE FROM headrace_slot AS slot USING unnest(v_wanted) AS wanted (ord)
+        WHERE slot.scope = p_scopes[wanted.ord] AND NOT EXISTS (
+            SELECT FROM headrace_job AS job
+            WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 OFFSET 0
+        );
+        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts) LOOP
+            v_busy[v_each.ord] := false;
+            v_rooms[v_each.ord] := v_each.room;
+            v_waits[v_each.ord] := v_each.wait_s;
+        END LOOP;
+        v_pool := 0;
+        FOREACH v_lane IN ARRAY v_try LOOP
+            WHILE v_pool = 0 OR v_lane > p_pool_to[v_pool] LOOP
+                v_pool := v_pool + 1;
+                v_left := p_pool_limits[v_pool];
+            END LOOP;
+            v_runs := nullif(p_lane_runs[v_lane], 0);
+            v_rate := nullif(p_lane_rates[v_lane], 0);
+            v_room := least(v_rooms[v_runs], v_rooms[v_rate], p_lane_shares[v_lane], v_left);
+            IF coalesce(v_busy[v_runs], false) OR coalesce(v_busy[v_rate], false) THEN
+                v_more := v_more || v_lane;
+            ELSE
+                v_again := v_again || v_lane;
+                CONTINUE WHEN v_room = 0;
+                SELECT coalesce(array_agg(picked.id), '{}') INTO v_ids FROM (
+                    SELECT job.id
+                    FROM unnest(p_kinds[p_lane_from[v_lane]:p_lane_to[v_lane]], p_lines[p_lane_from[v_lane]:p_lane_to[v_lane]],
+                        p_floors[p_lane_from[v_lane]:p_lane_to[v_lane]]) AS line (kind, id, floor)
+                    CROSS JOIN LATERAL (
+                        SELECT job.id FROM headrace_job AS job
+                        WHERE job.state = 1 AND job.suspect = line.kind AND job.line = line.id AND job.seq > line.floor
+                        ORDER BY job.seq
+                        LIMIT v_room FOR UPDATE SKIP LOCKED
+                    ) AS job
+                    LIMIT v_room
+                ) AS picked;
+                v_picked := v_picked || v_ids;
+                v_slots := v_slots || array_fill(p_scopes[v_runs], ARRAY[cardinality(v_ids)]);
+                v_left := v_left - cardinality(v_ids);
+                IF v_runs IS NOT NULL THEN
+                    v_rooms[v_runs] := v_rooms[v_runs] - cardinality(v_ids);
+                END IF;
+                IF v_rate IS NOT NULL THEN
+                    v_starts[v_rate] := v_starts[v_rate] + cardinality(v_ids);
+                    v_rooms[v_rate] := v_rooms[v_rate] - CASE WHEN v_rate = v_runs THEN 0 ELSE cardinality(v_ids) END;
+                END IF;
+            END IF;
+        END LOOP;
+
+        UPDATE headrace_limit AS limited SET rate_at = extract(epoch FROM v_now) + p_intervals_s[started.ord] * started.count
+            + greatest(0, least(coalesce(limited.rate_at, 0) - extract(epoch FROM v_now), p_intervals_s[started.ord] * p_bursts[started.ord]))
+        FROM unnest(v_starts) WITH ORDINALITY AS started (count, ord)
+        WHERE started.count > 0 AND limited.scope = ANY (ARRAY[p_scopes[started.ord]]);
+        RETURN QUERY
+        WITH started AS (
+            UPDATE headrace_job AS job SET state = 2, fence = job.fence + 1, attempt = job.attempt + 1, worker = v_worker,
+                started_at = v_now, due_at = NULL, feed_end = job.feed_end + 1,
+                first_claimed_at = coalesce(job.first_claimed_at, v_now),
+                first_claim_offset = coalesce(job.first_claim_offset, job.feed_end + 1)
+            FROM unnest(v_picked, v_slots) AS picked (id, scope) WHERE job.id = ANY (ARRAY[picked.id])
+            RETURNING job.*, picked.scope
+        ), tells AS (
+            INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
+            SELECT job.id, job.feed_end, 'state', job.attempt, v_now, '{"state":"running","attempt":' || job.attempt || '}'
+            FROM started AS job WHERE job.fence > 1
+        ), slots AS (
+            INSERT INTO headrace_slot (scope, job, fence) SELECT job.scope, job.id, job.fence FROM started AS job WHERE job.scope IS NOT NULL
+            ON CONFLICT (scope, job) DO UPDATE SET fence = excluded.fence
+        )
+        SELECT job.id, job.fence, job.line, job.seq, job.args, job.attempt, job.failures, job.crashes, job.snoozes,
+            job.max_attempts, job.timeout_s, extract(epoch FROM job.deadline_at - v_now)::double precision, job.tags,
+            job.signature, job.feed_end, job.suspect, job.traceparent,
+            CASE WHEN job.fence > 1 THEN ARRAY(SELECT feed.key FROM headrace_feed AS feed WHERE feed.job = job.id AND feed.key IS NOT NULL) END,
+            NULL::integer[], NULL::integer[], NULL::double precision
+        FROM started AS job;
+        -- What the rates keep back now.
+        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts) LOOP
+            v_rooms[v_each.ord] := v_each.room;
+            v_waits[v_each.ord] := v_each.wait_s;
+        END LOOP;
+        v_again := ARRAY(
+            SELECT lane.ord FROM unnest(v_again) AS lane (ord) WHERE EXISTS (
+                SELECT FROM unnest(p_kinds[p_lane_from[lane.ord]:p_lane_to[lane.ord]], p_lines[p_lane_from[lane.ord]:p_lane_to[lane.ord]],
+                    p_floors[p_lane_from[lane.ord]:p_lane_to[lane.ord]]) AS line (kind, id, floor)
+                CROSS JOIN LATERAL (
+                    SELECT FROM headrace_job AS job
+                    WHERE job.state = 1 AND job.suspect = line.kind AND job.line = line.id AND job.seq > line.floor LIMIT 1
+                ) AS job
+            )
+        );
+    END IF;
+    FOREACH v_lane IN ARRAY v_again LOOP
+        v_runs := nullif(p_lane_runs[v_lane], 0);
+        v_rate := nullif(p_lane_rates[v_lane], 0);
+        IF least(v_rooms[v_runs], v_rooms[v_rate]) > 0 THEN
+            v_more := v_more || v_lane;
+        ELSE
+            v_kept := v_kept || v_lane;
+            IF v_runs IS NULL OR v_runs = v_rate OR v_rooms[v_runs] > 0 THEN
+                v_wait := least(v_wait, v_waits[v_rate]);
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN QUERY SELECT NULL::uuid, NULL::integer, NULL::integer, NULL::bigint, NULL::text, NULL::integer, NULL::integer, NULL::integer,
+        NULL::integer, NULL::integer, NULL::double precision, NULL::double precision, NULL::text[], NULL::text, NULL::integer,
+        NULL::smallint, NULL::text, NULL::text[], v_more, v_kept, v_wait;
+END
+$$;
+
 -- The non-empty lines and where their first ready jobs stand, one seek of the index each, whatever waits in them; from
 -- this degree of suspicion on. In the lines given, of jobs that are no suspects, it looks from their floors on: below
 -- may stand many rows that are dead and that a held snapshot keeps. They are in order.

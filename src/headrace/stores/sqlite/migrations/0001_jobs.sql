@@ -156,6 +156,21 @@ CREATE TABLE headrace_attempt (
     PRIMARY KEY (n, fence)
 ) WITHOUT ROWID;
 
+-- Where rates stand; a scope is a task, or a task and one key of its lanes.
+CREATE TABLE headrace_limit (
+    scope TEXT PRIMARY KEY,
+    rate_at REAL NOT NULL               -- when the next start would be due if all came evenly: seconds since the epoch
+) WITHOUT ROWID;
+
+-- Attempts that count for a limit. A slot counts while its job runs under its very fence, so that no end of an attempt
+-- needs to free it; the next claim of the scope removes what is dead.
+CREATE TABLE headrace_slot (
+    scope TEXT NOT NULL,
+    job BLOB NOT NULL,                  -- job.id
+    fence INTEGER NOT NULL,
+    PRIMARY KEY (scope, job)
+) WITHOUT ROWID;
+
 -- Processes that run attempts. Their leases are slots beside the database, not rows in it.
 CREATE TABLE headrace_worker (
     n INTEGER PRIMARY KEY,
@@ -173,6 +188,12 @@ CREATE TABLE headrace_worker (
     gone_at INTEGER                     -- reaped or unregistered; its attempts still name it
 );
 CREATE INDEX headrace_worker_here ON headrace_worker (id) WHERE gone_at IS NULL;
+
+-- What the fleet knows of an upstream: its breaker, permits and slices, amended by whoever calls it (`core/fleet.py`).
+CREATE TABLE headrace_upstream (
+    name TEXT PRIMARY KEY,
+    document TEXT NOT NULL            -- JSON
+) WITHOUT ROWID;
 
 -- What the HTTP side keeps here, so that all its processes agree.
 CREATE TABLE headrace_secret (

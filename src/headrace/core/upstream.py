@@ -1,0 +1,377 @@
+"""One process's side of an upstream: which calls may go, what they came to, and what the fleet is to hear of it.
+
+Pure: it takes `now` (monotonic seconds) and is not safe for threads; its owner locks. Invariants: no call goes
+under a permit or a slot that the fleet did not grant; what a call came to counts only in the generation in which it
+began; while the fleet is not heard of, the process's own breaker may open, and stays open.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from headrace.core.breaker import Breaker, CallCounts, tripped
+from headrace.core.bulkhead import Adaptive, AdaptiveLimit
+from headrace.core.fleet import NO_CALLS, PERMIT_S, SLICE_S, BreakerState, Probe, Said, Terms, Told
+from headrace.core.window import Window
+
+SAY_EVERY_S: Final = 1.0  # while there is something new that can wait
+SHORT_S: Final = 0.2  # while it is short of slots
+RENEW_S: Final = 2.0  # while something is held under a lease
+MARGIN_S: Final = 2.0  # a slice is let go so long before others may have it
+SPARE: Final = 1.25  # slots held for each one in use
+PEAK_S: Final = 10.0  # so long after a peak its slots are kept
+STARTS_S: Final = 1.0  # starts under a rate are taken so long ahead, and lapse
+SOON_S: Final = 1.0  # to come back, where nobody knows a better time
+
+
+class Refusal(StrEnum):
+    """Why a call may not go."""
+
+    OPEN = "open"
+    PROBING = "probing"
+    FULL = "full"
+    RATE = "rate"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Not now; perhaps in `retry_in_s`. With `ask`, at once, if the fleet says so when it is asked."""
+
+    why: Refusal
+    retry_in_s: float
+    ask: bool = False
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A call under way."""
+
+    generation: int
+    began: float
+    permit: str | None = None
+    kept: bool = False  # the permit is an attempt's, which ends it
+
+
+Answer: TypeAlias = Ticket | Refused
+
+
+@dataclass(slots=True)
+class Slots:
+    """This process's slice of `max_concurrency`."""
+
+    held: int = 0
+    fair: int = 0
+    lapses_at: float = 0.0
+    in_use: int = 0
+    waiting: int = 0
+    peak: int = 0
+    peak_at: float = 0.0
+
+    def limit(self, now: float) -> int:
+        """How many calls may run at once."""
+        return self.held if now < self.lapses_at else 0
+
+    def wanted(self, now: float) -> int:
+        """How many it has use for."""
+        use = self.in_use + self.waiting
+        if use >= self.peak or now - self.peak_at > PEAK_S:
+            self.peak, self.peak_at = use, now
+        return int(self.peak * SPARE + 0.999) if self.peak else 0
+
+
+@dataclass(slots=True)
+class Starts:
+    """This process's starts under the rate."""
+
+    left: int = 0
+    lapses_at: float = 0.0
+    made: int = 0  # since it last spoke
+    spoke_at: float = 0.0
+    waiting: int = 0
+    next_at: float = 0.0
+
+    def available(self, now: float) -> int:
+        """How many may be made now."""
+        return self.left if now < self.lapses_at else 0
+
+    def wanted(self, now: float) -> int:
+        """How many will be wanted soon, if calls go on as they do."""
+        elapsed = max(now - self.spoke_at, 0.1)
+        ahead = int(self.made / elapsed * STARTS_S / 2)
+        return max(self.waiting, min(ahead, self.made) if self.waiting or self.made else 0)
+
+
+@dataclass(slots=True)
+class _Permits:
+    """Permits of this process at half-open, by name."""
+
+    free: set[str] = field(default_factory=set[str])  # granted, and bound to nothing
+    bound: set[str] = field(default_factory=set[str])  # to a call, or to an attempt
+    busy: set[str] = field(default_factory=set[str])  # an attempt's, with a call under way
+    parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
+    asked: set[str] = field(default_factory=set[str])
+    ended: list[Probe] = field(default_factory=list[Probe])
+    number: int = 0
+    free_since: float = 0.0
+    lapse_at: float = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.free, *self.bound, *self.asked)
+
+
+class UpstreamCore:
+    """What one process knows of one upstream."""
+
+    def __init__(self, process: str, terms: Terms, now: float, adaptive: Adaptive | None = None) -> None:
+        """Closed, until it hears something else. `adaptive` bounds the calls of this process alone."""
+        self.state = BreakerState.CLOSED
+        self.generation = 0
+        self.reason = ""
+        self.since = now
+        self.ramp_from: float | None = None
+        self.slots = Slots()
+        self.starts = Starts()
+        self.in_flight = 0
+        self._adaptive = None if adaptive is None else AdaptiveLimit(adaptive)
+        self.heard_at: float | None = None
+        self._process = process
+        self._terms = terms
+        self._window = Window(terms.breaker or Breaker())
+        self._until = 0.0  # while open: when probes are permitted
+        self._others = NO_CALLS
+        self._permits = _Permits()
+        self._tripped = ""
+        self._said_at = float("-inf")
+        self._said_counts = NO_CALLS
+        self._said_wanted = 0
+
+    # -- calls --------------------------------------------------------------------------------
+
+    def acquire(self, now: float, permit: str | None = None) -> Answer:
+        """Whether a call may go now; `permit` is the one of its attempt. Every ticket must be ended."""
+        kept = permit in self._permits.bound
+        match self.state:
+            case BreakerState.FORCED_OPEN:
+                return Refused(Refusal.OPEN, SOON_S, reason=self.reason)
+            case BreakerState.OPEN:
+                wait_s = self._until - now
+                return Refused(Refusal.OPEN, max(wait_s, SOON_S), wait_s <= 0, self.reason)
+            case BreakerState.HALF_OPEN:
+                if permit in self._permits.busy:  # one call at a time
+                    return Refused(Refusal.FULL, SOON_S, reason="its attempt has a call under way")
+                permit = permit if kept else next(iter(self._permits.free), None)
+                if permit is None or now >= self._permits.lapse_at:
+                    return Refused(Refusal.PROBING, SOON_S, ask=True, reason=self.reason)
+            case _:
+                permit = None
+        refused = self._bounded(now)
+        if refused is not None:
+            return refused
+        self.in_flight += 1
+        self.slots.in_use += 1
+        if self._terms.rate is not None:
+            self.starts.left -= 1
+            self.starts.made += 1
+        if permit is not None:
+            self._permits.free.discard(permit)
+            self._permits.bound.add(permit)
+            if kept:
+                self._permits.busy.add(permit)
+        return Ticket(self.generation, now, permit, kept)
+
+    def _bounded(self, now: float) -> Refused | None:
+        """What keeps a call back that the breaker lets go."""
+        terms = self._terms
+        if self._adaptive is not None and self.in_flight >= self._adaptive.limit:
+            return Refused(Refusal.FULL, SOON_S, reason=f"{self.in_flight} calls of this process are under way")
+        if terms.max_concurrency is not None and self.slots.in_use >= self.slots.limit(now):
+            return Refused(Refusal.FULL, SOON_S, ask=True, reason=f"{terms.max_concurrency} calls are under way")
+        if terms.rate is not None and not self.starts.available(now):
+            retry_in_s = max(self.starts.next_at - now, 0.0)
+            return Refused(Refusal.RATE, retry_in_s, ask=True, reason=f"{terms.rate.n} calls per {terms.rate.per} s")
+        return None
+
+    def end(self, ticket: Ticket, now: float, *, failed: bool | None) -> bool:
+        """A call has ended; `failed` None: it says nothing of the upstream. Returns whether it was slow."""
+        self.slots.in_use -= 1
+        self.in_flight -= 1
+        if self._adaptive is not None and failed is not None:
+            self._adaptive.record(now, now - ticket.began, self.in_flight + 1, dropped=failed)
+        breaker = self._terms.breaker
+        slow = breaker is not None and now - ticket.began > breaker.slow_s
+        if ticket.generation == self.generation:
+            self._count(ticket, now, failed=failed, slow=slow)
+        return slow
+
+    def _count(self, ticket: Ticket, now: float, *, failed: bool | None, slow: bool) -> None:
+        breaker = self._terms.breaker
+        if ticket.permit is not None:
+            self._permits.busy.discard(ticket.permit)
+            parting = self._permits.parting.pop(ticket.permit, None)
+            if not ticket.kept or failed:
+                self.end_permit(ticket.permit, failed=failed, slow=slow)
+            elif parting is not None:
+                self.end_permit(ticket.permit, failed=parting.failed, slow=parting.slow)
+        elif breaker is not None and failed is not None and self.state is BreakerState.CLOSED:
+            self._window.record(now, failed=failed, slow=slow)
+            reason = tripped(breaker, self._window.counts(now) + self._others)
+            if reason:
+                self._trip(reason, breaker, now)
+
+    def _trip(self, reason: str, breaker: Breaker, now: float) -> None:
+        self._tripped = self.reason = reason
+        self.state, self.since, self._until = BreakerState.OPEN, now, now + breaker.open_s
+
+    # -- permits --------------------------------------------------------------------------------
+
+    def ask_permits(self, now: float, count: int) -> bool:
+        """Have up to `count` permits asked for with the next word; whether there may be some."""
+        probing = self.state is BreakerState.HALF_OPEN or (self.state is BreakerState.OPEN and now >= self._until)
+        if not probing or self._tripped:
+            return False
+        permits = self._permits
+        for _ in range(count - len(permits.asked) - len(permits.free)):
+            permits.number += 1
+            permits.asked.add(f"{self._process}/{permits.number}")
+        return bool(permits.asked or permits.free)
+
+    @property
+    def free_permits(self) -> int:
+        """How many are granted and not in use."""
+        return len(self._permits.free) if self.state is BreakerState.HALF_OPEN else 0
+
+    def take_permit(self) -> str | None:
+        """A permit for an attempt, which must end it."""
+        if not self.free_permits:
+            return None
+        permit = self._permits.free.pop()
+        self._permits.bound.add(permit)
+        return permit
+
+    def end_permit(self, permit: str, *, failed: bool | None, slow: bool = False) -> None:
+        """A permit has come to something, or (None) is given back. Once; repeated, or stale, it changes nothing."""
+        if permit in self._permits.busy:
+            self._permits.parting[permit] = Probe(permit, failed, slow)
+        elif permit in self._permits.bound:
+            self._permits.bound.discard(permit)
+            self._permits.ended.append(Probe(permit, failed, slow))
+
+    def drop_free_permits(self, now: float, after_s: float) -> bool:
+        """Give back what nobody has used for so long; whether there was something."""
+        if not self._permits.free or now - self._permits.free_since < after_s:
+            return False
+        self._permits.free.clear()
+        return True
+
+    @property
+    def lets_start(self) -> tuple[bool, bool]:
+        """Whether an attempt that needs it may start, and whether only under a permit."""
+        probing = self.state is BreakerState.HALF_OPEN
+        return probing or self.state in {BreakerState.CLOSED, BreakerState.DISABLED}, probing
+
+    @property
+    def tripped(self) -> bool:
+        """Whether it has opened here, and the fleet does not know."""
+        return bool(self._tripped)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a bound on calls at once."""
+        return self._terms.max_concurrency is not None
+
+    # -- the fleet ------------------------------------------------------------------------------
+
+    def due(self, now: float) -> bool:
+        """Whether the fleet should hear something now."""
+        quiet_s = now - self._said_at
+        permits = self._permits
+        if self._tripped or permits.asked or permits.ended or self.heard_at is None:
+            return True
+        if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
+            return True
+        return quiet_s >= SAY_EVERY_S and self._window.counts(now) != self._said_counts
+
+    def _short(self, now: float, quiet_s: float) -> bool:
+        """Whether its slots or starts are too few, or to be renewed, or more than it should have."""
+        if self._terms.rate is not None and self.starts.waiting and now >= self.starts.next_at:
+            return True
+        if self._terms.max_concurrency is not None:
+            wanted = self.slots.wanted(now)
+            short = wanted > self.slots.limit(now) or self.slots.fair < self.slots.held
+            if short and (quiet_s >= SHORT_S or wanted > self._said_wanted):
+                return True
+            if (wanted and quiet_s >= RENEW_S) or (self.slots.held and not wanted and quiet_s >= SAY_EVERY_S):
+                return True
+        return quiet_s >= SAY_EVERY_S / 2 and self.starts.made > 0 and self._terms.rate is not None
+
+    def said(self, now: float) -> Said:
+        """What the fleet is to hear. It holds no more slots from here on than it says."""
+        slots = self.slots
+        wanted = slots.wanted(now)
+        slots.held = max(slots.in_use, min(slots.limit(now), slots.fair))
+        starts = self.starts.wanted(now) if self._terms.rate is not None else 0
+        self.starts.made, self.starts.spoke_at = 0, now
+        self._said_at, self._said_wanted = now, wanted
+        self._said_counts = self._window.counts(now)
+        return Said(
+            self._process,
+            self.generation,
+            self._said_counts,
+            self._tripped,
+            self._permits.names,
+            tuple(self._permits.ended),
+            slots.held,
+            wanted,
+            max(0, starts - self.starts.available(now)),
+        )
+
+    def told(self, told: Told, now: float, said: Said | None = None) -> None:
+        """What the fleet says; `said` is the word that it answers, None: the document was looked at."""
+        if told.generation < self.generation:
+            return
+        if told.generation > self.generation:
+            self._window.clear()
+            self._permits = _Permits(asked=self._permits.asked, number=self._permits.number)
+            self._tripped = ""
+            self.generation = told.generation
+        elif said is not None:
+            self._permits.ended = [one for one in self._permits.ended if one not in said.probes]
+        self.heard_at = now
+        self._others = told.others
+        self._granted(told, now, said)
+        if said is not None:
+            self.slots.held, self.slots.lapses_at = told.slots, self._said_at + SLICE_S - MARGIN_S
+            self._permits.lapse_at = self._said_at + PERMIT_S - MARGIN_S
+            self.starts.left = self.starts.available(now) + told.starts
+            self.starts.lapses_at = now + STARTS_S
+            self.starts.next_at = now + told.next_start_s
+        self.slots.fair = told.fair_slots
+        if self._tripped:  # it has not been heard of yet
+            return
+        self.state, self.reason, self.since = told.state, told.reason, now - told.since_s
+        self._until = now + (told.retry_in_s or 0.0)
+        self.ramp_from = None if told.ramp_s is None else now - told.ramp_s
+
+    def _granted(self, told: Told, now: float, said: Said | None) -> None:
+        permits = self._permits
+        if said is None:
+            return
+        fresh = permits.asked & told.permits
+        if fresh:
+            permits.free |= fresh
+            permits.free_since = now
+        permits.asked -= set(said.permits)  # granted or not
+        permits.free &= told.permits
+        permits.bound &= told.permits  # a lease that ended was granted to others
+
+    @property
+    def counts(self) -> CallCounts:
+        """What was counted here, as last said."""
+        return self._said_counts
+
+    @property
+    def retry_at(self) -> float:
+        """When probes are permitted, while it is open."""
+        return self._until

@@ -1,0 +1,239 @@
+"""The upstreams of this process, and how each hears of the fleet: by looking twice a second, and by amending.
+
+Invariant: of one upstream at most one word of this process is on its way to the store.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from headrace.core.errors import HeadraceError, InvalidConfig
+from headrace.core.fleet import Fleet, Said, Terms, Told
+from headrace.core.model import Json
+from headrace.ports.clock import Clock
+from headrace.ports.notifier import Notifier
+from headrace.ports.store import Amendment, Store
+from headrace.runtime.guard import UpstreamGuard, UpstreamPolicy
+
+if TYPE_CHECKING:
+    from headrace.runtime.needs import Needs
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 0.5
+AGAIN_S: Final = 1.0  # after the store could not be asked
+CLOSE_S: Final = 2.0  # for a last word
+HINT: Final = "upstream:"
+
+
+class Upstreams:
+    """One per process; it lives on the loop on which it was started."""
+
+    def __init__(
+        self,
+        store: Store,
+        notifier: Notifier,
+        clock: Clock,
+        *,
+        open_: Callable[[], Awaitable[None]],
+        wait: Callable[[Coroutine[Any, Any, None], str], None],
+    ) -> None:
+        """`open_` opens the store and starts this; `wait` blocks a thread until a coroutine is done on that loop."""
+        self.process = f"p_{secrets.token_hex(6)}"
+        self.guards: dict[str, UpstreamGuard] = {}
+        self._store = store
+        self._notifier = notifier
+        self._clock = clock
+        self._open = open_
+        self._wait = wait
+        self._needs: list[Needs] = []
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._poked: asyncio.Event | None = None
+        self._saying: dict[str, asyncio.Future[None]] = {}
+        self._unheard = False
+
+    def now(self) -> float:
+        """The clock's instant."""
+        return self._clock.now()
+
+    # -- definitions ----------------------------------------------------------------------------
+
+    def add(self, name: str, policy: UpstreamPolicy) -> UpstreamGuard:
+        """A guard for an upstream.
+
+        Raises:
+            InvalidConfig: the name is taken by one with other policies.
+        """
+        known = self.guards.get(name)
+        if known is not None:
+            if known.policy != policy:
+                raise InvalidConfig(
+                    f"the upstream {name!r} is defined twice, with other policies: define it once and import it"
+                )
+            return known
+        guard = self.guards[name] = UpstreamGuard(name, policy, self, self._clock)
+        return guard
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to hear of the fleet, on the running loop, if there is an upstream. Idempotent."""
+        if not self.guards or self._task is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        self._poked = asyncio.Event()
+        self._task = self._loop.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Say what is still to be said, and end."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(*(self.say(guard) for guard in self._due()))
+        for saying in tuple(self._saying.values()):
+            saying.cancel()
+        self._loop = self._poked = None
+
+    def poke(self) -> None:
+        """There is something to say, or to allow; from any thread."""
+        loop, poked = self._loop, self._poked
+        if loop is None or poked is None or poked.is_set():
+            return
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(poked.set)
+
+    async def _run(self) -> None:
+        forget = self._notifier.subscribe((HINT,), lambda _: self._look_soon())
+        poked = self._poked
+        assert poked is not None  # noqa: S101 - `start` made it
+        self._look_at = 0.0
+        try:
+            while True:
+                poked.clear()
+                await self._turn()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S / 2):
+                        await poked.wait()
+        finally:
+            forget()
+
+    def _look_soon(self) -> None:
+        self._look_at = 0.0
+        self.poke()
+
+    async def _turn(self) -> None:
+        now = self._clock.now()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY_S
+            await self._look()
+        for needs in self._needs:
+            needs.turn(self._clock.now())
+        for guard in self._due():
+            _ = self._saying_of(guard)
+
+    def _due(self) -> list[UpstreamGuard]:
+        now = self._clock.now()
+        due: list[UpstreamGuard] = []
+        for guard in self.guards.values():
+            with guard.lock:
+                if guard.core.due(now):
+                    due.append(guard)
+        return due
+
+    # -- the fleet ------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        try:
+            at, documents = await self._store.upstreams()
+        except HeadraceError as error:
+            self._not_heard(error)
+            return
+        self._unheard = False
+        now = self._clock.now()
+        for name, guard in self.guards.items():
+            text = documents.get(name)
+            if text is not None:
+                told = Fleet.of(text, at).tell(self.process, guard.policy.terms)
+                with guard.lock:
+                    guard.core.told(told, now)
+
+    async def ask(self, guard: UpstreamGuard) -> None:
+        """Have the fleet asked for what a call lacks, now; not while it is out of reach."""
+        if self._unheard:
+            return
+        if self._task is None:
+            with suppress(HeadraceError):
+                await self._open()
+        loop = self._loop
+        if loop is None or loop is asyncio.get_running_loop():
+            await self._ask(guard)
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._ask(guard), loop))
+
+    def ask_sync(self, guard: UpstreamGuard) -> None:
+        """As `ask`, from a thread."""
+        self._wait(self.ask(guard), f"async with {guard.name}")
+
+    async def _ask(self, guard: UpstreamGuard) -> None:
+        with guard.lock:
+            guard.core.ask_permits(self._clock.now(), 1)
+        await self.say(guard)
+
+    async def say(self, guard: UpstreamGuard) -> None:
+        """Bring this process's word to the store, and hear the answer."""
+        saying = self._saying_of(guard)
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(saying)
+
+    def _saying_of(self, guard: UpstreamGuard) -> "asyncio.Future[None]":
+        saying = self._saying.get(guard.name)
+        if saying is None:
+            saying = self._saying[guard.name] = asyncio.ensure_future(self._say(guard))
+        return saying
+
+    async def _say(self, guard: UpstreamGuard) -> None:
+        try:
+            with guard.lock:
+                said = replace(guard.core.said(self._clock.now()), tasks=guard.tasks)
+            told = await self._store.amend(guard.name, partial(_amended, said, guard.policy.terms))
+        except HeadraceError as error:
+            self._not_heard(error)
+            await self._clock.sleep(AGAIN_S)
+        else:
+            with guard.lock:
+                guard.core.told(told, self._clock.now(), said)
+            guard.heard()
+            self.poke()
+        finally:
+            self._saying.pop(guard.name, None)
+
+    def _not_heard(self, error: HeadraceError) -> None:
+        if not self._unheard:
+            self._unheard = True
+            logger.warning("upstreams: the fleet cannot be asked (%s); going on with what is known here", error)
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    def join(self, needs: "Needs") -> Callable[[], None]:
+        """Have a worker told what its upstreams allow; returns what ends that."""
+        self._needs.append(needs)
+        self.start()
+        needs.turn(self._clock.now())
+        return partial(self._needs.remove, needs)
+
+
+def _amended(said: Said, terms: Terms, document: Json | None, now: float) -> Amendment[Told]:
+    fleet = Fleet.of(document, now)
+    before = fleet.generation
+    told = fleet.hear(said, terms)
+    return Amendment(told, fleet.text, tell=fleet.generation != before)

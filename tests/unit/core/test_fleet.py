@@ -1,0 +1,256 @@
+"""A fleet of processes and one document: what holds whatever order their words come in, and whatever is lost."""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from headrace.core.breaker import Breaker, CallCounts
+from headrace.core.fleet import PERMIT_S, SLICE_S, BreakerState, Fleet, Probe, Said, Terms, Told
+from headrace.core.upstream import Ticket, UpstreamCore
+
+CALL_S = 20.0
+BREAKER = Breaker(
+    sliding_window_size=20,
+    minimum_number_of_calls=4,
+    wait_duration_in_open_state=5,
+    permitted_number_of_calls_in_half_open_state=3,
+)
+
+
+@dataclass
+class Server:
+    """The document and its clock."""
+
+    terms: Terms
+    now: float = 1_000.0
+    text: str | None = None
+
+    def hear(self, said: Said) -> Told:
+        fleet = Fleet.of(self.text, self.now)
+        told = fleet.hear(said, self.terms)
+        self.text = fleet.text
+        return told
+
+    @property
+    def fleet(self) -> Fleet:
+        return Fleet.of(self.text, self.now)
+
+
+def test_the_text_is_the_document() -> None:
+    server = Server(Terms(BREAKER, 7))
+    server.hear(Said("a", 1, CallCounts(3, 1, 1), wanted=2, tasks=("charge",)))
+    assert server.text is not None
+    assert Fleet.of(server.text, server.now).text == server.text
+    assert server.fleet.tasks == ("charge",)
+    assert server.fleet.slots == 7
+
+
+def test_it_trips_on_the_sum_of_all_windows() -> None:
+    server = Server(Terms(BREAKER))
+    assert server.hear(Said("a", 1, CallCounts(2, 2))).state is BreakerState.CLOSED
+    told = server.hear(Said("b", 1, CallCounts(2, 0)))
+    assert told.state is BreakerState.OPEN
+    assert told.reason == "2 of 4 calls failed (50 %, threshold 50 %)"
+    assert told.retry_in_s == 5
+    assert server.hear(Said("a", 1, trip="late")).generation == told.generation, "of a generation that is past"
+
+
+def test_counts_of_a_process_that_is_silent_are_not_believed() -> None:
+    server = Server(Terms(BREAKER))
+    server.hear(Said("a", 1, CallCounts(3, 3)))
+    server.now += 11
+    assert server.hear(Said("b", 1, CallCounts(1, 1))).state is BreakerState.CLOSED
+
+
+def opened(server: Server) -> Told:
+    return server.hear(Said("a", server.fleet.generation, trip="it is broken"))
+
+
+def test_half_open_grants_as_many_permits_as_there_are() -> None:
+    server = Server(Terms(BREAKER))
+    opened(server)
+    assert server.hear(Said("b", permits=("b/1",))).permits == frozenset(), "too early"
+    server.now += 5
+    told = server.hear(Said("b", permits=("b/1", "b/2")))
+    assert told.state is BreakerState.HALF_OPEN
+    assert told.permits == {"b/1", "b/2"}
+    assert server.hear(Said("c", permits=("c/1", "c/2"))).permits == {"c/1"}
+    assert server.hear(Said("c", permits=("c/1", "b/7"))).permits == {"c/1"}, "not its own name"
+    said = Said("b", told.generation, permits=("b/2", "b/3"), probes=(Probe("b/1", failed=False),))
+    assert server.hear(said).permits == {"b/2"}, "an outcome takes the place of its permit"
+    assert server.hear(said).permits == {"b/2"}, "and is counted once"
+    given_back = Said("b", told.generation, permits=("b/4",), probes=(Probe("b/2", failed=None),))
+    assert server.hear(given_back).permits == {"b/4"}, "one that is given back can be granted again"
+
+
+def test_a_permit_whose_process_is_gone_is_granted_again() -> None:
+    server = Server(Terms(BREAKER))
+    opened(server)
+    server.now += 5
+    server.hear(Said("b", permits=("b/1", "b/2", "b/3")))
+    server.now += PERMIT_S + server.terms.call_s - 1
+    assert not server.hear(Said("c", permits=("c/1",))).permits
+    server.now += 1
+    assert server.hear(Said("c", permits=("c/1",))).permits == {"c/1"}
+    stale = Said("b", server.fleet.generation, probes=(Probe("b/1", failed=False),))
+    server.hear(stale)
+    assert server.fleet.probed == CallCounts(), "an outcome of a permit that was taken away"
+
+
+@pytest.mark.parametrize(("failures", "state"), [(1, BreakerState.CLOSED), (2, BreakerState.OPEN)])
+def test_the_probes_decide(failures: int, state: BreakerState) -> None:
+    server = Server(Terms(BREAKER))
+    opened(server)
+    server.now += 5
+    names = ("b/1", "b/2", "b/3")
+    told = server.hear(Said("b", permits=names))
+    probes = tuple(Probe(name, failed=at < failures) for at, name in enumerate(names))
+    told = server.hear(Said("b", told.generation, probes=probes))
+    assert told.state is state
+    assert (told.ramp_s is not None) == (state is BreakerState.CLOSED)
+
+
+def test_it_opens_again_as_soon_as_that_is_certain() -> None:
+    server = Server(Terms(BREAKER))
+    opened(server)
+    server.now += 5
+    told = server.hear(Said("b", permits=("b/1", "b/2", "b/3")))
+    two = (Probe("b/1", failed=True), Probe("b/2", failed=True))
+    told = server.hear(Said("b", told.generation, permits=("b/3",), probes=two))
+    assert (told.state, told.retry_in_s) == (BreakerState.OPEN, 5)
+    assert told.reason == "probes: 2 of 2 calls failed (100 %, threshold 50 %)"
+
+
+def test_half_open_does_not_last_for_ever_where_that_is_said() -> None:
+    server = Server(Terms(Breaker(wait_duration_in_open_state=1, max_wait_duration_in_half_open_state=20)))
+    opened(server)
+    server.now += 1
+    server.hear(Said("b", permits=("b/1",)))
+    server.now += 20
+    assert server.hear(Said("c")).state is BreakerState.OPEN
+
+
+def test_by_hand() -> None:
+    server = Server(Terms(BREAKER))
+    for force, state in (
+        ("open", BreakerState.FORCED_OPEN),
+        ("disable", BreakerState.DISABLED),
+        ("close", BreakerState.CLOSED),
+    ):
+        fleet = server.fleet
+        fleet.force(force)  # type: ignore[arg-type]
+        server.text = fleet.text
+        told = server.hear(Said("a", server.fleet.generation - 1, trip="of the last generation"))
+        assert told.state is state
+    fleet = server.fleet
+    fleet.force("disable")
+    server.text = fleet.text
+    assert server.hear(Said("a", server.fleet.generation, trip="it is broken")).state is BreakerState.DISABLED
+
+
+def test_time_does_not_go_back() -> None:
+    server = Server(Terms(BREAKER))
+    opened(server)
+    server.now -= 3_600
+    told = server.hear(Said("a"))
+    assert (told.since_s, told.retry_in_s) == (0, 5)
+
+
+def test_slices_are_shared_and_lent() -> None:
+    server = Server(Terms(max_concurrency=10))
+    assert server.hear(Said("a", wanted=30)).slots == 10
+    told = server.hear(Said("b", wanted=30))
+    assert (told.slots, told.fair_slots) == (0, 5)
+    assert server.fleet.tell("a", server.terms).fair_slots == 5, "a sees that it is to let go of five"
+    assert server.hear(Said("a", held=7, wanted=30)).slots == 7, "it still uses seven"
+    assert server.hear(Said("b", wanted=30)).slots == 3
+    assert server.hear(Said("a", held=5, wanted=2)).slots == 5
+    assert server.hear(Said("b", held=3, wanted=30)).slots == 5
+    assert server.hear(Said("a", held=0, wanted=0)).slots == 0
+    assert server.hear(Said("b", held=5, wanted=30)).slots == 10
+    server.now += SLICE_S + server.terms.call_s
+    assert server.hear(Said("c", wanted=1)).slots == 10, "b has not been heard of"
+
+
+@dataclass
+class Process:
+    """One that calls the upstream, and whose words may be late or lost."""
+
+    name: str
+    core: UpstreamCore
+    calls: list[Ticket] = field(default_factory=list[Ticket])
+    word: tuple[float, Said, Told | None] | None = None  # on its way back: when it arrives
+    kept: list[str] = field(default_factory=list[str])
+    cut_off_until: float = 0.0
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_whatever_comes_permits_and_slots_are_never_exceeded(seed: int) -> None:
+    rng = random.Random(seed)
+    terms = Terms(BREAKER, rng.choice((None, 1, 5, 17)), call_s=rng.choice((1.0, CALL_S)))
+    server = Server(terms)
+    processes = [Process(f"p{n}", UpstreamCore(f"p{n}", terms, server.now)) for n in range(rng.randint(1, 6))]
+    broken, seen = False, set[BreakerState]()
+    for _ in range(2_000):
+        server.now += rng.choice((0.0, 0.01, 0.1, 0.5))
+        broken = broken != (rng.random() < 0.01)
+        turn(rng.choice(processes), server, rng, broken=broken)
+        seen.add(server.fleet.state)
+        under_way = [ticket for each in processes for ticket in each.calls]
+        probes = [ticket for ticket in under_way if ticket.permit and ticket.generation == server.fleet.generation]
+        assert len(probes) <= BREAKER.permitted_number_of_calls_in_half_open_state
+        assert len({ticket.permit for ticket in probes}) == len(probes), "two calls under one permit"
+        if terms.max_concurrency is not None:
+            assert len(under_way) <= terms.max_concurrency
+            assert server.fleet.slots <= terms.max_concurrency
+    assert seen >= {BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN}
+
+
+def turn(process: Process, server: Server, rng: random.Random, *, broken: bool) -> None:
+    """One thing that a process does."""
+    hear(process, server, rng)
+    end_some(process, server, rng, broken=broken)
+    core, now = process.core, server.now
+    if rng.random() < 0.3 and (permit := core.take_permit()) is not None:
+        process.kept.append(permit)
+    for _ in range(rng.randint(0, 4)):
+        answer = core.acquire(now, rng.choice((*process.kept, None)))
+        if isinstance(answer, Ticket):
+            process.calls.append(answer)
+        elif answer.ask:
+            core.ask_permits(now, rng.randint(1, 4))
+            core.slots.waiting = rng.randint(0, 3)
+    speak(process, server, rng)
+
+
+def hear(process: Process, server: Server, rng: random.Random) -> None:
+    core, now = process.core, server.now
+    if process.word is not None and process.word[0] <= now:
+        _, said, told = process.word
+        process.word = None
+        if told is not None:
+            core.told(told, now, said)
+    if rng.random() < 0.2 and now >= process.cut_off_until:
+        core.told(server.fleet.tell(process.name, server.terms), now)
+
+
+def end_some(process: Process, server: Server, rng: random.Random, *, broken: bool) -> None:
+    core, now = process.core, server.now
+    longest_s = server.terms.call_s - 0.5
+    for ticket in [each for each in process.calls if rng.random() < 0.4 or now - each.began > longest_s]:
+        process.calls.remove(ticket)
+        core.end(ticket, now, failed=rng.choice((broken, broken, None)))
+    if process.kept and rng.random() < 0.2:
+        core.end_permit(process.kept.pop(), failed=rng.choice((None, False)))
+
+
+def speak(process: Process, server: Server, rng: random.Random) -> None:
+    core, now = process.core, server.now
+    if rng.random() < 0.01:
+        process.cut_off_until = now + rng.uniform(5, 70)
+    if process.word is None and core.due(now) and now >= process.cut_off_until:
+        said = core.said(now)
+        told = None if rng.random() < 0.1 else server.hear(said)
+        lost = rng.random() < 0.1
+        process.word = (now + rng.choice((0.0, 0.3, 2.0)), said, None if lost else told)
