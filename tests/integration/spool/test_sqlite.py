@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from headrace import Conflict, Headrace, JobContext, StoreUnavailable, UnknownJob
 from headrace.core.states import SpoolState
@@ -189,3 +191,22 @@ async def test_a_spool_follows_its_store_when_that_has_moved(tmp_path: Path) -> 
     moved.services.spooling.begin()
     await stored_ids(moved, [job.id.bytes])
     await moved.close()
+
+
+@pytest.mark.parametrize(("bytes_max", "status", "said"), [(1 << 20, 200, "spooling"), (1024, 503, 503)])
+async def test_readiness_is_whether_enqueues_are_taken(
+    tmp_path: Path, bytes_max: int, status: int, said: str | int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hr = headrace(tmp_path, spool_bytes_max=bytes_max)
+    app = FastAPI()
+    hr.install(app)
+
+    async def away(_: object) -> list[None]:
+        raise StoreUnavailable("it is away")
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        assert (await client.get("/headrace/health/ready")).json() == {"status": "ready"}
+        monkeypatch.setattr(hr.store, "get", away)
+        answer = await client.get("/headrace/health/ready")
+        assert (answer.status_code, answer.json()["status"]) == (status, said)
+    await hr.close()
