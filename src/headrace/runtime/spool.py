@@ -138,7 +138,7 @@ class Spool:
     def full(self) -> bool:
         """Whether there is no room for one more job of usual size."""
         with self._lock:
-            return self._bytes() + 1024 > self._bytes_max
+            return self._bytes() + 1024 >= self._bytes_max
 
     def _files(self) -> Iterator[SpoolFile]:
         return chain(self._own, chain.from_iterable(self._taken.values()))
