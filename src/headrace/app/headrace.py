@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -68,13 +69,15 @@ class Headrace:
         auth: Callable[..., Any] | None = None,
         origins: Sequence[str] = (),
         prefix: str = PREFIX,
+        spool: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Nothing is opened or written before the first use.
 
         `store` is `sqlite:///path`, `postgresql://user@host/database` or `memory://`; without it, `HEADRACE_STORE` or
         `sqlite:///headrace.db`. `auth` is a dependency on `HTTPConnection` that returns the app's own
-        user; `origins` may open the WebSocket. `clock` replaces the system's, for tests.
+        user; `origins` may open the WebSocket. `spool` is a directory on a local disk that takes enqueues while the
+        store is out of reach. `clock` replaces the system's, for tests.
 
         Raises:
             InvalidConfig: a setting that cannot work.
@@ -83,6 +86,8 @@ class Headrace:
             settings = Settings() if store is None else Settings(store=store)
         elif store is not None:
             settings = settings.model_copy(update={"store": store})
+        if spool is not None:
+            settings = settings.model_copy(update={"spool": os.fspath(spool)})
         self.settings = settings
         self.auth = auth
         self.origins = tuple(origins)
@@ -135,6 +140,11 @@ class Headrace:
         """
         self.check()
         await self.services.open()
+
+    async def reach(self) -> None:
+        """As `open`; but with a spool, a store that is out of reach is no error: enqueues are spooled."""
+        if self.services.home is not asyncio.get_running_loop():
+            await self.services.spooling.reach(self.open)
 
     def check(self) -> None:
         """Check every definition.
@@ -335,6 +345,12 @@ class Headrace:
 
     async def write(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
         """Write new jobs, all or none; where each landed. Every enqueue comes here, but a blocking one with `using`."""
+        spooling = self.services.spooling
+        if using is None and spooling.spool is not None:
+            return await spooling.enqueue(jobs, self._store)
+        return await self._store(jobs, using)
+
+    async def _store(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
         services = self.services
         if services.home is not asyncio.get_running_loop():  # the way of every enqueue: one comparison
             await self.open()

@@ -157,7 +157,7 @@ async def embedded(hr: "Headrace", count: int) -> AsyncGenerator[None]:
     """Run workers on this loop; at the end they are drained for the grace of the settings."""
     if not 0 <= count <= WORKERS_MAX:
         raise UsageError(f"workers is between 0 and {WORKERS_MAX}, not {count}")
-    await hr.open()
+    await hr.reach()
     if not count:
         yield
         return
@@ -178,6 +178,7 @@ async def _stay(hr: "Headrace", keeper: LeaseKeeper, *, suspects_too: bool) -> N
     while not keeper.draining:
         name = worker_id()
         try:
+            await hr.open()
             await _serve(hr, keeper, name, suspects_too=suspects_too)
         except Exception as error:
             unexpected = not isinstance(error, HeadraceError)

@@ -11,6 +11,16 @@ from headrace.core.model import ClaimedJob, Enqueued, Exchanged, NewJob, Outcome
 
 
 @dataclass(frozen=True, slots=True)
+class Spooled:
+    """The spool of this process: what waits in it now, and what became of the rest."""
+
+    bytes: int
+    jobs: int
+    drained: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """What is so in this process at the moment in which it is asked."""
 
@@ -18,6 +28,7 @@ class Moment:
     closes: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # transport, reason
     feeds: int | None = None  # that somebody here follows
     loop_age_s: Mapping[str, float] = field(default_factory=dict[str, float])  # of workers below, by role
+    spool: Spooled | None = None
 
 
 class Observer(Protocol):

@@ -129,7 +129,8 @@ def _wrap_lifespan(hr: Headrace, app: FastAPI, live: Live, workers: int) -> None
 
     @asynccontextmanager
     async def lifespan(served: Any) -> AsyncGenerator[Any]:
-        await hr.open()
+        await hr.reach()
+        hr.services.spooling.begin()
         if installed():
             hr.services.metrics.begin()
         try:

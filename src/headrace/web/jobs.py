@@ -11,14 +11,15 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from headrace.app import Headrace
-from headrace.app.job import JobAnswer
+from headrace.app.job import NO_EPOCH, JobAnswer
 from headrace.app.limits import limit_of
+from headrace.app.spooling import WHY
 from headrace.app.task import new_job
-from headrace.core.errors import IllegalTransition, UnknownJob, UnknownTask, UsageError
+from headrace.core.errors import IllegalTransition, StoreUnavailable, UnknownJob, UnknownTask, UsageError
 from headrace.core.feed import Position
 from headrace.core.ids import as_uuid
 from headrace.core.model import Enqueued, JobFilter, JobId, JobRecord
-from headrace.core.states import JobState
+from headrace.core.states import JobState, SpoolState
 from headrace.runtime.durations import instant
 from headrace.runtime.views import AHEAD_MAX, Surroundings, attempt_view, job_view, links
 from headrace.web.auth import Credential, Guard
@@ -62,16 +63,22 @@ class JobsApi:
         return f"{request.scope.get('root_path', '').rstrip('/')}{self._hr.prefix}"
 
     async def allowed(self, request: Request, scope: str, job: UUID | None = None) -> Credential:
-        """The credential, if it covers this; the store is open afterwards."""
-        await self._hr.open()
+        """The credential, if it covers this; the store is open afterwards, unless enqueues are spooled."""
+        await self._hr.reach()
         return await self._guard.allowed(request, scope, None if job is None else job.bytes)
 
     async def found(self, job: UUID) -> JobRecord:
         """The job's record."""
-        (record,) = await self._hr.store.get([job.bytes])
+        if self.spooled(job):
+            raise StoreUnavailable(WHY)
+        (record,) = await self._hr.store.get([self._hr.services.spooling.landed(job.bytes)])
         if record is None:
             raise UnknownJob(f"no job {job} is in the store")
         return record
+
+    def spooled(self, job: UUID) -> bool:
+        """Whether this process has yet to bring the job to the store."""
+        return self._hr.services.spooling.holds(job.bytes)
 
     # -- enqueue ----------------------------------------------------------------------------------
 
@@ -105,8 +112,8 @@ class JobsApi:
         return {
             "id": str(as_uuid(job.id)),
             "state": job.state.value,
-            "position": str(Position(self._hr.store.epoch, job.offset)),
-            "token": self._guard.signer.for_jobs([job.id]),
+            "position": str(Position(self._hr.store.epoch or NO_EPOCH, job.offset)),
+            "token": None if self._hr.services.signer is None else self._guard.signer.for_jobs([job.id]),
             "links": links(job.id, self.base(request)),
         }
 
@@ -127,6 +134,10 @@ class JobsApi:
     async def view(self, request: Request, job: UUID) -> dict[str, object]:
         """One job, and why it is not running."""
         credential = await self.allowed(request, "read", job)
+        waiting = await self._hr.services.spooling.find(job.bytes)
+        if waiting is not None:
+            epoch = self._hr.store.epoch or NO_EPOCH
+            return job_view(waiting, epoch, self.base(request)) | {"state": SpoolState.SPOOLED.value, "why": WHY}
         record = await self.found(job)
         trusted = credential.jobs is None
         around = await self._around(record)
@@ -223,7 +234,8 @@ class JobsApi:
     async def token(self, request: Request, job: UUID) -> dict[str, object]:
         """A new token, for whoever may read the job now."""
         credential = await self.allowed(request, "read", job)
-        await self.found(job)
+        if not self.spooled(job):
+            await self.found(job)
         operate = credential.jobs is not None and credential.allows("operate", job.bytes)
         token = self._guard.signer.for_jobs([job.bytes], operate=operate)
         return {"token": token, "expires_in_s": self._hr.settings.token_ttl_s}
