@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace.app import Call, Headrace, Job, Task, Update, Upstream
+    from headrace.core.breaker import Breaker
+    from headrace.core.budget import RetryBudget
+    from headrace.core.bulkhead import Adaptive
     from headrace.core.classify import Classify
     from headrace.core.errors import (
         BreakerOpen,
@@ -38,8 +41,10 @@ if TYPE_CHECKING:
         StoreUnusable,
         UnknownJob,
         UnknownTask,
+        UnknownUpstream,
         UsageError,
     )
+    from headrace.core.limits import RateLimit
     from headrace.core.model import UpdateKind
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
@@ -50,6 +55,8 @@ if TYPE_CHECKING:
 __version__ = version("headrace")
 
 __all__ = [
+    "Adaptive",
+    "Breaker",
     "BreakerOpen",
     "Call",
     "Classify",
@@ -73,10 +80,12 @@ __all__ = [
     "NotEncodable",
     "PayloadTooLarge",
     "PositionLost",
+    "RateLimit",
     "RateLimited",
     "Rejected",
     "ResultExpired",
     "Retry",
+    "RetryBudget",
     "SchemaMismatch",
     "Settings",
     "StoreError",
@@ -87,6 +96,7 @@ __all__ = [
     "Task",
     "UnknownJob",
     "UnknownTask",
+    "UnknownUpstream",
     "Update",
     "UpdateKind",
     "Upstream",
@@ -96,6 +106,9 @@ __all__ = [
 
 _HOMES = {
     "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream"),
+    "headrace.core.breaker": ("Breaker",),
+    "headrace.core.budget": ("RetryBudget",),
+    "headrace.core.bulkhead": ("Adaptive",),
     "headrace.core.classify": ("Classify",),
     "headrace.core.errors": (
         "BreakerOpen",
@@ -124,8 +137,10 @@ _HOMES = {
         "StoreUnusable",
         "UnknownJob",
         "UnknownTask",
+        "UnknownUpstream",
         "UsageError",
     ),
+    "headrace.core.limits": ("RateLimit",),
     "headrace.core.model": ("UpdateKind",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),

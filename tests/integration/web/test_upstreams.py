@@ -1,0 +1,109 @@
+"""Upstreams over HTTP: what there is, what holds a job, breakers set by hand; and how the page and the metrics show it."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from headrace import Breaker, Headrace, JobContext, Upstream
+from tests.integration.web.conftest import Serve, Served, until
+from tests.integration.web.test_http import problem
+
+BREAKER = Breaker(
+    sliding_window_size=4,
+    minimum_number_of_calls=4,
+    permitted_number_of_calls_in_half_open_state=2,
+    wait_duration_in_open_state=60,
+)
+
+
+class BankError(Exception):
+    """What the bank does when it is down."""
+
+
+def banking(hr: Headrace) -> Upstream:
+    """An upstream, and a task that needs it."""
+    bank = hr.upstream("bank", breaker=BREAKER)
+
+    @hr.task(public=True, needs=[bank])
+    async def pay(ctx: JobContext) -> str:
+        async with bank:
+            return "paid"
+
+    return bank
+
+
+async def use(bank: Upstream, calls: int, *, well: bool) -> None:
+    for _ in range(calls):
+        try:
+            async with bank:
+                if not well:
+                    raise BankError("down")  # noqa: TRY301
+        except BankError:
+            pass
+
+
+def only(served: Served) -> dict[str, Any] | None:
+    """The one upstream, as the fleet sees it."""
+    with served.client("read") as client:
+        found = client.get("/api/upstreams").raise_for_status().json()["upstreams"]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+@pytest.fixture
+def bank(serve: Serve) -> tuple[Served, Upstream]:
+    served = serve(define=banking)
+    return served, served.defined
+
+
+def test_what_there_is_and_what_holds_a_job(bank: tuple[Served, Upstream]) -> None:
+    served, upstream = bank
+    served.call(use(upstream, 4, well=False))
+    seen = until(lambda: (found := only(served)) and found["state"] == "open" and found)
+    assert (seen["name"], seen["tasks"], seen["processes"], seen["definitions"]) == ("bank", ["pay"], 1, 1)
+    assert 50 < seen["retry_in_s"] <= 60
+    assert "4" in seen["reason"]
+    job = served.enqueue("pay")["id"]
+    with served.client() as client:
+        view = client.get(f"/api/jobs/{job}").json()
+        (hold,) = view["holds"]
+        assert (hold["kind"], hold["upstream"], hold["state"]) == ("upstream", "bank", "open")
+        assert hold["since"] == seen["since"]
+        assert (
+            59 < (datetime.fromisoformat(hold["next_try"]) - datetime.fromisoformat(hold["since"])).total_seconds() < 61
+        )
+        assert hold["reason"] in view["why"]
+        closed = client.post("/api/upstreams/bank/close").json()
+        assert (closed["state"], closed["reason"], closed["retry_in_s"]) == ("closed", "", None)
+    ended = served.ended(job)
+    assert (ended["state"], ended["attempt"], ended["failures"]) == ("succeeded", 1, 0)
+    assert served.ended(job)["holds"] == []
+
+
+def test_by_hand(bank: tuple[Served, Upstream]) -> None:
+    served, upstream = bank
+    served.call(use(upstream, 1, well=True))
+    with served.client() as client:
+        opened = client.post("/api/upstreams/bank/open").json()
+        assert (opened["state"], opened["reason"], opened["retry_in_s"]) == ("forced_open", "by hand", None)
+        job = served.enqueue("pay")["id"]
+        (hold,) = client.get(f"/api/jobs/{job}").json()["holds"]
+        assert (hold["state"], hold["next_try"]) == ("forced_open", None)
+        disabled = client.post("/api/upstreams/bank/disable").json()
+        assert disabled["state"] == "disabled"
+        assert served.ended(job)["state"] == "succeeded"
+        for verb in ("open", "close", "disable"):
+            said = problem(client.post(f"/api/upstreams/tank/{verb}"), 404, "unknown-upstream")
+            assert "'tank'" in str(said["detail"])
+        problem(client.post("/api/upstreams/bank/shut"), 404, "not-found")
+        problem(client.post(f"/api/upstreams/{'x' * 65}/open"), 422, "invalid-request")
+
+
+def test_other_holds_have_no_upstream(serve: Serve) -> None:
+    served = serve(workers=0)
+    job = served.enqueue("add", a=1)["id"]
+    with served.client() as client:
+        assert client.get(f"/api/jobs/{job}").json()["holds"] == [
+            {"kind": "no-worker", "reason": "no worker is running"}
+        ]
