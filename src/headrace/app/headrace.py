@@ -298,7 +298,7 @@ class Headrace(Definitions):
             return Results(task, Any).decode
 
     async def upstreams(self) -> list[UpstreamRecord]:
-        """Every upstream that any process has called, by name."""
+        """Every upstream that any process has had, by name."""
         await self.open()
         return await records(self.store)
 

@@ -84,7 +84,7 @@ class UnknownJob(UsageError):
 
 
 class UnknownUpstream(UsageError):
-    """No process has ever called an upstream of this name."""
+    """No process has ever had an upstream of this name."""
 
     code = "unknown-upstream"
 

@@ -243,7 +243,7 @@ class UpstreamView(BaseModel):
 
 
 class UpstreamsView(BaseModel):
-    """Every upstream that any process has called."""
+    """Every upstream that any process has had."""
 
     upstreams: list[UpstreamView]
 

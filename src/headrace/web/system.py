@@ -207,7 +207,7 @@ def _upstreams(router: APIRouter, api: SystemApi) -> None:
 
     @router.get("/api/upstreams", response_model=UpstreamsView, responses=refusals(400, 401, 403))
     async def upstreams(request: Request) -> dict[str, object]:
-        """Every upstream that any process has called."""
+        """Every upstream that any process has had."""
         return await api.upstreams(request)
 
     @router.post("/api/upstreams/{upstream}/open", response_model=UpstreamView, responses=said)

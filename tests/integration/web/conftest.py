@@ -219,6 +219,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             workers: int = 1,
             app: FastAPI | None = None,
             prefix: str | None = None,
+            *,
             config: dict[str, Any] | None = None,
             hr: dict[str, Any] | None = None,
             define: Callable[[Headrace], Any] | None = None,

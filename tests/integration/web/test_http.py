@@ -52,13 +52,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, object]
 
 def test_every_route_is_in_the_table_of_the_tests(served: Served) -> None:
     documented = {
-        (
-            method.upper(),
-            path.removeprefix("/headrace")
-            .replace("{job_id}", JOB)
-            .replace("{queue}", "default")
-            .replace("{upstream}", "bank"),
-        )
+        (method.upper(), path.removeprefix("/headrace").format(job_id=JOB, queue="default", upstream="bank"))
         for path, methods in served.app.openapi()["paths"].items()
         for method in methods
     }

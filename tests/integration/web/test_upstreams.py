@@ -1,4 +1,4 @@
-"""Upstreams over HTTP: what there is, what holds a job, breakers set by hand; and how the page and the metrics show it."""
+"""Upstreams over HTTP: what there is, what holds a job, breakers set by hand."""
 
 from datetime import datetime
 from typing import Any
