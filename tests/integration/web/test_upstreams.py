@@ -1,5 +1,7 @@
-"""Upstreams over HTTP: what there is, what holds a job, breakers set by hand."""
+"""Upstreams over HTTP: what there is, what holds a job, breakers set by hand; and how the page shows them."""
 
+import asyncio
+import re
 from datetime import datetime
 from typing import Any
 
@@ -21,14 +23,21 @@ class BankError(Exception):
     """What the bank does when it is down."""
 
 
-def banking(hr: Headrace) -> Upstream:
+def banking(hr: Headrace, breaker: Breaker = BREAKER) -> Upstream:
     """An upstream, and a task that needs it."""
-    bank = hr.upstream("bank", breaker=BREAKER)
+    bank = hr.upstream("bank", breaker=breaker)
+    gate = asyncio.Event()
 
     @hr.task(public=True, needs=[bank])
-    async def pay(ctx: JobContext) -> str:
+    async def pay(ctx: JobContext, slowly: bool = False) -> str:
         async with bank:
+            if slowly:
+                await gate.wait()
             return "paid"
+
+    @hr.task(public=True)
+    async def open_gate(ctx: JobContext) -> None:
+        gate.set()
 
     return bank
 
@@ -43,6 +52,11 @@ async def use(bank: Upstream, calls: int, *, well: bool) -> None:
             pass
 
 
+def hears(served: Served) -> bool:
+    """Whether the process has heard of the fleet: what is called before that is no outcome."""
+    return served.hr.services.upstreams.guards["bank"].core.heard_at is not None
+
+
 def only(served: Served) -> dict[str, Any] | None:
     """The one upstream, as the fleet sees it."""
     with served.client("read") as client:
@@ -54,6 +68,7 @@ def only(served: Served) -> dict[str, Any] | None:
 @pytest.fixture
 def bank(serve: Serve) -> tuple[Served, Upstream]:
     served = serve(define=banking)
+    until(lambda: hears(served))
     return served, served.defined
 
 
@@ -107,3 +122,34 @@ def test_other_holds_have_no_upstream(serve: Serve) -> None:
         assert client.get(f"/api/jobs/{job}").json()["holds"] == [
             {"kind": "no-worker", "reason": "no worker is running"}
         ]
+
+
+def page(served: Served) -> str:
+    """What a person reads of the upstreams; "" where there is no such table."""
+    with served.client("read") as client:
+        shown = client.get("/").raise_for_status().text
+    found = re.search(r"<h2>Upstreams</h2>.*?<tbody>(.*?)</tbody>", shown)
+    return "" if found is None else " ".join(re.sub(r"<[^>]+>", " ", found[1]).split())
+
+
+def test_the_page_follows_an_outage(serve: Serve) -> None:
+    probed = Breaker(
+        sliding_window_size=4,
+        minimum_number_of_calls=4,
+        permitted_number_of_calls_in_half_open_state=2,
+        wait_duration_in_open_state=1.4,
+    )
+    assert page(serve()) == ""  # who has none reads nothing of it
+    served = serve(define=lambda hr: banking(hr, probed))
+    until(lambda: hears(served))
+    assert re.match(r"bank closed \d s 0 of 0$", page(served))
+    served.call(use(served.defined, 1, well=True))
+    served.call(use(served.defined, 3, well=False))
+    opened = until(lambda: (shown := page(served)).startswith("bank open") and shown)
+    assert opened == "bank open 0 s pay 3 of 4 calls failed (75 %, threshold 50 %) ; tried again in 1 s"
+    first = served.enqueue("pay", slowly=True)["id"]
+    until(lambda: re.match(r"bank half open \d s pay .* ; probes: 0 ended, 0 failed, [12] under way$", page(served)))
+    served.enqueue("open_gate")
+    assert served.ended(first)["state"] == "succeeded"
+    served.ended(served.enqueue("pay")["id"])
+    until(lambda: re.match(r"bank closed \d+ s \d of \d closed after its probes; .*$", page(served)))
