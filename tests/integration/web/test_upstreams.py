@@ -1,4 +1,4 @@
-"""Upstreams over HTTP: what there is, what holds a job, breakers set by hand; and how the page shows them."""
+"""Upstreams over HTTP: what there is, what holds a job, breakers set by hand; the page, the metrics."""
 
 import asyncio
 import re
@@ -10,6 +10,7 @@ import pytest
 from headrace import Breaker, Headrace, JobContext, Upstream
 from tests.integration.web.conftest import Serve, Served, until
 from tests.integration.web.test_http import problem
+from tests.integration.web.test_metrics import value
 
 BREAKER = Breaker(
     sliding_window_size=4,
@@ -132,7 +133,7 @@ def page(served: Served) -> str:
     return "" if found is None else " ".join(re.sub(r"<[^>]+>", " ", found[1]).split())
 
 
-def test_the_page_follows_an_outage(serve: Serve) -> None:
+def test_the_page_and_the_metrics_follow_an_outage(serve: Serve) -> None:
     probed = Breaker(
         sliding_window_size=4,
         minimum_number_of_calls=4,
@@ -152,4 +153,9 @@ def test_the_page_follows_an_outage(serve: Serve) -> None:
     served.enqueue("open_gate")
     assert served.ended(first)["state"] == "succeeded"
     served.ended(served.enqueue("pay")["id"])
+    assert value(served, "headrace_upstream_calls_total", upstream="bank", outcome="succeeded") == 3
+    assert value(served, "headrace_upstream_calls_total", upstream="bank", outcome="failed") == 3
+    assert value(served, "headrace_upstream_call_seconds_count", upstream="bank") == 6
+    until(lambda: value(served, "headrace_upstream_state", upstream="bank", state="closed") == 1)
+    assert value(served, "headrace_upstream_transitions_total", upstream="bank") == 3
     until(lambda: re.match(r"bank closed \d+ s \d of \d closed after its probes; .*$", page(served)))
