@@ -54,8 +54,8 @@ class RateLimit:
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         _check_count("RateLimit.n", self.n)
-        given = self.per.total_seconds() if isinstance(self.per, timedelta) else self.per
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= PER_S_MAX:  # pyright: ignore[reportUnnecessaryIsInstance]
+        given: object = self.per.total_seconds() if isinstance(self.per, timedelta) else self.per
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= PER_S_MAX:
             raise InvalidConfig(
                 f"RateLimit.per is a number of seconds or a timedelta above 0, at most 366 days, not {self.per!r}"
             )

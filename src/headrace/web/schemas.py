@@ -89,10 +89,11 @@ class Hold(BaseModel):
     reason: str
 
 
-class UpstreamHold(Hold):
+class UpstreamHold(BaseModel):
     """A hold by an upstream that its task needs."""
 
     kind: Literal["upstream"]
+    reason: str
     upstream: str
     state: BreakerState
     since: str
