@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace.app import Call, Headrace, Job, Task, Update, Upstream
+    from headrace.core.breaker import Breaker
+    from headrace.core.budget import RetryBudget
+    from headrace.core.bulkhead import Adaptive
     from headrace.core.classify import Classify
     from headrace.core.errors import (
         BreakerOpen,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         StoreUnusable,
         UnknownJob,
         UnknownTask,
+        UnknownUpstream,
         UsageError,
     )
     from headrace.core.limits import Limit, RateLimit
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
 __version__ = version("headrace")
 
 __all__ = [
+    "Adaptive",
+    "Breaker",
     "BreakerOpen",
     "Call",
     "Classify",
@@ -80,6 +86,7 @@ __all__ = [
     "Rejected",
     "ResultExpired",
     "Retry",
+    "RetryBudget",
     "SchemaMismatch",
     "Settings",
     "StoreError",
@@ -90,6 +97,7 @@ __all__ = [
     "Task",
     "UnknownJob",
     "UnknownTask",
+    "UnknownUpstream",
     "Update",
     "UpdateKind",
     "Upstream",
@@ -99,6 +107,9 @@ __all__ = [
 
 _HOMES = {
     "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream"),
+    "headrace.core.breaker": ("Breaker",),
+    "headrace.core.budget": ("RetryBudget",),
+    "headrace.core.bulkhead": ("Adaptive",),
     "headrace.core.classify": ("Classify",),
     "headrace.core.errors": (
         "BreakerOpen",
@@ -127,6 +138,7 @@ _HOMES = {
         "StoreUnusable",
         "UnknownJob",
         "UnknownTask",
+        "UnknownUpstream",
         "UsageError",
     ),
     "headrace.core.limits": ("Limit", "RateLimit"),

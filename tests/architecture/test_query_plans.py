@@ -32,6 +32,7 @@ SCANS = {
     "settling_move": "the batch itself",
     "slot_count": "one constant row",
     "survey": "one constant row; the queues that are held, by their index",
+    "upstreams": "a handful of rows; each is asked for",
     "workers": "every known worker is asked for, by its index",
     "workers_known": "every known worker is asked for, by its index",
 }

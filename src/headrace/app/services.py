@@ -39,7 +39,7 @@ class Services:
         self.spooling = Spooling(self)
         self.feed = FeedReader(self.store, self.notifier, clock, spooled=self.spooling.holds)
         self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)
-        self.metrics = Metrics(self.store, clock)
+        self.metrics = Metrics(self.store, clock, self.upstreams.guards)
         self.portal = Portal()
         self.signer: Signer | None = None
         self.home: asyncio.AbstractEventLoop | None = None  # the loop on which the notifier hears

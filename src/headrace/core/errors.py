@@ -4,7 +4,7 @@
 HeadraceError                code: stable, on the wire; transient: the same call may work later
 ├── UsageError               the caller's mistake; never retried
 │   ├── UnknownTask · DuplicateTask · InvalidArguments · NotEncodable · PayloadTooLarge
-│   └── UnknownJob · IllegalTransition · InvalidConfig
+│   └── UnknownJob · UnknownUpstream · IllegalTransition · InvalidConfig
 ├── StoreError
 │   ├── StoreUnavailable     transient: busy, full, out of reach
 │   ├── StoreUnusable        read-only, not a database, no rights: needs a person

@@ -14,6 +14,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from headrace.core.fleet import BreakerState, UpstreamRecord
 from headrace.core.model import QueueRecord, WorkerRecord
 from headrace.core.states import JobState
 from headrace.observers.tally import FAMILIES, LABELS_MAX, OTHER, Family, Labels, Tally
@@ -53,6 +54,7 @@ class Look:
 
     queues: Mapping[str, QueueFigures]
     workers: Sequence[WorkerRecord]
+    upstreams: Sequence[UpstreamRecord] = ()
 
 
 def text(version: str, look: Look | None, tally: Tally, moment: Moment) -> bytes:
@@ -78,6 +80,7 @@ class _Collected(Collector):
         if self._look is not None:
             yield from _queues(self._look.queues)
             yield from _workers(self._look.workers)
+            yield from _upstreams(self._look.upstreams[:LABELS_MAX])
         for family in FAMILIES:
             yield _spread(family, self._tally) if family.bounds else _total(family, self._tally)
         yield from _moment(self._moment)
@@ -168,6 +171,21 @@ def _spool(spool: Spooled) -> Iterator[Metric]:
         metric = CounterMetricFamily(f"headrace_spool_{word}", about)
         metric.add_metric((), count)
         yield metric
+
+
+def _upstreams(upstreams: Sequence[UpstreamRecord]) -> Iterator[Metric]:
+    yield _gauge(
+        "headrace_upstream_state",
+        "Whether the upstream's breaker is in this state.",
+        ("upstream", "state"),
+        [((one.name, state.value), one.state is state) for one in upstreams for state in BreakerState],
+    )
+    transitions = CounterMetricFamily(
+        "headrace_upstream_transitions", "How often the upstream's breaker has changed its state.", labels=("upstream",)
+    )
+    for one in upstreams:
+        transitions.add_metric((one.name,), one.generation - 1)
+    yield transitions
 
 
 def _moment(moment: Moment) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
 """What one process counted: plain numbers under bounded labels, cheap to add to and to hand on.
 
 It knows nothing of Prometheus, so that a worker's process needs no more than this. Invariant: a family has at most
-`LABELS_MAX` names of tasks or queues, and `_other` for all that come later.
+`LABELS_MAX` names of tasks, queues or upstreams, and `_other` for all that come later.
 """
 
 import logging
@@ -26,6 +26,7 @@ from headrace.core.model import (
     Snoozed,
     Succeeded,
 )
+from headrace.ports.observer import CALL_BOUNDS_S, Called
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +94,18 @@ SETTLES: Final = Family(
 CRASHES: Final = Family(
     "headrace_worker_crashes", "Supervised workers that died or were killed.", ("role",), words=("suspects", "worker")
 )
+CALLS: Final = Family(
+    "headrace_upstream_calls",
+    "Calls of upstreams that have ended or were refused, by outcome.",
+    ("upstream", "outcome"),
+    words=("succeeded", "failed", "ignored", "refused"),
+)
+CALL: Final = Family(
+    "headrace_upstream_call_seconds", "How long calls of upstreams took.", ("upstream",), CALL_BOUNDS_S
+)
 
-FAMILIES: Final = (ENQUEUED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES)
-_NAMES: Final = ("task", "queue")  # labels whose values are names of the user's
+FAMILIES: Final = (ENQUEUED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES, CALLS, CALL)
+_NAMES: Final = ("task", "queue", "upstream")  # labels whose values are names of the user's
 
 
 class Spread:
@@ -184,6 +194,18 @@ class Tally:
         """Count it."""
         with self._lock:
             self._add(CRASHES, (role,), 1)
+
+    def called(self, upstream: str, called: Called) -> None:
+        """Add what a guard has counted since it was last asked."""
+        with self._lock:
+            counts = {word: n for word in CALLS.words if (n := getattr(called, word))}
+            if not counts:
+                return
+            label = self._label("upstream", upstream)
+            for word, n in counts.items():
+                self._add(CALLS, (label, word), n)
+            if any(called.spread):
+                self._merge_spread(CALL, (label,), called.spread, called.total_s)
 
     def counted(self, counts: Mapping[str, object]) -> None:
         """Add what a child took from its own tally; what another version's child means by it is left out."""

@@ -3,6 +3,7 @@
 An observer never raises and never waits, and is called from any thread. Nothing depends on it.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -29,6 +30,32 @@ class Moment:
     feeds: int | None = None  # that somebody here follows
     loop_age_s: Mapping[str, float] = field(default_factory=dict[str, float])  # of workers below, by role
     spool: Spooled | None = None
+
+
+CALL_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(slots=True)
+class Called:
+    """What calls of one upstream came to, and how long they took: how many up to each bound, and beyond the last."""
+
+    succeeded: int = 0
+    failed: int = 0
+    ignored: int = 0
+    refused: int = 0  # did not run
+    spread: list[int] = field(default_factory=lambda: [0] * (len(CALL_BOUNDS_S) + 1))
+    total_s: float = 0.0
+
+    def ended(self, seconds: float, *, failed: bool | None) -> None:
+        """One call has ended."""
+        if failed is None:
+            self.ignored += 1
+        elif failed:
+            self.failed += 1
+        else:
+            self.succeeded += 1
+        self.spread[bisect_left(CALL_BOUNDS_S, seconds)] += 1
+        self.total_s += seconds
 
 
 class Observer(Protocol):

@@ -18,6 +18,7 @@ from headrace.core.errors import BreakerOpen, Full, RateLimited, Rejected
 from headrace.core.fleet import Terms
 from headrace.core.upstream import Refusal, Refused, Ticket, UpstreamCore
 from headrace.ports.clock import Clock
+from headrace.ports.observer import Called
 from headrace.runtime.blame import blame
 from headrace.runtime.context import current_attempt
 
@@ -97,6 +98,7 @@ class UpstreamGuard:
         self._service = service
         self._now = clock.now
         self._budget = Budget(policy.retry_budget)
+        self._called = Called()
         self._waiting: deque[Future[None]] = deque()
         self._probes: dict[JobId, _Probe] = {}
         self._wait_s = WAIT_S if policy.timeout_s is None else min(WAIT_S, policy.timeout_s)
@@ -160,7 +162,9 @@ class UpstreamGuard:
     def ended(self, ticket: Ticket, probe: _Probe | None, *, failed: bool | None) -> None:
         """A call has ended."""
         with self.lock:
-            slow = self.core.end(ticket, self._now(), failed=failed)
+            now = self._now()
+            slow = self.core.end(ticket, now, failed=failed)
+            self._called.ended(now - ticket.began, failed=failed)
             if probe is not None and failed is False:
                 probe.good, probe.slow = True, probe.slow or slow
             wake = self._next_in_line()
@@ -168,6 +172,12 @@ class UpstreamGuard:
         _wake(wake)
         if news:
             self._service.poke()
+
+    def take_called(self) -> Called:
+        """What calls came to since this was last asked."""
+        with self.lock:
+            taken, self._called = self._called, Called()
+        return taken
 
     def _decide(self) -> CallPermit | Refused:
         probe = self._probe_here()
@@ -227,6 +237,8 @@ class UpstreamGuard:
         return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
 
     def _rejected(self, refused: Refused) -> Rejected:
+        with self.lock:
+            self._called.refused += 1
         kinds = {Refusal.FULL: Full, Refusal.RATE: RateLimited}
         words = {
             Refusal.OPEN: "is open",

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.app.job import JobAnswer
+from headrace.core.fleet import BreakerState
 from headrace.core.states import JobState, ShownState
 
 Scope = Literal["read", "enqueue", "operate"]
@@ -82,10 +83,21 @@ class ErrorView(BaseModel):
 
 
 class Hold(BaseModel):
-    """What keeps a ready job from running."""
+    """What keeps a waiting job from running."""
 
     kind: str
     reason: str
+
+
+class UpstreamHold(BaseModel):
+    """A hold by an upstream that its task needs."""
+
+    kind: Literal["upstream"]
+    reason: str
+    upstream: str
+    state: BreakerState
+    since: str
+    next_try: str | None = Field(default=None, description="While it is open: when it is tried again.")
 
 
 class JobView(BaseModel):
@@ -116,7 +128,7 @@ class JobView(BaseModel):
     error: ErrorView | None
     position: str
     links: Links
-    holds: list[Hold] = Field(default_factory=list[Hold])
+    holds: list[UpstreamHold | Hold] = Field(default_factory=list[UpstreamHold | Hold])
     why: str | None = None
 
 
@@ -209,6 +221,32 @@ class PausedAnswer(BaseModel):
 
     name: str
     paused: bool
+
+
+class UpstreamView(BaseModel):
+    """One upstream, as the fleet sees it; `calls`, `failures` and `slow` are of the windows, or of the probes."""
+
+    name: str
+    state: BreakerState
+    generation: int
+    since: str
+    reason: str = Field(description="Why it is not closed.")
+    retry_in_s: float | None = Field(description="While it is open: how long until it is tried again.")
+    ramp_s: float | None = Field(description="How long ago it closed after probes.")
+    calls: int
+    failures: int
+    slow: int
+    permits: int = Field(description="Probes under way, or about to be.")
+    slots: int = Field(description="How much of max_concurrency is with processes.")
+    processes: int = Field(description="That were heard of within a minute.")
+    definitions: int = Field(description="That processes heard of lately have of it; two: they disagree.")
+    tasks: list[str] = Field(description="That need it.")
+
+
+class UpstreamsView(BaseModel):
+    """Every upstream that any process has had."""
+
+    upstreams: list[UpstreamView]
 
 
 class WorkerView(BaseModel):

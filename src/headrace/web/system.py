@@ -1,4 +1,4 @@
-"""What there is beside jobs: tasks, queues, workers, figures, sessions, health."""
+"""What there is beside jobs: tasks, queues, upstreams, workers, figures, sessions, health."""
 
 import secrets
 from importlib.metadata import version
@@ -8,10 +8,12 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import JSONResponse
 
 from headrace.app import Headrace
+from headrace.app.upstream import NAME_CHARS_MAX as UPSTREAM_CHARS_MAX
 from headrace.core.errors import HeadraceError
+from headrace.core.fleet import Force
 from headrace.core.states import JobState
 from headrace.runtime.spool import Spool
-from headrace.runtime.views import counts_view, queue_view, worker_view
+from headrace.runtime.views import counts_view, queue_view, upstream_view, worker_view
 from headrace.web.auth import COOKIE, Guard, own_user
 from headrace.web.problems import ProblemRoute, Refused, refusals
 from headrace.web.schemas import (
@@ -22,6 +24,8 @@ from headrace.web.schemas import (
     SessionBody,
     StatsView,
     TasksView,
+    UpstreamsView,
+    UpstreamView,
     WorkersView,
 )
 
@@ -68,6 +72,18 @@ class SystemApi:
         await self._allowed(request, "operate")
         await self._hr.store.pause(queue, paused=paused)
         return {"name": queue, "paused": paused}
+
+    async def upstreams(self, request: Request) -> dict[str, object]:
+        """Every upstream."""
+        await self._allowed(request, "read")
+        now_at = self._hr.clock.wall()
+        return {"upstreams": [upstream_view(upstream, now_at) for upstream in await self._hr.upstreams()]}
+
+    async def force(self, request: Request, upstream: str, to: Force) -> dict[str, object]:
+        """Set a breaker by hand."""
+        await self._allowed(request, "operate")
+        found = await self._hr.force_upstream(upstream, to)
+        return upstream_view(found, self._hr.clock.wall())
 
     async def workers(self, request: Request) -> dict[str, object]:
         """Every worker."""
@@ -181,6 +197,8 @@ def system_routers(
         """End a hold."""
         return await api.pause(request, queue, paused=False)
 
+    _upstreams(router, api)
+
     @router.get("/api/workers", response_model=WorkersView, responses=refusals(400, 401, 403))
     async def workers(request: Request) -> dict[str, object]:
         """Every worker that is known."""
@@ -208,6 +226,31 @@ def spool_view(spool: Spool, now_at: float) -> dict[str, object]:
         "rejected": seen.rejected,
         "trouble": None if spool.trouble is None else str(spool.trouble),
     }
+
+
+def _upstreams(router: APIRouter, api: SystemApi) -> None:
+    name = Path(min_length=1, max_length=UPSTREAM_CHARS_MAX)
+    said = refusals(400, 401, 403, 404, 413, 422)
+
+    @router.get("/api/upstreams", response_model=UpstreamsView, responses=refusals(400, 401, 403))
+    async def upstreams(request: Request) -> dict[str, object]:
+        """Every upstream that any process has had."""
+        return await api.upstreams(request)
+
+    @router.post("/api/upstreams/{upstream}/open", response_model=UpstreamView, responses=said)
+    async def open_(request: Request, upstream: str = name) -> dict[str, object]:
+        """Open its breaker by hand: no call goes through, and what needs it is held, until it is closed by hand."""
+        return await api.force(request, upstream, "open")
+
+    @router.post("/api/upstreams/{upstream}/close", response_model=UpstreamView, responses=said)
+    async def close(request: Request, upstream: str = name) -> dict[str, object]:
+        """Close its breaker by hand; from here on it counts anew."""
+        return await api.force(request, upstream, "close")
+
+    @router.post("/api/upstreams/{upstream}/disable", response_model=UpstreamView, responses=said)
+    async def disable(request: Request, upstream: str = name) -> dict[str, object]:
+        """Let every call through, whatever comes of it, until its breaker is closed by hand."""
+        return await api.force(request, upstream, "disable")
 
 
 def _doors(router: APIRouter, api: SystemApi) -> None:

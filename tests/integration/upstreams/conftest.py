@@ -34,7 +34,7 @@ def until() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]:
 
     async def wait(look: Callable[[], Awaitable[object]], within_s: float = 20.0) -> None:
         async with asyncio.timeout(within_s):
-            while not await look():
+            while not await look():  # noqa: ASYNC110 - what is asked has no event
                 await asyncio.sleep(0.02)
 
     return wait
