@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -273,6 +274,15 @@ class Store(Protocol):
         """Every queue that has or had jobs, or was paused, by name.
 
         The live states are counted exactly; ended ones only where that is cheap.
+        """
+        ...
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order; the cost is bounded by `jobs_max`, whatever waits.
+
+        Of each queue at most `jobs_max` ready jobs are counted, those of the highest priorities first, and as many
+        scheduled ones; the age of the oldest is told for every task and priority. Suspects are left out. Of a queue
+        with more than 2,000 lines (tasks, keys, priorities) only so many are looked at.
         """
         ...
 

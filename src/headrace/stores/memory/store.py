@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from headrace.core.errors import Conflict, StoreUnavailable, UsageError
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -40,7 +41,7 @@ from headrace.core.states import TRANSITIONS, JobEvent, JobState
 from headrace.core.story import tell
 from headrace.ports.store import Capabilities, Joined, StoreSettings
 from headrace.stores.memory.board import Board
-from headrace.stores.memory.chores import prune, queue_records, worker_records
+from headrace.stores.memory.chores import prune, queue_load, queue_records, worker_records
 from headrace.stores.memory.rows import Key, Row, Worker
 from headrace.stores.memory.vault import MemoryVault
 
@@ -327,6 +328,11 @@ class MemoryStore(MemoryVault):
         """Every queue that has or had jobs, or was paused, by name."""
         with self._transaction() as (board, now):
             return queue_records(board, now)
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order."""
+        with self._transaction() as (board, now):
+            return [queue_load(board, each, now) for each in asked]
 
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -338,6 +339,10 @@ class PostgresStore:
     async def queues(self) -> list[QueueRecord]:
         """Every queue that has or had jobs, by name."""
         return await self._each(self._counts.queues)
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order."""
+        return await self._each(lambda tx: chores.loads(tx, asked)) if asked else []
 
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: one row, whatever waits in it."""

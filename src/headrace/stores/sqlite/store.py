@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headrace.core.errors import InvalidConfig, StoreUnavailable
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -37,7 +38,7 @@ from headrace.core.model import (
 from headrace.core.states import JobState
 from headrace.ports.store import Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.sqlite import chores, feed, schema, vault, workers
+from headrace.stores.sqlite import chores, feed, load, schema, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
 from headrace.stores.sqlite.connection import (
@@ -292,6 +293,10 @@ class SqliteStore:
     async def queues(self) -> list[QueueRecord]:
         """Every queue that has or had jobs, by name."""
         return await self._read(self._counts.queues)
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order."""
+        return await self._read(lambda tx: load.loads(tx, list(asked)))
 
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: one row, whatever waits in it."""
