@@ -14,7 +14,8 @@ HeadraceError                code: stable, on the wire; transient: the same call
 │   └── SchemaMismatch       says found, wanted and the command to run
 ├── NotifierError            never leaves the runtime
 ├── Rejected                 a policy refused; the call did not run
-│   └── Full                 a bound was reached
+│   ├── Full                 a bound was reached
+│   └── Shed                 the queue is overloaded; come again in `retry_in` seconds
 ├── JobError                 what a waiter for a result sees
 │   ├── JobFailed · JobCancelled · JobTimedOut
 │   └── ResultExpired
@@ -24,7 +25,10 @@ HeadraceError                code: stable, on the wire; transient: the same call
 ```
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from headrace.core.admission import Room
 
 
 class HeadraceError(Exception):
@@ -149,16 +153,28 @@ class NotifierError(HeadraceError):
 
 
 class Rejected(HeadraceError):
-    """A policy refused, and the call did not run."""
+    """A policy refused, and the call did not run; `retry_in` says in how many seconds it may, where that is known."""
 
     code = "rejected"
     transient = True
+
+    def __init__(self, message: str, retry_in: float | None = None, rooms: "tuple[Room, ...]" = ()) -> None:
+        """`rooms` is what is left of the bounds of the queue that refused."""
+        super().__init__(message)
+        self.retry_in = retry_in
+        self.rooms = rooms
 
 
 class Full(Rejected):
     """A stated bound was reached."""
 
     code = "full"
+
+
+class Shed(Rejected):
+    """The queue is overloaded: jobs of this priority would come too late, and are refused for now."""
+
+    code = "shed"
 
 
 class JobError(HeadraceError):

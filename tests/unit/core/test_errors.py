@@ -36,7 +36,7 @@ def test_the_module_draws_every_error(kind: type[HeadraceError]) -> None:
 
 def test_transient_says_that_the_same_call_may_work_later() -> None:
     transient = {kind for kind in EVERY if kind.transient}
-    assert transient == {StoreUnavailable, NotifierError, Rejected, errors.Full, SlowConsumer}
+    assert transient == {StoreUnavailable, NotifierError, Rejected, errors.Full, errors.Shed, SlowConsumer}
 
 
 def test_errors_carry_what_the_caller_needs() -> None:

@@ -85,17 +85,19 @@ class Counts:
 
 async def loads(tx: Tx, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
     """How much waits in these queues, in order."""
-    names, most, since = ([getattr(each, name) for each in asked] for name in ("queue", "jobs_max", "since_s"))
-    lines: list[list[LineLoad]] = [[] for _ in asked]
+    names = [each.queue for each in asked]
+    most, since = [each.jobs_max for each in asked], [each.since_s for each in asked]
+    lines: dict[int, list[LineLoad]] = {at: [] for at, _ in enumerate(asked)}
     held: set[int] = set()
     for at, paused, task, priority, ready, older, oldest_s, scheduled in await tx.all(
         _LOAD, tx.now, names, most, since
     ):
-        held |= {at} if paused else set()
+        if paused:
+            held.add(at - 1)
         if task is not None:
             age_s = None if oldest_s is None else max(0.0, oldest_s)
             lines[at - 1].append(LineLoad(task, priority, ready, older, age_s, scheduled))
-    return [gathered(name, lines[at], paused=at + 1 in held) for at, name in enumerate(names)]
+    return [gathered(name, lines[at], paused=at in held) for at, name in enumerate(names)]
 
 
 async def promote(tx: Tx, lines: Lines, limit: int) -> tuple[int, float | None]:
