@@ -18,6 +18,7 @@ from headrace.ports.store import Store
 logger = logging.getLogger(__name__)
 
 _SHARE: Final = 20
+_LOOK_S_MIN: Final = 0.2
 _REST_S_MAX: Final = 4.0
 _AGAIN_S: Final = 0.1  # figures that are older refuse nobody for depth
 _LOOK_TIMEOUT_S: Final = 1.0
@@ -29,10 +30,12 @@ class Gate:
     def __init__(self, store: Callable[[], Store], clock: Clock, observer: Callable[[], Observer]) -> None:
         """No queue is declared."""
         self.declared: dict[str, Admission] = {}
+        self.is_held: Callable[[str], bool] = _not_held  # tasks that wait on purpose: their age is no overload
         self._store = store
         self._clock = clock
         self._observer = observer
         self._looking = False
+        self._every_s = LOOK_S
         self._looked_at = self._due_at = float("-inf")
 
     def declare(self, name: str, policy: QueuePolicy) -> None:
@@ -43,7 +46,9 @@ class Gate:
         """
         known = self.declared.get(name)
         if known is None:
-            self.declared[name] = Admission(name, policy)
+            self.declared[name] = Admission(name, policy, self._holds)
+            if policy.age_target_s is not None:
+                self._every_s = min(self._every_s, max(policy.interval_s / 2, _LOOK_S_MIN))
         elif known.policy != policy:
             raise InvalidConfig(f"queue {name!r} was declared with {known.policy} before; declare it once")
 
@@ -87,6 +92,9 @@ class Gate:
         await self._look()
         return self._asked(admission, jobs, nested=nested)
 
+    def _holds(self, task: str) -> bool:
+        return self.is_held(task)
+
     def _asked(self, admission: Admission, jobs: list[NewJob], *, nested: bool) -> Refusal | None:
         """All of them together, as the least urgent one of those that are for now."""
         target_s = admission.policy.age_target_s or 0.0
@@ -105,7 +113,7 @@ class Gate:
             return
         self._looking = True
         began = self._clock.now()
-        self._due_at = began + LOOK_S
+        self._due_at = began + self._every_s
         try:
             asked = [admission.question(began) for admission in self.declared.values()]
             async with asyncio.timeout(_LOOK_TIMEOUT_S):
@@ -117,9 +125,14 @@ class Gate:
                 self.declared[load.name].looked(load, question, began)
             self._looked_at = self._clock.now()
             cost_s = self._looked_at - began
-            self._due_at = began + max(LOOK_S, min(_SHARE * cost_s, _REST_S_MAX))
+            self._due_at = began + max(self._every_s, min(_SHARE * cost_s, _REST_S_MAX))
         finally:
             self._looking = False
+
+
+def _not_held(task: str) -> bool:
+    del task
+    return False
 
 
 def _refused(admission: Admission, refusal: Refusal, priority: int) -> Rejected:

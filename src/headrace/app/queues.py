@@ -44,12 +44,14 @@ class Queues:
         A queue that is not declared holds anything.
 
         Over `depth_max` ready and scheduled jobs, at most 100,000, an enqueue raises `Full`. A process counts about
-        once a second and adds what it enqueues itself: the bound is passed at most by what the others enqueue in that
-        second. `age_target` is how long a job should wait at most. Where jobs of the lowest priority that is being
-        enqueued would wait longer for a whole `interval` (by default a tenth of it, 1 to 10 s), a part of them is
-        refused with `Shed`, and all of them from twice the target on. If that does not help, the next priority is
-        refused too. Jobs that are due only after the target, and those that an attempt enqueues, which are work that
-        was let in already, are refused for depth alone. While the queue is paused nothing is refused for age.
+        once a second (twice in each `interval`, where that is more often) and adds what it enqueues itself: the bound
+        is passed at most by what the others enqueue in between.
+
+        `age_target` is how long a job should wait at most. Where jobs of the lowest priority that is being enqueued
+        would wait longer for a whole `interval` (by default a tenth of it, 1 to 10 s), a part of them is refused with
+        `Shed`, and all of them from twice the target on. If that does not help, the next priority is refused too. Jobs
+        that are due only after the target, and those that an attempt enqueues, which are work that was let in already,
+        are refused for depth alone. While the queue is paused nothing is refused for age.
 
         Raises:
             InvalidConfig: a bound that cannot work, or the queue was declared otherwise before.

@@ -1,9 +1,9 @@
 """Who may still enqueue while a queue is overloaded: a CoDel over its age, lowest priority first.
 
-One `Admission` for each declared queue and process. `looked` is told about once a second how much waits; `refuse`
-answers each enqueue from that, and from what was admitted here since. Invariant: where a priority is refused by age,
-every lower one is refused too, whole. Refusing begins when a priority has been late for a whole interval and ends when
-it has not been for another one, in which the first job too many is refused at once.
+One `Admission` for each declared queue and process. `looked` is told, about once a second or more often, how much
+waits; `refuse` answers each enqueue from that, and from what was admitted here since. Refusing begins when a priority
+has been late for a whole interval, and ends when it has not been for another one, in which the first job too many is
+refused at once. Invariant: where a priority is refused by age, every lower one is refused too, whole.
 
 How late a job would come is estimated for its priority from the jobs that go before it: the longest of how old the
 oldest of them is, and how long the workers need for all of them at the rate at which they were seen to start jobs.
@@ -111,8 +111,10 @@ class Admission:
         if before >= asked.jobs_max or load.ready >= asked.jobs_max:
             return  # not all were counted
         rate = max(0, before - older) / gap_s
-        if self._rate is None or not older:  # all were started: the workers can do so much, and perhaps more
-            self._rate = max(rate, self._rate or 0.0) or None
+        if not older:  # all were started: the workers can do so much, and who knows how much more
+            self._rate = None if self._rate is None else max(rate, self._rate)
+        elif self._rate is None:
+            self._rate = rate or None
         else:
             target_s = self.policy.age_target_s or _RATE_S_MIN
             over_s = _RISE_S if rate > self._rate else min(max(target_s, _RATE_S_MIN), _RATE_S_MAX)

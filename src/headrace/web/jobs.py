@@ -101,6 +101,8 @@ class JobsApi:
             return {}
         lowest: dict[str, int] = {}
         for body in bodies:
+            if body.task not in self._hr.registry:  # a replay, of a task that there was
+                continue
             task, options = self._hr.registry.get(body.task), body.options or {}
             queue, priority = options.get("queue") or task.queue, options.get("priority")
             priority = task.priority if priority is None else priority

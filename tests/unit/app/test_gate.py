@@ -121,6 +121,14 @@ async def test_an_old_queue_refuses_low_priority_first(app: App) -> None:
         current_attempt.reset(token)
 
 
+async def test_a_task_that_is_held_fills_its_queue_and_does_not_age_it(app: App) -> None:
+    app.hr.queue("billing", age_target=10, interval=2)
+    app.hr.gate.is_held = lambda task: task == "charge"
+    await app.charge.enqueue(1)
+    await app.late(30)
+    assert (await app.charge.enqueue(1)).created
+
+
 async def test_a_store_that_cannot_be_looked_at_stops_nobody(app: App) -> None:
     app.hr.queue("billing", depth_max=1)
     app.store.away = True

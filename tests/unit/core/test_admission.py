@@ -91,6 +91,12 @@ def test_what_the_workers_can_do_is_never_refused() -> None:
     assert world.refused == {0: 0, 5: 0}
 
 
+def test_a_queue_that_was_never_busy_tells_no_rate() -> None:
+    world = World(workers=200).run(60, {0: 3})
+    assert world.run(1, {0: 150}).refused == {0: 0}
+    assert world.admission.rooms(0) == []
+
+
 def test_a_burst_that_is_worked_off_in_time_is_not_refused() -> None:
     world = World().run(20, {0: 5})
     assert world.run(1, {0: 150}).refused == {0: 0}
