@@ -56,7 +56,7 @@ class Scale:
 
 
 FULL = Scale(0.2, 3.0, 10.0, 60.0, 20.0, 35.0)
-QUICK = Scale(0.2, 1.0, 1.0, 2.0, 1.0, 2.0)
+QUICK = Scale(0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
 
 
 @dataclass(slots=True)
