@@ -91,10 +91,34 @@ def test_what_the_workers_can_do_is_never_refused() -> None:
     assert world.refused == {0: 0, 5: 0}
 
 
-def test_a_queue_that_was_never_busy_tells_no_rate() -> None:
-    world = World(workers=200).run(60, {0: 3})
-    assert world.run(1, {0: 150}).refused == {0: 0}
-    assert world.admission.rooms(0) == []
+def seen(admission: Admission, at: float, ready: int, older: int = 0, oldest_s: float = 0.0) -> None:
+    """One look, while somebody enqueues."""
+    admission.heard(0, at)
+    tasks = (TaskLoad("charge", 0, ready, older, oldest_s),) if ready else ()
+    admission.looked(QueueLoad("billing", tasks=tasks), admission.question(at), at)
+
+
+def test_workers_that_had_nothing_left_to_do_tell_no_rate() -> None:
+    admission = Admission("billing", POLICY)
+    for at in range(10):
+        seen(admission, float(at), ready=1)
+    seen(admission, 10.0, ready=150)
+    assert (admission.late_s(0), admission.rooms(0)) == (0.0, [])
+    seen(admission, 11.0, ready=200, older=100, oldest_s=1.0)
+    assert admission.late_s(0) == pytest.approx(200 / 50)
+
+
+def test_it_goes_on_refusing_until_it_was_not_late_for_a_whole_interval() -> None:
+    admission = Admission("billing", POLICY)
+    seen(admission, 0.0, ready=1, older=1, oldest_s=30.0)
+    shares = []
+    for at in (1.0, 1.5, 2.0, 2.5, 3.0):
+        seen(admission, at, ready=1, older=1, oldest_s=1.0)
+        seen(admission, at + 0.25, ready=1, older=1, oldest_s=25.0 if at < 1.5 else 1.0)
+        shares.append(admission.share(-1))  # of what is below the level, while there is one
+    assert shares == [1.0, 1.0, 1.0, 1.0, 1.0]
+    seen(admission, 3.5, ready=1, older=1, oldest_s=1.0)
+    assert admission.share(-1) == 0.0
 
 
 def test_a_burst_that_is_worked_off_in_time_is_not_refused() -> None:
