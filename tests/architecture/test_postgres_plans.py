@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from headrace.core.limits import Limit, RateLimit, TaskLimit
+from headrace.core.load import LoadAsked
 from headrace.core.model import Failed, Failure, FeedWrite, Lease, NewJob, Retried, Settle, Succeeded, UpdateKind
 from headrace.stores.postgres import PostgresStore
 from headrace.stores.postgres.pool import Pools
@@ -139,6 +140,7 @@ async def work(store: PostgresStore) -> None:
     await store.read_updates(jobs[0].id, 0, 100)
     await store.attempts(jobs[0].id)
     await work_under_limits(store)
+    await store.loads([LoadAsked("billing", 50, 1.0), LoadAsked("held", 50)])
     lost = [new_job() for _ in range(2)]
     await store.enqueue(lost)
     claimed = (await store.exchange("worker-1", (), request(50))).claimed

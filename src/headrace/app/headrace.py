@@ -11,8 +11,10 @@ from typing import Any, Final, TypeVar, overload
 
 from headrace.app.adapters import KeepingStore
 from headrace.app.definitions import Definitions
+from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
+from headrace.app.queues import Queues
 from headrace.app.services import Services
 from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
@@ -20,14 +22,14 @@ from headrace.app.workers import build, embedded
 from headrace.core.errors import UnknownTask, UsageError
 from headrace.core.fleet import Force, UpstreamRecord
 from headrace.core.ids import IdMaker
-from headrace.core.model import Enqueued, JobFilter, NewJob, QueueRecord, WorkerRecord
+from headrace.core.model import Enqueued, JobFilter, NewJob, WorkerRecord
 from headrace.core.states import JobState
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.vault import Vault
 from headrace.runtime.arguments import Results
 from headrace.runtime.clock import SystemClock
-from headrace.runtime.context import run_now
+from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.depends import Overrides
 from headrace.runtime.durations import instant
 from headrace.runtime.reader import FeedReader
@@ -44,7 +46,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Definitions):
+class Headrace(Definitions, Queues):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -83,6 +85,8 @@ class Headrace(Definitions):
         self.ids = IdMaker()
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None)
+        self.gate = Gate(lambda: self.store, self.clock, lambda: self.services.metrics.observer)
+        self.gate.is_held = self._is_held
         self.after_enqueue: Callable[[Sequence[Enqueued]], Awaitable[None]] | None = None  # for the testing kit
 
     def __repr__(self) -> str:
@@ -176,6 +180,7 @@ class Headrace(Definitions):
         Raises:
             UsageError: over 10,000 of them, or not all with the same `using`.
             Conflict: a key belongs to a job with other arguments; none was enqueued.
+            Shed, Full: a queue that was declared is overloaded or full; none was enqueued.
             StoreUnavailable: none was enqueued.
         """
         if len(calls) > CALLS_MAX:
@@ -219,6 +224,7 @@ class Headrace(Definitions):
             landed = self.wait(self.write([job]), instead)
         else:
             self.wait(self.open(), instead)
+            self.wait(self.admit([job]), instead)
             landed = run_now(self.store.join(using).enqueue([job]))
             self.services.metrics.observer.enqueued([job], landed)
         return self._job(call, landed[0])
@@ -242,12 +248,21 @@ class Headrace(Definitions):
         services = self.services
         if services.home is not asyncio.get_running_loop():  # the way of every enqueue: one comparison
             await self.open()
+        await self.admit(jobs)
         store = services.store
         landed = await (store.enqueue(jobs) if using is None else store.join(using).enqueue(jobs))
         services.metrics.observer.enqueued(jobs, landed)
         if self.after_enqueue is not None and using is None:
             await self.after_enqueue(landed)
         return landed
+
+    async def admit(self, jobs: Sequence[NewJob]) -> None:
+        """Refuse jobs for which their queue has no room by its policy, before anything of them is written."""
+        if self.gate.declared:
+            await self.gate.admit(jobs, nested=current_attempt.get() is not None)
+
+    def _is_held(self, task: str) -> bool:
+        return task in self.registry and self.services.upstreams.hold(self.registry.get(task).needs)
 
     def _job(self, call: Call[R], landed: Enqueued) -> Job[R]:
         definition = call.definition
@@ -326,21 +341,6 @@ class Headrace(Definitions):
         """
         await self.open()
         return await force(self.store, name, to, self.services.upstreams.guards)
-
-    async def queues(self) -> list[QueueRecord]:
-        """Every queue that has or had jobs, by name."""
-        await self.open()
-        return await self.store.queues()
-
-    async def pause(self, queue: str) -> None:
-        """Hold a queue: nothing of it is claimed until `resume`; what runs goes on."""
-        await self.open()
-        await self.store.pause(queue, paused=True)
-
-    async def resume(self, queue: str) -> None:
-        """End a hold by `pause`."""
-        await self.open()
-        await self.store.pause(queue, paused=False)
 
     async def workers(self) -> list[WorkerRecord]:
         """Every worker that is known, with what it runs now."""

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, final
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
@@ -36,9 +36,18 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 
 NO_EPOCH = "spooled"  # of no store: who comes with it is given a snapshot
+DISCONNECT_S = 0.5
 WAIT_S_MAX = 366 * 86_400.0
 TOKEN_S_MAX = 366 * 86_400.0
 _EXPIRES = {Cause.TIMEOUT, Cause.DEADLINE}
+
+
+class Client(Protocol):
+    """Who waits for an answer: FastAPI's `Request`."""
+
+    async def is_disconnected(self) -> bool:
+        """Whether it has gone away."""
+        ...
 
 
 class JobAnswer(BaseModel):
@@ -172,13 +181,23 @@ class Job(Generic[R_co]):
         await self._look()
         return self
 
-    async def result(self, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109 - a public word of the spec
+    async def result(
+        self,
+        timeout: Duration | None = None,  # noqa: ASYNC109 - a public word of the spec
+        *,
+        cancel_on_disconnect: Client | None = None,
+    ) -> R_co:
         """Wait until it has ended; what the task returned.
+
+        With `cancel_on_disconnect=request` (FastAPI's, of the endpoint that waits) the job is cancelled, as by
+        `cancel`, within a second after the client of that request has gone away: for work that is of no use to anybody
+        else. A `timeout` cancels nothing. Behind a middleware of Starlette's `BaseHTTPMiddleware`, which is what
+        `@app.middleware("http")` makes, nobody is seen to go away; write it as plain ASGI.
 
         Raises:
             JobFailed: with the last failure's message and cause.
             JobTimedOut: its attempt's timeout or its own deadline passed.
-            JobCancelled: somebody cancelled it.
+            JobCancelled: somebody cancelled it, or the client went away.
             ResultExpired: it succeeded, but its result is past its retention.
             TimeoutError: it had not ended after `timeout`; it goes on.
             UnknownJob: there is no such job.
@@ -187,7 +206,7 @@ class Job(Generic[R_co]):
         async with asyncio.timeout(timeout_s):
             await self._spooling.gone(self._id)
             await self._hr.open()
-            record = await self._ended()
+            record = await self._ended(cancel_on_disconnect)
         value: R_co = self._value(record)
         return value
 
@@ -270,7 +289,7 @@ class Job(Generic[R_co]):
         self.looked_up(record)
         return record
 
-    async def _ended(self) -> JobRecord:
+    async def _ended(self, client: Client | None) -> JobRecord:
         news = asyncio.Event()
         release = self._hr.feed.follow(self._spooling.landed(self._id), news.set)
         try:
@@ -278,7 +297,10 @@ class Job(Generic[R_co]):
                 record = await self._look()
                 if record.state.terminal:
                     return record
-                await news.wait()
+                while not await _heard(news, None if client is None else DISCONNECT_S):
+                    if client is not None and await client.is_disconnected():
+                        await self.cancel()
+                        raise JobCancelled(f"job {self.id} ({self.task}) was cancelled: its client went away")
                 news.clear()
         finally:
             release()
@@ -313,6 +335,14 @@ class Job(Generic[R_co]):
         """That of `JobAnswer`."""
         serialization: Any = schema.get("serialization")
         return handler(serialization["return_schema"])
+
+
+async def _heard(news: asyncio.Event, within_s: float | None) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            return await news.wait()
+    except TimeoutError:
+        return False
 
 
 def _answer(job: Job[Any]) -> JobAnswer:

@@ -35,6 +35,10 @@ class BreakerState(StrEnum):
     DISABLED = "disabled"
 
 
+HOLDING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})
+"""States in which the tasks that need the upstream are held, but for probes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the document is kept by: one upstream's policies."""
@@ -349,7 +353,7 @@ class UpstreamRecord:
     @property
     def holds(self) -> bool:
         """Whether the tasks that need it are held, but for probes."""
-        return self.state in {BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN}
+        return self.state in HOLDING
 
 
 def record(name: str, text: Json, now: float) -> UpstreamRecord:

@@ -77,6 +77,10 @@ class Observer(Protocol):
         """Jobs were written, each on what `landed` says."""
         ...
 
+    def shed(self, queue: str, reason: str, jobs: int) -> None:
+        """So many jobs were refused at enqueue by the policy of their queue."""
+        ...
+
     def worker_crashed(self, role: str) -> None:
         """A supervised child has died, or was killed."""
         ...
@@ -102,6 +106,9 @@ class Silent:
         """Nothing."""
 
     def enqueued(self, jobs: Sequence[NewJob], landed: Sequence[Enqueued]) -> None:
+        """Nothing."""
+
+    def shed(self, queue: str, reason: str, jobs: int) -> None:
         """Nothing."""
 
     def worker_crashed(self, role: str) -> None:

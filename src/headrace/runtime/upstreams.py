@@ -6,14 +6,14 @@ Invariant: of one upstream at most one word of this process is on its way to the
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.core.errors import HeadraceError, InvalidConfig
-from headrace.core.fleet import Fleet, Said, Terms, Told
+from headrace.core.fleet import HOLDING, Fleet, Said, Terms, Told
 from headrace.core.model import Json
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
@@ -80,6 +80,11 @@ class Upstreams:
             return known
         guard = self.guards[name] = UpstreamGuard(name, policy, self, self._clock)
         return guard
+
+    def hold(self, needs: Iterable[str]) -> bool:
+        """Whether one of these upstreams holds the tasks that need it, as far as is known here."""
+        states = (guard.core.state for name in needs if (guard := self.guards.get(name)) is not None)
+        return any(state in HOLDING for state in states)
 
     # -- life -----------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from headrace.runtime.durations import instant
 from headrace.runtime.views import AHEAD_MAX, Surroundings, attempt_view, job_view, links
 from headrace.web.auth import Credential, Guard
 from headrace.web.idempotency import Idempotency, JobIds
-from headrace.web.problems import ProblemRoute, Refused, refusals
+from headrace.web.problems import ProblemRoute, Refused, rate_limit, refusals
 from headrace.web.schemas import (
     AttemptsView,
     BatchAnswer,
@@ -97,10 +97,25 @@ class JobsApi:
             return json.dumps(told[0] if one else {"jobs": told}, ensure_ascii=False).encode()
 
         body = await self._repeats.once(credential.id, key, request, work)
-        headers = {"Cache-Control": "no-store"}
+        headers = {"Cache-Control": "no-store", **self._left(bodies)}
         if one:
             headers["Location"] = f"{self.base(request)}/api/jobs/{json.loads(body)['id']}"
         return Response(body, 202, headers, media_type="application/json")
+
+    def _left(self, bodies: list[NewJobBody]) -> dict[str, str]:
+        """What is left of the bounds of their queues."""
+        gate = self._hr.gate
+        if not gate.declared:
+            return {}
+        lowest: dict[str, int] = {}
+        for body in bodies:
+            if body.task not in self._hr.registry:  # a replay, of a task that there was
+                continue
+            task, options = self._hr.registry.get(body.task), body.options or {}
+            queue, priority = options.get("queue") or task.queue, options.get("priority")
+            priority = task.priority if priority is None else priority
+            lowest[queue] = min(priority, lowest.get(queue, priority))
+        return rate_limit(room for queue in sorted(lowest) for room in gate.rooms(queue, lowest[queue]))
 
     def _call(self, body: NewJobBody) -> Any:
         task = self._hr.registry.get(body.task) if body.task in self._hr.registry else None
@@ -245,13 +260,13 @@ def jobs_router(api: JobsApi, route: type[ProblemRoute]) -> APIRouter:
     """The routes under `/api/jobs`."""
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=route)
 
-    @router.post("", status_code=202, response_model=JobAnswer, responses=refusals(400, 401, 403, 409, 413, 422))
+    @router.post("", status_code=202, response_model=JobAnswer, responses=refusals(400, 401, 403, 409, 413, 422, 429))
     async def enqueue(request: Request, body: NewJobBody, idempotency_key: KeyHeader = None) -> Response:
         """Enqueue a public task."""
         return await api.enqueue(request, [body], idempotency_key, one=True)
 
     @router.post(
-        "/batch", status_code=202, response_model=BatchAnswer, responses=refusals(400, 401, 403, 409, 413, 422)
+        "/batch", status_code=202, response_model=BatchAnswer, responses=refusals(400, 401, 403, 409, 413, 422, 429)
     )
     async def enqueue_batch(request: Request, body: BatchBody, idempotency_key: KeyHeader = None) -> Response:
         """Enqueue up to 1,000 jobs, all or none."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headrace.core.errors import InvalidConfig, StoreUnavailable
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -38,7 +39,7 @@ from headrace.core.model import (
 from headrace.core.states import JobState
 from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.sqlite import chores, feed, schema, upstreams, vault, workers
+from headrace.stores.sqlite import chores, feed, load, schema, upstreams, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
 from headrace.stores.sqlite.claim import scopes
@@ -298,6 +299,10 @@ class SqliteStore:
     async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
         """Of each scope of limits how many attempts run, and how far its rate is ahead."""
         return await self._read(lambda tx: scopes(tx, names))
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order."""
+        return await self._read(lambda tx: load.loads(tx, list(asked)))
 
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: one row, whatever waits in it."""

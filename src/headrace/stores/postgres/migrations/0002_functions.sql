@@ -709,3 +709,61 @@ BEGIN
         FROM headrace_job AS job WHERE job.state = 0 ORDER BY job.due_at LIMIT 1);
 END
 $$;
+
+-- How much waits in these queues, by line, the highest priorities first; a row without a line tells that a queue is there.
+CREATE FUNCTION headrace_load_1(
+    p_now timestamptz,                  -- NULL: the database's clock
+    p_queues text[], p_jobs_max integer[],  -- how many jobs of each are worth counting
+    p_since_s double precision[]        -- ready jobs that are ready for so long are told apart
+)
+RETURNS TABLE (ord integer, paused boolean, task text, priority integer, ready integer, older integer,
+    oldest_s double precision, scheduled integer)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := coalesce(p_now, statement_timestamp());
+    v_ready integer;
+    v_scheduled integer;
+    q record;
+    l record;
+    r record;
+BEGIN
+    FOR q IN
+        SELECT asked.ord::integer AS ord, queue.id, queue.paused, asked.jobs_max,
+            v_now - asked.since_s * interval '1 second' AS since
+        FROM unnest(p_queues, p_jobs_max, p_since_s) WITH ORDINALITY AS asked (name, jobs_max, since_s, ord)
+            JOIN headrace_queue AS queue ON queue.name = asked.name
+    LOOP
+        RETURN QUERY SELECT q.ord, q.paused, NULL::text, 0, 0, 0, NULL::double precision, 0;
+        v_ready := q.jobs_max;
+        v_scheduled := q.jobs_max;
+        FOR l IN
+            SELECT line.id, line.task, line.priority FROM (
+                SELECT line.id, line.task, line.priority FROM headrace_line AS line WHERE line.queue = q.id LIMIT 2000
+            ) AS line ORDER BY line.priority DESC, line.id
+        LOOP
+            SELECT least(count(*)::integer, v_ready) AS jobs,
+                least((count(*) FILTER (WHERE first.due_at <= q.since))::integer, v_ready) AS older, min(first.due_at) AS oldest
+            INTO r FROM (
+                SELECT job.due_at FROM headrace_job AS job WHERE job.state = 1 AND job.suspect = 0 AND job.line = l.id
+                ORDER BY job.suspect, job.line, job.seq LIMIT greatest(v_ready, 1)
+            ) AS first;
+            v_ready := v_ready - r.jobs;
+            scheduled := 0;
+            IF v_scheduled > 0 THEN
+                SELECT count(*)::integer INTO scheduled FROM (
+                    SELECT FROM headrace_job AS job WHERE job.state = 0 AND job.line = l.id LIMIT v_scheduled
+                ) AS later;
+                v_scheduled := v_scheduled - scheduled;
+            END IF;
+            IF r.oldest IS NOT NULL OR scheduled > 0 THEN
+                RETURN QUERY SELECT q.ord, q.paused, l.task, l.priority, r.jobs, r.older,
+                    extract(epoch FROM v_now - r.oldest)::double precision, scheduled;
+            END IF;
+        END LOOP;
+    END LOOP;
+END
+$$;
