@@ -138,10 +138,10 @@ class Claim:
 
     async def _ask_limited(self, offer: Offer) -> None:
         lines, request = self._lines, self._request
-        rows = await self._tx.all(
-            _LIMITED, self._tx.now, self._worker, *offer.params, *scopes_of(offer.lanes, request.limits)
-        )
+        scopes = scopes_of(offer.lanes, request.limits, lines.kept.floors)
+        rows = await self._tx.all(_LIMITED, self._tx.now, self._worker, *offer.params, *scopes)
         last = rows[-1]
+        lines.kept.floors.update(zip(scopes[2], last[21], strict=True))
         more: list[Lane] = [offer.lanes[at - 1] for at in last[18]]
         kept: list[Lane] = [offer.lanes[at - 1] for at in last[19]]
         lines.taken_limited(offer, self._note(offer, rows[:-1]), more, kept)

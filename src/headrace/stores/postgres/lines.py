@@ -159,6 +159,10 @@ class Lines:
         """Whether to look for suspects before this claim."""
         return any(request.suspicion) and self._clock() - self._suspects_at >= SUSPECTS_S
 
+    def promoted(self) -> None:
+        """Some jobs became ready, of which any may be a suspect."""
+        self._suspects_at = float("-inf")
+
     def surveyed_suspects(self, found: Iterable[tuple[int, int]]) -> None:
         """Where suspects are ready: kind and line."""
         lanes = {(kind, line.name[:3]) for kind, number in found if (line := self._by_number.get(number)) is not None}
