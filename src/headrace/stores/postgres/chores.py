@@ -111,6 +111,8 @@ async def promote(tx: Tx, lines: Lines, limit: int) -> tuple[int, float | None]:
     due = await tx.all(_PROMOTE, tx.now, limit)
     for number in {row[1] for row in due}:
         woke(tx, lines, number)
+    if due:
+        lines.promoted()
     tx.grown += [row[0].bytes for row in due]
     row = await tx.one(_NEXT_DUE, tx.now)
     return len(due), None if row is None or row[0] is None else max(0.0, row[0])

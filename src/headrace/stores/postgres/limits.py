@@ -3,7 +3,7 @@
 Their lanes are offered apart from all others, so that a claim of tasks without limits costs what it did.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 REST_S: Final = 0.05  # so long room is not set aside for a lane that was kept back, nor an empty one looked at
 HELD_MAX: Final = 100_000
-Params: TypeAlias = tuple[list[int], list[int], list[str], list[int | None], list[float | None], list[int | None]]
+Params: TypeAlias = tuple[
+    list[int], list[int], list[str], list[int | None], list[float | None], list[int | None], list[int]
+]
 
 
 def split(request: ClaimRequest, aside: Iterable[int] = ()) -> tuple[ClaimRequest, ClaimRequest]:
@@ -34,7 +36,7 @@ def limited_of(pool: Pool) -> int:
     return pool.limit if pool.limited is None else min(pool.limit, pool.limited)
 
 
-def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit]) -> Params:
+def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit], floors: Mapping[str, int]) -> Params:
     """The scopes of these lanes as `headrace_claim_limited` takes them: two places a lane, and what stands there."""
     by_task = {limit.task: limit for limit in limits}
     places: dict[str, int] = {}
@@ -63,7 +65,7 @@ def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit]) -> Params:
     for _, (_, task, key) in lanes:
         runs.append(place(by_task[task].concurrency, task, key))
         rates.append(place(by_task[task].rate, task, key))
-    return runs, rates, list(places), concurrency, intervals_s, bursts
+    return runs, rates, list(places), concurrency, intervals_s, bursts, [floors.get(name, 0) for name in places]
 
 
 class Kept:
@@ -76,6 +78,7 @@ class Kept:
         self._rest: dict[Lane, float] = {}
         self._looked_at = float("-inf")
         self._credit: dict[frozenset[str], float] = {}
+        self.floors: dict[str, int] = {}  # by scope: the slots up to there are dead, and what is dead stays so
 
     def took(self, job: JobId, lane: "LaneName") -> None:
         """This process holds a job of a task with limits."""
