@@ -54,8 +54,9 @@ class RateLimit:
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         _check_count("RateLimit.n", self.n)
-        given: object = self.per.total_seconds() if isinstance(self.per, timedelta) else self.per
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= PER_S_MAX:
+        per: object = self.per
+        given = per.total_seconds() if isinstance(per, timedelta) else per
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= PER_S_MAX:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidConfig(
                 f"RateLimit.per is a number of seconds or a timedelta above 0, at most 366 days, not {self.per!r}"
             )

@@ -141,7 +141,8 @@ class Claim:
         rows = await self._tx.all(
             _LIMITED, self._tx.now, self._worker, *offer.params, *scopes_of(offer.lanes, request.limits)
         )
-        more, kept = ([offer.lanes[at - 1] for at in rows[-1][place]] for place in (18, 19))
+        places: list[list[int]] = [rows[-1][18], rows[-1][19]]
+        more, kept = ([offer.lanes[at - 1] for at in place] for place in places)
         lines.taken_limited(offer, self._note(offer, rows[:-1]), more, kept)
         for row in rows[:-1]:
             lines.kept.took(row[0].bytes, lines.lane_of(row[2]))

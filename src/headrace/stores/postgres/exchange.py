@@ -28,11 +28,12 @@ async def exchange(
     moved: list[int] = last[20] or []
     ended = [batch.done[at - 1].id for at in moved]
     tx.grown += ended
-    if told[0]:
+    ends: list[int] = told[0] or []
+    if ends:
         note_ended(tx, lines, batch.ends, zip(*told, strict=True))
-        ended += [batch.ends[at].id for at in told[0]]
+        ended += [batch.ends[at].id for at in ends]
     freed = lines.kept.let_go(ended)
-    answers = await batch.answers(tx, moved, told[0] or ()) if settles else ()
+    answers = await batch.answers(tx, moved, ends) if settles else ()
     again = claim.learn(rows)
     if request is not None and request.pools:
         again = again or any(suspect and suspect in request.suspicion for suspect in told[2] or ())

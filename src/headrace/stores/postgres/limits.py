@@ -71,8 +71,8 @@ class Kept:
     """One per `Lines`, under its lock or where a lost update does no harm."""
 
     clock: Callable[[], float]
-    held: "dict[JobId, LaneName]" = field(default_factory=dict)
-    _rest: "dict[Lane, float]" = field(default_factory=dict)
+    held: "dict[JobId, LaneName]" = field(default_factory=dict[JobId, tuple[str, str, str]])
+    _rest: "dict[Lane, float]" = field(default_factory=dict[tuple[int, tuple[str, str, str]], float])
     _looked_at: float = float("-inf")
     _credit: dict[frozenset[str], float] = field(default_factory=dict[frozenset[str], float])
 
