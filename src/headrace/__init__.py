@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Rejected,
         ResultExpired,
         SchemaMismatch,
+        Shed,
         StoreError,
         StoreMoved,
         StoreUnavailable,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
         UnknownUpstream,
         UsageError,
     )
-    from headrace.core.limits import RateLimit
+    from headrace.core.limits import Limit, RateLimit
     from headrace.core.model import UpdateKind
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
@@ -77,6 +78,7 @@ __all__ = [
     "JobState",
     "JobTimedOut",
     "LeaseLost",
+    "Limit",
     "NotEncodable",
     "PayloadTooLarge",
     "PositionLost",
@@ -88,6 +90,7 @@ __all__ = [
     "RetryBudget",
     "SchemaMismatch",
     "Settings",
+    "Shed",
     "StoreError",
     "StoreMoved",
     "StoreUnavailable",
@@ -131,6 +134,7 @@ _HOMES = {
         "Rejected",
         "ResultExpired",
         "SchemaMismatch",
+        "Shed",
         "StoreError",
         "StoreMoved",
         "StoreUnavailable",
@@ -140,7 +144,7 @@ _HOMES = {
         "UnknownUpstream",
         "UsageError",
     ),
-    "headrace.core.limits": ("RateLimit",),
+    "headrace.core.limits": ("Limit", "RateLimit"),
     "headrace.core.model": ("UpdateKind",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),

@@ -12,7 +12,7 @@ from headrace.core.budget import RetryBudget
 from headrace.core.bulkhead import Adaptive
 from headrace.core.classify import Classify
 from headrace.core.errors import InvalidConfig
-from headrace.core.limits import RateLimit
+from headrace.core.limits import KeyOf, Limit, RateLimit
 from headrace.core.retry import Retry
 from headrace.ports.clock import Clock
 from headrace.runtime.calling import NO_FALLBACK
@@ -48,6 +48,9 @@ class Definitions:
         cpu: bool = False,
         memory_limit: int | None = None,
         needs: Iterable[Upstream | str] = (),
+        concurrency: Limit | None = None,
+        rate: RateLimit | None = None,
+        fair_by: KeyOf | None = None,
     ) -> TaskDecorator:
         """Register a function: `@hr.task()` above `async def charge(ctx: JobContext, invoice_id: int)`.
 
@@ -55,6 +58,8 @@ class Definitions:
         attempts. `timeout` is per attempt, by default 10 minutes. Only a `public` task can be
         enqueued over HTTP. `cpu` runs a `def` in a child process, with at most `memory_limit` bytes.
         `needs` are upstreams without which it cannot run: while one of them is open, its jobs are held.
+        `concurrency` and `rate` limit it over all workers; `fair_by`, a parameter's name or a function
+        of some, makes jobs of different values take turns. Their keys are the same one, if they have any.
 
         Raises:
             InvalidConfig: a function or a policy that cannot work; says what to write instead.
@@ -78,6 +83,9 @@ class Definitions:
             result_bytes_max=self.settings.result_bytes_max,
             item_bytes_max=self.settings.item_bytes_max,
             needs=names_of(needs),
+            concurrency=concurrency,
+            rate=rate,
+            fair_by=fair_by,
         )
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:

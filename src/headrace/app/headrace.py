@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,8 +11,10 @@ from typing import Any, Final, TypeVar, overload
 
 from headrace.app.adapters import KeepingStore
 from headrace.app.definitions import Definitions
+from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
+from headrace.app.queues import Queues
 from headrace.app.services import Services
 from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
@@ -19,14 +22,14 @@ from headrace.app.workers import build, embedded
 from headrace.core.errors import UnknownTask, UsageError
 from headrace.core.fleet import Force, UpstreamRecord
 from headrace.core.ids import IdMaker
-from headrace.core.model import Enqueued, JobFilter, NewJob, QueueRecord, WorkerRecord
+from headrace.core.model import Enqueued, JobFilter, NewJob, WorkerRecord
 from headrace.core.states import JobState
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.vault import Vault
 from headrace.runtime.arguments import Results
 from headrace.runtime.clock import SystemClock
-from headrace.runtime.context import run_now
+from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.depends import Overrides
 from headrace.runtime.durations import instant
 from headrace.runtime.reader import FeedReader
@@ -43,7 +46,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Definitions):
+class Headrace(Definitions, Queues):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -54,13 +57,15 @@ class Headrace(Definitions):
         auth: Callable[..., Any] | None = None,
         origins: Sequence[str] = (),
         prefix: str = PREFIX,
+        spool: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Nothing is opened or written before the first use.
 
         `store` is `sqlite:///path`, `postgresql://user@host/database` or `memory://`; without it, `HEADRACE_STORE` or
         `sqlite:///headrace.db`. `auth` is a dependency on `HTTPConnection` that returns the app's own
-        user; `origins` may open the WebSocket. `clock` replaces the system's, for tests.
+        user; `origins` may open the WebSocket. `spool` is a directory on a local disk that takes enqueues while the
+        store is out of reach. `clock` replaces the system's, for tests.
 
         Raises:
             InvalidConfig: a setting that cannot work.
@@ -69,6 +74,8 @@ class Headrace(Definitions):
             settings = Settings() if store is None else Settings(store=store)
         elif store is not None:
             settings = settings.model_copy(update={"store": store})
+        if spool is not None:
+            settings = settings.model_copy(update={"spool": os.fspath(spool)})
         self.settings = settings
         self.auth = auth
         self.origins = tuple(origins)
@@ -78,6 +85,8 @@ class Headrace(Definitions):
         self.ids = IdMaker()
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None)
+        self.gate = Gate(lambda: self.store, self.clock, lambda: self.services.metrics.observer)
+        self.gate.is_held = self._is_held
         self.after_enqueue: Callable[[Sequence[Enqueued]], Awaitable[None]] | None = None  # for the testing kit
 
     def __repr__(self) -> str:
@@ -121,6 +130,11 @@ class Headrace(Definitions):
         """
         self.check()
         await self.services.open()
+
+    async def reach(self) -> None:
+        """As `open`; but with a spool, a store that is out of reach is no error: enqueues are spooled."""
+        if self.services.home is not asyncio.get_running_loop():
+            await self.services.spooling.reach(self.open)
 
     def check(self) -> None:
         """Check every definition.
@@ -166,6 +180,7 @@ class Headrace(Definitions):
         Raises:
             UsageError: over 10,000 of them, or not all with the same `using`.
             Conflict: a key belongs to a job with other arguments; none was enqueued.
+            Shed, Full: a queue that was declared is overloaded or full; none was enqueued.
             StoreUnavailable: none was enqueued.
         """
         if len(calls) > CALLS_MAX:
@@ -209,6 +224,7 @@ class Headrace(Definitions):
             landed = self.wait(self.write([job]), instead)
         else:
             self.wait(self.open(), instead)
+            self.wait(self.admit([job]), instead)
             landed = run_now(self.store.join(using).enqueue([job]))
             self.services.metrics.observer.enqueued([job], landed)
         return self._job(call, landed[0])
@@ -223,15 +239,30 @@ class Headrace(Definitions):
 
     async def write(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
         """Write new jobs, all or none; where each landed. Every enqueue comes here, but a blocking one with `using`."""
+        spooling = self.services.spooling
+        if using is None and spooling.spool is not None:
+            return await spooling.enqueue(jobs, self._store)
+        return await self._store(jobs, using)
+
+    async def _store(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
         services = self.services
         if services.home is not asyncio.get_running_loop():  # the way of every enqueue: one comparison
             await self.open()
+        await self.admit(jobs)
         store = services.store
         landed = await (store.enqueue(jobs) if using is None else store.join(using).enqueue(jobs))
         services.metrics.observer.enqueued(jobs, landed)
         if self.after_enqueue is not None and using is None:
             await self.after_enqueue(landed)
         return landed
+
+    async def admit(self, jobs: Sequence[NewJob]) -> None:
+        """Refuse jobs for which their queue has no room by its policy, before anything of them is written."""
+        if self.gate.declared:
+            await self.gate.admit(jobs, nested=current_attempt.get() is not None)
+
+    def _is_held(self, task: str) -> bool:
+        return task in self.registry and self.services.upstreams.hold(self.registry.get(task).needs)
 
     def _job(self, call: Call[R], landed: Enqueued) -> Job[R]:
         definition = call.definition
@@ -310,21 +341,6 @@ class Headrace(Definitions):
         """
         await self.open()
         return await force(self.store, name, to, self.services.upstreams.guards)
-
-    async def queues(self) -> list[QueueRecord]:
-        """Every queue that has or had jobs, by name."""
-        await self.open()
-        return await self.store.queues()
-
-    async def pause(self, queue: str) -> None:
-        """Hold a queue: nothing of it is claimed until `resume`; what runs goes on."""
-        await self.open()
-        await self.store.pause(queue, paused=True)
-
-    async def resume(self, queue: str) -> None:
-        """End a hold by `pause`."""
-        await self.open()
-        await self.store.pause(queue, paused=False)
 
     async def workers(self) -> list[WorkerRecord]:
         """Every worker that is known, with what it runs now."""

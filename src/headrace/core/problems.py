@@ -54,6 +54,7 @@ KINDS: Final[dict[str, ProblemKind]] = {
     "too-many-connections": ProblemKind(503, "Too many live connections"),
     # the server
     "full": ProblemKind(429, "A bound was reached"),
+    "shed": ProblemKind(429, "The queue is overloaded"),
     "rejected": ProblemKind(503, "The call was refused for now"),
     "store-unavailable": ProblemKind(503, "The store is out of reach"),
     "store-unusable": ProblemKind(503, "The store needs a person"),

@@ -18,7 +18,7 @@ from headrace.core.fleet import BreakerState, UpstreamRecord
 from headrace.core.model import QueueRecord, WorkerRecord
 from headrace.core.states import JobState
 from headrace.observers.tally import FAMILIES, LABELS_MAX, OTHER, Family, Labels, Tally
-from headrace.ports.observer import Moment
+from headrace.ports.observer import Moment, Spooled
 
 ROLES: Final = ("embedded", "suspects", "worker")
 WORKER_STATES: Final = ("alive", "draining", "lost")
@@ -159,6 +159,20 @@ def _workers(workers: Sequence[WorkerRecord]) -> Iterator[Metric]:
     yield _gauge("headrace_worker_running", about, ("role",), [((role,), running[role]) for role in roles])
 
 
+def _spool(spool: Spooled) -> Iterator[Metric]:
+    yield _gauge("headrace_spool_bytes", "What the spool of this process takes on its disk.", (), [((), spool.bytes)])
+    about = "Jobs that wait in the spool of this process for the store."
+    yield _gauge("headrace_spool_jobs", about, (), [((), spool.jobs)])
+    counts = (
+        ("drained", "Spooled jobs that this process brought to the store.", spool.drained),
+        ("rejected", "Spooled jobs that the store refused for good.", spool.rejected),
+    )
+    for word, about, count in counts:
+        metric = CounterMetricFamily(f"headrace_spool_{word}", about)
+        metric.add_metric((), count)
+        yield metric
+
+
 def _upstreams(upstreams: Sequence[UpstreamRecord]) -> Iterator[Metric]:
     yield _gauge(
         "headrace_upstream_state",
@@ -175,6 +189,8 @@ def _upstreams(upstreams: Sequence[UpstreamRecord]) -> Iterator[Metric]:
 
 
 def _moment(moment: Moment) -> Iterator[Metric]:
+    if moment.spool is not None:
+        yield from _spool(moment.spool)
     if moment.feeds is not None:
         about = "Live connections of this process."
         connections = [((transport,), count) for transport, count in sorted(moment.connections.items())]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
+from headrace.core.admission import Reason
 from headrace.core.model import (
     AttemptOutcome,
     Cancelled,
@@ -60,6 +61,12 @@ _WORDS: Final[dict[type[object], str]] = {
 _QUICK: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 ENQUEUED: Final = Family("headrace_enqueued", "New jobs that were enqueued here.", ("task",))
+SHED: Final = Family(
+    "headrace_shed",
+    "Jobs that were refused at enqueue here by the policy of their queue, by reason.",
+    ("queue", "reason"),
+    words=tuple(Reason),
+)
 ATTEMPTS: Final = Family(
     "headrace_attempts",
     "Attempts that have ended, by outcome.",
@@ -104,7 +111,9 @@ CALL: Final = Family(
     "headrace_upstream_call_seconds", "How long calls of upstreams took.", ("upstream",), CALL_BOUNDS_S
 )
 
-FAMILIES: Final = (ENQUEUED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES, CALLS, CALL)
+FAMILIES: Final = (
+    ENQUEUED, SHED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES, CALLS, CALL,
+)  # fmt: skip
 _NAMES: Final = ("task", "queue", "upstream")  # labels whose values are names of the user's
 
 
@@ -189,6 +198,11 @@ class Tally:
             for job, answer in zip(jobs, landed, strict=True):
                 if answer.created:
                     self._add(ENQUEUED, (self._label("task", job.task),), 1)
+
+    def shed(self, queue: str, reason: str, jobs: int) -> None:
+        """Count them."""
+        with self._lock:
+            self._add(SHED, (self._label("queue", queue), str(reason)), jobs)
 
     def worker_crashed(self, role: str) -> None:
         """Count it."""

@@ -12,6 +12,16 @@ from headrace.core.model import ClaimedJob, Enqueued, Exchanged, NewJob, Outcome
 
 
 @dataclass(frozen=True, slots=True)
+class Spooled:
+    """The spool of this process: what waits in it now, and what became of the rest."""
+
+    bytes: int
+    jobs: int
+    drained: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """What is so in this process at the moment in which it is asked."""
 
@@ -19,6 +29,7 @@ class Moment:
     closes: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # transport, reason
     feeds: int | None = None  # that somebody here follows
     loop_age_s: Mapping[str, float] = field(default_factory=dict[str, float])  # of workers below, by role
+    spool: Spooled | None = None
 
 
 CALL_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -66,6 +77,10 @@ class Observer(Protocol):
         """Jobs were written, each on what `landed` says."""
         ...
 
+    def shed(self, queue: str, reason: str, jobs: int) -> None:
+        """So many jobs were refused at enqueue by the policy of their queue."""
+        ...
+
     def worker_crashed(self, role: str) -> None:
         """A supervised child has died, or was killed."""
         ...
@@ -91,6 +106,9 @@ class Silent:
         """Nothing."""
 
     def enqueued(self, jobs: Sequence[NewJob], landed: Sequence[Enqueued]) -> None:
+        """Nothing."""
+
+    def shed(self, queue: str, reason: str, jobs: int) -> None:
         """Nothing."""
 
     def worker_crashed(self, role: str) -> None:

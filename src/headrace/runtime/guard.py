@@ -94,6 +94,7 @@ class UpstreamGuard:
         self.core = UpstreamCore(service.process, policy.terms, clock.now(), policy.adaptive)
         self.lock = threading.Lock()
         self.tasks: tuple[str, ...] = ()  # that need it
+        self.asking = 0  # calls that have the fleet asked, on the loop of `Upstreams`
         self._service = service
         self._now = clock.now
         self._budget = Budget(policy.retry_budget)
@@ -106,6 +107,8 @@ class UpstreamGuard:
 
     async def acquire(self) -> CallPermit:
         """Leave to make one call."""
+        if self.core.heard_at is None:
+            await self._service.ask(self, permits=False)
         permit = self._decide()
         if isinstance(permit, CallPermit):
             return permit
@@ -127,6 +130,8 @@ class UpstreamGuard:
 
     def acquire_sync(self) -> CallPermit:
         """As `acquire`, from a thread without an event loop."""
+        if self.core.heard_at is None:
+            self._service.ask_sync(self, permits=False)
         permit = self._decide()
         if isinstance(permit, CallPermit):
             return permit

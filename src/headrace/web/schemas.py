@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.app.job import JobAnswer
 from headrace.core.fleet import BreakerState
-from headrace.core.states import JobState
+from headrace.core.states import JobState, ShownState
 
 Scope = Literal["read", "enqueue", "operate"]
 
@@ -106,7 +106,7 @@ class JobView(BaseModel):
     id: UUID
     task: str
     queue: str
-    state: JobState
+    state: ShownState
     attempt: int
     failures: int
     max_attempts: int
@@ -289,9 +289,25 @@ class SessionAnswer(BaseModel):
     expires_in_s: float
 
 
-class HealthView(BaseModel):
-    """Alive, or ready to serve; the rest only for a credential with the scope read."""
+class SpoolView(BaseModel):
+    """What this process keeps until the store can take it."""
 
-    status: Literal["live", "ready"]
+    files: int
+    bytes: int
+    jobs: int
+    oldest_s: float | None = Field(description="The age of the oldest file.")
+    drained: int
+    rejected: int
+    trouble: str | None = Field(description="Why the store takes nothing, where a person is needed.")
+
+
+class HealthView(BaseModel):
+    """Alive, or ready to serve; the rest only for a credential with the scope read.
+
+    `spooling`: the store does not answer, and enqueues are kept until it does.
+    """
+
+    status: Literal["live", "ready", "spooling"]
     store: str | None = None
     version: str | None = None
+    spool: SpoolView | None = None

@@ -12,6 +12,7 @@ from headrace.app.upstream import NAME_CHARS_MAX as UPSTREAM_CHARS_MAX
 from headrace.core.errors import HeadraceError
 from headrace.core.fleet import Force
 from headrace.core.states import JobState
+from headrace.runtime.spool import Spool
 from headrace.runtime.views import counts_view, queue_view, upstream_view, worker_view
 from headrace.web.auth import COOKIE, Guard, own_user
 from headrace.web.problems import ProblemRoute, Refused, refusals
@@ -143,18 +144,30 @@ class SystemApi:
 
     # -- health -----------------------------------------------------------------------------------
 
-    async def ready(self, request: Request) -> dict[str, object]:
-        """Whether the store answers."""
+    async def _status(self) -> str:
+        spool = self._hr.services.spooling.spool
+        if spool is not None and spool.away and not spool.full:
+            return "spooling"  # the spool's keeper asks, and a probe need not wait
         try:
             await self._hr.open()
             await self._hr.store.get([bytes(16)])  # a read that reaches the store
         except HeadraceError as error:
-            raise Refused("not-ready", "the store does not answer") from error
+            if spool is None or spool.full or not error.transient:
+                raise Refused("not-ready", "the store does not answer") from error
+            return "spooling"
+        return "ready"
+
+    async def ready(self, request: Request) -> dict[str, object]:
+        """Whether the store answers, or else whether there is room to spool."""
+        status = await self._status()
+        spool = self._hr.services.spooling.spool
         try:
             await self._guard.allowed(request, "read")
-        except Refused:
-            return {"status": "ready"}
-        return {"status": "ready", "store": self._hr.settings.store.partition(":")[0], "version": version("headrace")}
+        except (Refused, HeadraceError):
+            return {"status": status}
+        store = self._hr.settings.store.partition(":")[0]
+        said: dict[str, object] = {"status": status, "store": store, "version": version("headrace")}
+        return said if spool is None else {**said, "spool": spool_view(spool, self._hr.clock.wall())}
 
 
 def system_routers(
@@ -199,6 +212,20 @@ def system_routers(
     doors = APIRouter(tags=["system"], route_class=unguarded)
     _doors(doors, api)
     return router, doors
+
+
+def spool_view(spool: Spool, now_at: float) -> dict[str, object]:
+    """What this process holds."""
+    seen = spool.figures
+    return {
+        "files": seen.files,
+        "bytes": seen.bytes,
+        "jobs": seen.jobs,
+        "oldest_s": None if seen.oldest_at is None else round(max(0.0, now_at - seen.oldest_at), 3),
+        "drained": seen.drained,
+        "rejected": seen.rejected,
+        "trouble": None if spool.trouble is None else str(spool.trouble),
+    }
 
 
 def _upstreams(router: APIRouter, api: SystemApi) -> None:
@@ -246,5 +273,5 @@ def _doors(router: APIRouter, api: SystemApi) -> None:
 
     @router.get("/health/ready", response_model=HealthView, response_model_exclude_none=True, responses=refusals(503))
     async def ready(request: Request) -> dict[str, object]:
-        """The store answers too; details only for a credential."""
+        """The store answers too, or enqueues are spooled until it does; details only for a credential."""
         return await api.ready(request)

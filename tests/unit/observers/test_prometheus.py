@@ -13,7 +13,7 @@ from headrace.core.model import ClaimedJob, Exchanged, QueueRecord, SettleResult
 from headrace.core.states import JobState
 from headrace.observers.prometheus import Look, folded, text
 from headrace.observers.tally import LABELS_MAX, OTHER, Tally
-from headrace.ports.observer import CALL_BOUNDS_S, Called, Moment
+from headrace.ports.observer import CALL_BOUNDS_S, Called, Moment, Spooled
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "metrics.md"
 
@@ -51,7 +51,7 @@ def busy() -> Tally:
 BANK = UpstreamRecord(
     "bank", BreakerState.HALF_OPEN, 3, "down", 0.0, None, None, CallCounts(), CallCounts(), 0, 0, 1, (), 1
 )
-MOMENT = Moment({"sse": 2, "websocket": 0}, {("sse", "slow"): 1}, 7, {"worker": 0.5})
+MOMENT = Moment({"sse": 2, "websocket": 0}, {("sse", "slow"): 1}, 7, {"worker": 0.5}, Spooled(4096, 3, 12, 1))
 
 
 def test_queues() -> None:

@@ -141,13 +141,17 @@ class Claim:
         rows = await self._tx.all(
             _LIMITED, self._tx.now, self._worker, *offer.params, *scopes_of(offer.lanes, request.limits)
         )
-        places: list[list[int]] = [rows[-1][18], rows[-1][19]]
-        more, kept = ([offer.lanes[at - 1] for at in place] for place in places)
+        last = rows[-1]
+        more: list[Lane] = [offer.lanes[at - 1] for at in last[18]]
+        kept: list[Lane] = [offer.lanes[at - 1] for at in last[19]]
         lines.taken_limited(offer, self._note(offer, rows[:-1]), more, kept)
+        counted = {limit.task for limit in request.limits if limit.concurrency is not None}
         for row in rows[:-1]:
-            lines.kept.took(row[0].bytes, lines.lane_of(row[2]))
+            lane = lines.lane_of(row[2])
+            if lane[1] in counted:
+                lines.kept.took(row[0].bytes, lane)
         self.waiting = (self.waiting or set()) | {task for _, (_, task, _) in (*more, *kept)}
-        wait_s: float | None = rows[-1][20]
+        wait_s: float | None = last[20]
         if wait_s is not None:
             self.next_start_s = wait_s if self.next_start_s is None else min(wait_s, self.next_start_s)
         capped = {

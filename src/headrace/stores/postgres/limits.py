@@ -4,7 +4,7 @@ Their lanes are offered apart from all others, so that a claim of tasks without 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headrace.core.limits import Limit, RateLimit, TaskLimit, scope_of
@@ -66,27 +66,28 @@ def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit]) -> Params:
     return runs, rates, list(places), concurrency, intervals_s, bursts
 
 
-@dataclass(slots=True)
 class Kept:
-    """One per `Lines`, under its lock or where a lost update does no harm."""
+    """One per `Lines`, where a lost update does no harm."""
 
-    clock: Callable[[], float]
-    held: "dict[JobId, LaneName]" = field(default_factory=dict[JobId, tuple[str, str, str]])
-    _rest: "dict[Lane, float]" = field(default_factory=dict[tuple[int, tuple[str, str, str]], float])
-    _looked_at: float = float("-inf")
-    _credit: dict[frozenset[str], float] = field(default_factory=dict[frozenset[str], float])
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Nothing known; `clock` is monotonic."""
+        self._clock = clock
+        self._held: dict[JobId, LaneName] = {}
+        self._rest: dict[Lane, float] = {}
+        self._looked_at = float("-inf")
+        self._credit: dict[frozenset[str], float] = {}
 
     def took(self, job: JobId, lane: "LaneName") -> None:
         """This process holds a job of a task with limits."""
-        if len(self.held) > HELD_MAX:
-            self.held.clear()  # left by jobs that others ended
-        self.held[job] = lane
+        if len(self._held) > HELD_MAX:
+            self._held.clear()  # left by jobs that others ended
+        self._held[job] = lane
 
     def let_go(self, jobs: Iterable[JobId]) -> "list[LaneName]":
         """Their attempts have ended; the lanes of those that had limits. What these kept back may go on."""
-        if not self.held:
+        if not self._held:
             return []
-        lanes = [lane for lane in (self.held.pop(job, None) for job in jobs) if lane is not None]
+        lanes = [lane for lane in (self._held.pop(job, None) for job in jobs) if lane is not None]
         tasks = {task for _, task, _ in lanes}
         for lane in [lane for lane in self._rest if lane[1][1] in tasks]:
             self._rest.pop(lane, None)
@@ -94,17 +95,17 @@ class Kept:
 
     def looked(self, kept: "Iterable[Lane]") -> None:
         """A claim found that these are kept back."""
-        self._looked_at = self.clock()
+        self._looked_at = self._clock()
         for lane in kept:
             self._rest[lane] = self._looked_at + REST_S
 
     def look_due(self) -> bool:
         """Whether lanes that were empty are to be looked at again."""
-        return self.clock() - self._looked_at >= REST_S
+        return self._clock() - self._looked_at >= REST_S
 
     def aside(self, pool: Pool, hot: int, limited: "Iterable[Lane]") -> int:
         """How much of a pool's room its tasks with limits should have, so that in the long run all lanes share it."""
-        now = self.clock()
+        now = self._clock()
         lanes = sum(self._rest.get(lane, 0.0) <= now for lane in limited)
         if not lanes:
             return 0

@@ -491,21 +491,23 @@ BEGIN
             CROSS JOIN LATERAL (VALUES (p_lane_runs[lane.ord]), (p_lane_rates[lane.ord])) AS scopes (scope) WHERE scope > 0);
         INSERT INTO headrace_limit (scope)
         SELECT p_scopes[wanted.ord] FROM unnest(v_wanted) AS wanted (ord)
-        WHERE NOT EXISTS (SELECT FROM headrace_limit AS limited WHERE limited.scope = ANY (ARRAY[p_scopes[wanted.ord]]) OFFSET 0)
+        WHERE NOT EXISTS (SELECT FROM headrace_limit AS limited WHERE limited.scope = p_scopes[wanted.ord] OFFSET 0)
         ORDER BY 1
         ON CONFLICT (scope) DO NOTHING;
         FOREACH v_lane IN ARRAY v_wanted LOOP
             v_busy[v_lane] := true;
         END LOOP;
         v_wanted := ARRAY(SELECT wanted.ord FROM unnest(v_wanted) AS wanted (ord)
-            JOIN headrace_limit AS limited ON limited.scope = ANY (ARRAY[p_scopes[wanted.ord]])
-            FOR UPDATE OF limited SKIP LOCKED);
+            CROSS JOIN LATERAL (
+                SELECT FROM headrace_limit AS limited WHERE limited.scope = p_scopes[wanted.ord] FOR UPDATE SKIP LOCKED
+            ) AS limited);
         v_now := coalesce(p_now, clock_timestamp());
-        DELETE FROM headrace_slot AS slot USING unnest(v_wanted) AS wanted (ord)
-        WHERE slot.scope = p_scopes[wanted.ord] AND NOT EXISTS (
-            SELECT FROM headrace_job AS job
-            WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 OFFSET 0
-        );
+        FOREACH v_runs IN ARRAY v_wanted LOOP
+            DELETE FROM headrace_slot AS slot WHERE slot.scope = p_scopes[v_runs] AND NOT EXISTS (
+                SELECT FROM headrace_job AS job
+                WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 OFFSET 0
+            );
+        END LOOP;
         FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts) LOOP
             v_busy[v_each.ord] := false;
             v_rooms[v_each.ord] := v_each.room;
@@ -550,10 +552,12 @@ BEGIN
             END IF;
         END LOOP;
 
-        UPDATE headrace_limit AS limited SET rate_at = extract(epoch FROM v_now) + p_intervals_s[started.ord] * started.count
-            + greatest(0, least(coalesce(limited.rate_at, 0) - extract(epoch FROM v_now), p_intervals_s[started.ord] * p_bursts[started.ord]))
-        FROM unnest(v_starts) WITH ORDINALITY AS started (count, ord)
-        WHERE started.count > 0 AND limited.scope = ANY (ARRAY[p_scopes[started.ord]]);
+        FOREACH v_rate IN ARRAY v_wanted LOOP
+            CONTINUE WHEN v_starts[v_rate] = 0;
+            UPDATE headrace_limit AS limited SET rate_at = extract(epoch FROM v_now) + p_intervals_s[v_rate] * v_starts[v_rate]
+                + greatest(0, least(coalesce(limited.rate_at, 0) - extract(epoch FROM v_now), p_intervals_s[v_rate] * p_bursts[v_rate]))
+            WHERE limited.scope = p_scopes[v_rate];
+        END LOOP;
         RETURN QUERY
         WITH started AS (
             UPDATE headrace_job AS job SET state = 2, fence = job.fence + 1, attempt = job.attempt + 1, worker = v_worker,
@@ -703,5 +707,63 @@ AS $$
 BEGIN
     RETURN (SELECT extract(epoch FROM job.due_at - coalesce(p_now, clock_timestamp()))::double precision
         FROM headrace_job AS job WHERE job.state = 0 ORDER BY job.due_at LIMIT 1);
+END
+$$;
+
+-- How much waits in these queues, by line, the highest priorities first; a row without a line tells that a queue is there.
+CREATE FUNCTION headrace_load_1(
+    p_now timestamptz,                  -- NULL: the database's clock
+    p_queues text[], p_jobs_max integer[],  -- how many jobs of each are worth counting
+    p_since_s double precision[]        -- ready jobs that are ready for so long are told apart
+)
+RETURNS TABLE (ord integer, paused boolean, task text, priority integer, ready integer, older integer,
+    oldest_s double precision, scheduled integer)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := coalesce(p_now, statement_timestamp());
+    v_ready integer;
+    v_scheduled integer;
+    q record;
+    l record;
+    r record;
+BEGIN
+    FOR q IN
+        SELECT asked.ord::integer AS ord, queue.id, queue.paused, asked.jobs_max,
+            v_now - asked.since_s * interval '1 second' AS since
+        FROM unnest(p_queues, p_jobs_max, p_since_s) WITH ORDINALITY AS asked (name, jobs_max, since_s, ord)
+            JOIN headrace_queue AS queue ON queue.name = asked.name
+    LOOP
+        RETURN QUERY SELECT q.ord, q.paused, NULL::text, 0, 0, 0, NULL::double precision, 0;
+        v_ready := q.jobs_max;
+        v_scheduled := q.jobs_max;
+        FOR l IN
+            SELECT line.id, line.task, line.priority FROM (
+                SELECT line.id, line.task, line.priority FROM headrace_line AS line WHERE line.queue = q.id LIMIT 2000
+            ) AS line ORDER BY line.priority DESC, line.id
+        LOOP
+            SELECT least(count(*)::integer, v_ready) AS jobs,
+                least((count(*) FILTER (WHERE first.due_at <= q.since))::integer, v_ready) AS older, min(first.due_at) AS oldest
+            INTO r FROM (
+                SELECT job.due_at FROM headrace_job AS job WHERE job.state = 1 AND job.suspect = 0 AND job.line = l.id
+                ORDER BY job.suspect, job.line, job.seq LIMIT greatest(v_ready, 1)
+            ) AS first;
+            v_ready := v_ready - r.jobs;
+            scheduled := 0;
+            IF v_scheduled > 0 THEN
+                SELECT count(*)::integer INTO scheduled FROM (
+                    SELECT FROM headrace_job AS job WHERE job.state = 0 AND job.line = l.id LIMIT v_scheduled
+                ) AS later;
+                v_scheduled := v_scheduled - scheduled;
+            END IF;
+            IF r.oldest IS NOT NULL OR scheduled > 0 THEN
+                RETURN QUERY SELECT q.ord, q.paused, l.task, l.priority, r.jobs, r.older,
+                    extract(epoch FROM v_now - r.oldest)::double precision, scheduled;
+            END IF;
+        END LOOP;
+    END LOOP;
 END
 $$;
