@@ -90,9 +90,11 @@ class Upstreams:
 
     def start(self) -> None:
         """Begin to hear of the fleet, on the running loop, if there is an upstream. Idempotent."""
-        if not self.guards or self._task is not None:
+        loop = asyncio.get_running_loop()
+        if not self.guards or (self._task is not None and self._loop is loop):
             return
-        self._loop = asyncio.get_running_loop()
+        self._saying.clear()  # of a loop that has ended
+        self._loop = loop
         self._poked = asyncio.Event()
         self._task = self._loop.create_task(self._run())
 
@@ -107,7 +109,16 @@ class Upstreams:
             self._not_heard(error)
 
     async def stop(self) -> None:
-        """Say what is still to be said, and end."""
+        """Say what is still to be said, and end; from any loop."""
+        loop = self._loop
+        if loop is None or loop is asyncio.get_running_loop():
+            await self._stop()
+        elif loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._stop(), loop))
+        else:
+            self._task = None
+
+    async def _stop(self) -> None:
         task, self._task = self._task, None
         if task is None:
             return
@@ -116,8 +127,10 @@ class Upstreams:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.gather(*(self.say(guard) for guard in self._due()))
-        for saying in tuple(self._saying.values()):
+        left = tuple(self._saying.values())
+        for saying in left:
             saying.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         self._loop = self._poked = None
 
     def poke(self) -> None:
@@ -136,7 +149,10 @@ class Upstreams:
         try:
             while True:
                 poked.clear()
-                await self._turn()
+                try:
+                    await self._turn()
+                except Exception:
+                    logger.exception("upstreams: a turn failed; going on")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY_S / 2):
                         await poked.wait()
@@ -212,9 +228,7 @@ class Upstreams:
 
     async def say(self, guard: UpstreamGuard) -> None:
         """Bring this process's word to the store, and hear the answer."""
-        saying = self._saying_of(guard)
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(saying)
+        await asyncio.wait((self._saying_of(guard),))
 
     def _saying_of(self, guard: UpstreamGuard) -> "asyncio.Future[None]":
         saying = self._saying.get(guard.name)
