@@ -22,6 +22,7 @@ from headrace.runtime.beat import Beat
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.chores import quietly
 from headrace.runtime.cpu import CpuPool
+from headrace.runtime.guard import UpstreamGuard
 from headrace.runtime.keeper import LeaseKeeper
 from headrace.runtime.needs import Needs
 from headrace.runtime.registry import Kind
@@ -78,8 +79,7 @@ def build(
     }
     pools = _pools(hr, slots, prefetch=role != SUSPECTS)
     rng = random.Random()  # noqa: S311 - jitter
-    upstreams = hr.services.upstreams
-    needs = {task.name: tuple(upstreams.guards[name] for name in task.needs) for task in hr.registry if task.needs}
+    needs = _needs(hr)
     cpu_modules = {task.module for task in hr.registry if task.kind is Kind.CPU}
     cpu = CpuPool(slots[Kind.CPU], cpu_modules, rng) if cpu_modules else None
     return Worker(
@@ -111,7 +111,7 @@ def build(
         beat=beat,
         on_idle=on_idle,
         observer=hr.services.metrics.observer,
-        needs=Needs(upstreams, needs, sum(pool.slots for pool in pools.values()), rng) if needs else None,
+        needs=Needs(hr.services.upstreams, needs, sum(pool.slots for pool in pools.values()), rng) if needs else None,
     )
 
 
@@ -128,6 +128,12 @@ def _limits(hr: "Headrace", *, rates: bool) -> tuple[TaskLimit, ...]:
     return tuple(
         each if rates else replace(each, rate=None) for each in limits if rates or each.concurrency is not None
     )
+
+
+def _needs(hr: "Headrace") -> dict[str, tuple[UpstreamGuard, ...]]:
+    """The guards of each task that needs some."""
+    guards = hr.services.upstreams.guards
+    return {task.name: tuple(guards[name] for name in task.needs) for task in hr.registry if task.needs}
 
 
 def _record(  # noqa: PLR0917 - private, called once
