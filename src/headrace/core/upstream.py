@@ -288,7 +288,7 @@ class UpstreamCore:
         """Whether the fleet should hear something now."""
         quiet_s = now - self._said_at
         permits = self._permits
-        if self._tripped or permits.asked or permits.ended or self.heard_at is None:
+        if self._tripped or permits.asked or permits.ended or quiet_s == float("inf"):
             return True
         if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
             return True
