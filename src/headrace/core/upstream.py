@@ -112,6 +112,7 @@ class _Permits:
     parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
     asked: set[str] = field(default_factory=set[str])
     ended: list[Probe] = field(default_factory=list[Probe])
+    dropped: bool = False  # some go back, and the fleet does not know
     number: int = 0
     free_since: float = 0.0
     lapse_at: float = 0.0
@@ -238,6 +239,11 @@ class UpstreamCore:
         return bool(permits.asked or permits.free)
 
     @property
+    def probing_since(self) -> float:
+        """Since when there might be probes."""
+        return self.since if self.state is BreakerState.HALF_OPEN else self._until
+
+    @property
     def free_permits(self) -> int:
         """How many are granted and not in use."""
         return len(self._permits.free) if self.state is BreakerState.HALF_OPEN else 0
@@ -263,6 +269,7 @@ class UpstreamCore:
         if not self._permits.free or now - self._permits.free_since < after_s:
             return False
         self._permits.free.clear()
+        self._permits.dropped = True
         return True
 
     @property
@@ -287,7 +294,7 @@ class UpstreamCore:
         """Whether the fleet should hear something now."""
         quiet_s = now - self._said_at
         permits = self._permits
-        if self._tripped or permits.asked or permits.ended or self.heard_at is None:
+        if self._tripped or permits.asked or permits.ended or permits.dropped or self.heard_at is None:
             return True
         if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
             return True
@@ -315,6 +322,7 @@ class UpstreamCore:
         self.starts.made, self.starts.spoke_at = 0, now
         self._said_at, self._said_wanted = now, wanted
         self._said_counts = self._window.counts(now)
+        self._permits.dropped = False
         return Said(
             self._process,
             self.generation,
