@@ -78,22 +78,27 @@ class Upstreams:
                 )
             return known
         guard = self.guards[name] = UpstreamGuard(name, policy, self, self._clock)
+        if self._loop is not None and self._task is None:  # the first one, and the store is open
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self.start)
         return guard
 
     # -- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to hear of the fleet, on the running loop, if there is an upstream. Idempotent."""
-        if not self.guards or self._task is not None:
+        if self._task is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._poked = asyncio.Event()
-        self._task = self._loop.create_task(self._run())
+        if self.guards:
+            self._poked = asyncio.Event()
+            self._task = self._loop.create_task(self._run())
 
     async def stop(self) -> None:
         """Say what is still to be said, and end."""
         task, self._task = self._task, None
         if task is None:
+            self._loop = None
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
