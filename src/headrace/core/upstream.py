@@ -217,6 +217,8 @@ class UpstreamCore:
                 self.end_permit(ticket.permit, failed=parting.failed, slow=parting.slow)
         elif breaker is not None and failed is not None and self.state is BreakerState.CLOSED:
             self._window.record(now, failed=failed, slow=slow)
+            if not (self._window.troubled or self._others.failures or self._others.slow):
+                return  # no rate is above 0; the healthy call ends here
             reason = tripped(breaker, self._window.counts(now) + self._others)
             if reason:
                 self._trip(reason, breaker, now)
