@@ -17,6 +17,7 @@ from bench.upstreams.scale import FULL, QUICK
 
 FIGURES: Mapping[str, Callable[[Run], None]] = {
     "guard": guard.measure,
+    "peers": guard.measure_peers,
     "half_open": half_open.measure,
     "fleetwide": fleetwide.measure,
     "outage": outage.measure,

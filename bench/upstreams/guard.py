@@ -22,15 +22,15 @@ async def nothing() -> None:
     """What is called."""
 
 
-async def _costs(hr: Headrace, runs: int, calls: int) -> tuple[float, float, float]:
-    """Microseconds of a bare call, and what a block and a guarded function add; medians of neighbours."""
+async def _costs(hr: Headrace, runs: int, calls: int) -> dict[str, list[float]]:
+    """Microseconds of a bare call, and what a block and a guarded function add to their neighbour."""
     bank = hr.upstream("bank")
 
     @bank.guard
     async def guarded() -> None:
         """As `nothing`."""
 
-    bare, block, function = [], [], []
+    found: dict[str, list[float]] = {"bare": [], "guard": [], "guard_function": []}
     for _ in range(runs):
         began = time.perf_counter()
         for _ in range(calls):
@@ -43,11 +43,12 @@ async def _costs(hr: Headrace, runs: int, calls: int) -> tuple[float, float, flo
         for _ in range(calls):
             await guarded()
         ended = time.perf_counter()
-        bare.append((between - began) / calls)
-        block.append((third - between) / calls - bare[-1])
-        function.append((ended - third) / calls - bare[-1])
+        bare = 1e6 * (between - began) / calls
+        found["bare"].append(bare)
+        found["guard"].append(1e6 * (third - between) / calls - bare)
+        found["guard_function"].append(1e6 * (ended - third) / calls - bare)
         await asyncio.sleep(0.01)  # as other tasks would
-    return 1e6 * median(bare), 1e6 * median(block), 1e6 * median(function)
+    return found
 
 
 async def _calls_for(hr: Headrace, seconds: float) -> int:
@@ -90,11 +91,11 @@ async def _own(run: Run) -> None:
     hr = Headrace(f"sqlite:///{run.folder('guard') / 'headrace.db'}")
     hr.upstream("bank")
     await hr.open()
-    bare, block, function = await _costs(hr, run.scale.guard_runs, run.scale.guard_calls)
+    costs = await _costs(hr, run.scale.guard_runs, run.scale.guard_calls)
     await hr.close()
-    run.put("upstream.bare_us", bare)
-    run.put("upstream.guard_us", block)
-    run.put("upstream.guard_function_us", function)
+    for name, each in costs.items():
+        run.put(f"upstream.{name}_us", median(each))
+        run.put(f"upstream.{name}_least_us", min(each))
     calls, busy, idle = await _statements(run)
     run.put("upstream.statements_calls", calls)
     run.put("upstream.statements_with_calls", busy)
@@ -102,7 +103,7 @@ async def _own(run: Run) -> None:
     run.put("upstream.statements_per_call", (busy - idle) / calls)
 
 
-def _peers(run: Run) -> None:
+def measure_peers(run: Run) -> None:
     try:
         environment = python("breakers")
     except UnavailableError as why:
@@ -128,4 +129,3 @@ def _peers(run: Run) -> None:
 
 def measure(run: Run) -> None:
     asyncio.run(_own(run))
-    _peers(run)

@@ -14,7 +14,7 @@ from bench.upstreams.run import Run
 from bench.upstreams.service import Service
 from headrace import Headrace
 
-HOLD_S = 0.005
+HOLD_S = 0.05
 START_S = 60.0
 
 
