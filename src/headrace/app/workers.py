@@ -22,7 +22,6 @@ from headrace.runtime.beat import Beat
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.chores import quietly
 from headrace.runtime.cpu import CpuPool
-from headrace.runtime.guard import UpstreamGuard
 from headrace.runtime.keeper import LeaseKeeper
 from headrace.runtime.needs import Needs
 from headrace.runtime.registry import Kind
@@ -79,7 +78,6 @@ def build(
     }
     pools = _pools(hr, slots, prefetch=role != SUSPECTS)
     rng = random.Random()  # noqa: S311 - jitter
-    needs = _needs(hr)
     cpu_modules = {task.module for task in hr.registry if task.kind is Kind.CPU}
     cpu = CpuPool(slots[Kind.CPU], cpu_modules, rng) if cpu_modules else None
     return Worker(
@@ -104,15 +102,22 @@ def build(
             poll_s=settings.poll_s,
             poll_max_s=POLL_MAX_S * rng.uniform(0.75, 1.0),
             poll_growth=rng.uniform(1.5, 2.5),
-            needy=frozenset(needs),
+            needy=frozenset(task.name for task in hr.registry if task.needs),
             kill_grace_s=settings.kill_grace_s,
         ),
         lease_s=lease_s or (settings.embedded_lease_s if role == EMBEDDED else settings.lease_s),
         beat=beat,
         on_idle=on_idle,
         observer=hr.services.metrics.observer,
-        needs=Needs(hr.services.upstreams, needs, sum(pool.slots for pool in pools.values()), rng) if needs else None,
+        needs=_needs(hr, pools, role, rng),
     )
+
+
+def _needs(hr: "Headrace", pools: Mapping[str, PoolSettings], role: str, rng: random.Random) -> Needs | None:
+    guards = hr.services.upstreams.guards
+    needs = {task.name: tuple(guards[name] for name in task.needs) for task in hr.registry if task.needs}
+    slots = sum(pool.slots for pool in pools.values())
+    return Needs(hr.services.upstreams, needs, slots, rng, others_first=role == SUSPECTS) if needs else None
 
 
 def _pools(hr: "Headrace", slots: Mapping[Kind, int], *, prefetch: bool) -> dict[str, PoolSettings]:
@@ -128,12 +133,6 @@ def _limits(hr: "Headrace", *, rates: bool) -> tuple[TaskLimit, ...]:
     return tuple(
         each if rates else replace(each, rate=None) for each in limits if rates or each.concurrency is not None
     )
-
-
-def _needs(hr: "Headrace") -> dict[str, tuple[UpstreamGuard, ...]]:
-    """The guards of each task that needs some."""
-    guards = hr.services.upstreams.guards
-    return {task.name: tuple(guards[name] for name in task.needs) for task in hr.registry if task.needs}
 
 
 def _record(  # noqa: PLR0917 - private, called once

@@ -112,6 +112,7 @@ class _Permits:
     parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
     asked: set[str] = field(default_factory=set[str])
     ended: list[Probe] = field(default_factory=list[Probe])
+    dropped: bool = False  # some go back, and the fleet does not know
     number: int = 0
     free_since: float = 0.0
     lapse_at: float = 0.0
@@ -217,6 +218,8 @@ class UpstreamCore:
                 self.end_permit(ticket.permit, failed=parting.failed, slow=parting.slow)
         elif breaker is not None and failed is not None and self.state is BreakerState.CLOSED:
             self._window.record(now, failed=failed, slow=slow)
+            if not (self._window.troubled or self._others.failures or self._others.slow):
+                return  # no rate is above 0; the healthy call ends here
             reason = tripped(breaker, self._window.counts(now) + self._others)
             if reason:
                 self._trip(reason, breaker, now)
@@ -237,6 +240,11 @@ class UpstreamCore:
             permits.number += 1
             permits.asked.add(f"{self._process}/{permits.number}")
         return bool(permits.asked or permits.free)
+
+    @property
+    def probing_since(self) -> float:
+        """Since when there might be probes."""
+        return self.since if self.state is BreakerState.HALF_OPEN else self._until
 
     @property
     def free_permits(self) -> int:
@@ -264,6 +272,7 @@ class UpstreamCore:
         if not self._permits.free or now - self._permits.free_since < after_s:
             return False
         self._permits.free.clear()
+        self._permits.dropped = True
         return True
 
     @property
@@ -288,7 +297,8 @@ class UpstreamCore:
         """Whether the fleet should hear something now."""
         quiet_s = now - self._said_at
         permits = self._permits
-        if self._tripped or permits.asked or permits.ended or quiet_s == float("inf"):
+        unsaid = quiet_s == float("inf")
+        if self._tripped or permits.asked or permits.ended or permits.dropped or unsaid:
             return True
         if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
             return True
@@ -316,6 +326,7 @@ class UpstreamCore:
         self.starts.made, self.starts.spoke_at = 0, now
         self._said_at, self._said_wanted = now, wanted
         self._said_counts = self._window.counts(now)
+        self._permits.dropped = False
         return Said(
             self._process,
             self.generation,

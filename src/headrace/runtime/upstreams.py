@@ -79,6 +79,9 @@ class Upstreams:
                 )
             return known
         guard = self.guards[name] = UpstreamGuard(name, policy, self, self._clock)
+        if self._loop is not None and self._task is None:  # the first one, and the store is open
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self.start)
         return guard
 
     def hold(self, needs: Iterable[str]) -> bool:
@@ -91,12 +94,13 @@ class Upstreams:
     def start(self) -> None:
         """Begin to hear of the fleet, on the running loop, if there is an upstream. Idempotent."""
         loop = asyncio.get_running_loop()
-        if not self.guards or (self._task is not None and self._loop is loop):
+        if self._task is not None and self._loop is loop:
             return
         self._saying.clear()  # of a loop that has ended
         self._loop = loop
-        self._poked = asyncio.Event()
-        self._task = self._loop.create_task(self._run())
+        if self.guards:
+            self._poked = asyncio.Event()
+            self._task = self._loop.create_task(self._run())
 
     async def _begin(self) -> None:
         """Have the store opened, and this started with it; not again at once where that failed."""
@@ -121,6 +125,7 @@ class Upstreams:
     async def _stop(self) -> None:
         task, self._task = self._task, None
         if task is None:
+            self._loop = None
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -151,8 +151,11 @@ def test_permits_that_nobody_uses_are_given_back() -> None:
     pair.core.drop_free_permits(pair.now + 0.9, 1)
     assert pair.core.free_permits == 2
     pair.core.drop_free_permits(pair.now + 1, 1)
-    pair.now += 2
-    assert pair.core.due(pair.now) is False
+    pair.now += 1
+    assert pair.core.due(pair.now), "nobody else gets them before their leases end"
+    pair.speak()
+    assert not pair.core.due(pair.now)
+    assert Fleet.of(pair.text, pair.now).permits == {}
     pair.core.ask_permits(pair.now, 1)
     pair.speak()
     assert list(Fleet.of(pair.text, pair.now).permits) == ["a/3"]
