@@ -48,7 +48,7 @@ def measure(run: Run) -> None:
     with Service(hold_s=0.005, failing=True) as service:
         os.environ[PORT_VARIABLE] = str(service.port)
         folder = run.folder("outage")
-        workers = [WorkerTree(url, folder, target=TARGET) for _ in range(WORKERS)]
+        workers = [WorkerTree(url, folder, app=TARGET) for _ in range(WORKERS)]
         try:
             wait_for(lambda: service.received, "a first call", START_S)
             time.sleep(scale.outage_s)

@@ -19,6 +19,7 @@ PERMIT_S: Final = 10.0  # so long a permit may be used, unless its process is he
 SLICE_S: Final = 30.0  # and a slice
 CALL_S: Final = 30.0  # that a call takes, where no timeout says so
 SILENT_S: Final = 60.0  # after which a process is forgotten
+KNOWN_S: Final = 1.0  # after which every process that reaches the store knows of a turn
 FRESH_S: Final = 10.0  # so long what a process has counted is believed
 
 Force: TypeAlias = Literal["open", "close", "disable"]
@@ -32,6 +33,10 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
     FORCED_OPEN = "forced_open"
     DISABLED = "disabled"
+
+
+HOLDING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})
+"""States in which the tasks that need the upstream are held, but for probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +242,7 @@ class Fleet:
     def _pass_time(self, said: Said, breaker: Breaker) -> None:
         now = self.seen_at
         if self.state is BreakerState.OPEN and self.half_open_at is None:
-            self.half_open_at = self.since_at + breaker.open_s
+            self.half_open_at = self.since_at + max(breaker.open_s, KNOWN_S)
         if self.state is BreakerState.OPEN and said.permits and now >= (self.half_open_at or 0.0):
             self._turn(BreakerState.HALF_OPEN, self.reason)
         waited_s = now - self.since_at
@@ -271,7 +276,7 @@ class Fleet:
 
     def _open(self, breaker: Breaker, reason: str) -> None:
         self._turn(BreakerState.OPEN, reason)
-        self.half_open_at = self.seen_at + breaker.open_s
+        self.half_open_at = self.seen_at + max(breaker.open_s, KNOWN_S)
 
     def _turn(self, state: BreakerState, reason: str) -> None:
         self.state, self.reason, self.since_at = state, reason, self.seen_at
@@ -348,7 +353,7 @@ class UpstreamRecord:
     @property
     def holds(self) -> bool:
         """Whether the tasks that need it are held, but for probes."""
-        return self.state in {BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN}
+        return self.state in HOLDING
 
 
 def record(name: str, text: Json, now: float) -> UpstreamRecord:

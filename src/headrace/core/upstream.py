@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from headrace.core.breaker import Breaker, CallCounts, tripped
 from headrace.core.bulkhead import Adaptive, AdaptiveLimit
-from headrace.core.fleet import NO_CALLS, PERMIT_S, SLICE_S, BreakerState, Probe, Said, Terms, Told
+from headrace.core.fleet import KNOWN_S, NO_CALLS, PERMIT_S, SLICE_S, BreakerState, Probe, Said, Terms, Told
 from headrace.core.window import Window
 
 SAY_EVERY_S: Final = 1.0  # while there is something new that can wait
@@ -69,8 +69,8 @@ class Slots:
     peak_at: float = 0.0
 
     def limit(self, now: float) -> int:
-        """How many calls may run at once."""
-        return self.held if now < self.lapses_at else 0
+        """How many calls may run at once: what it holds, and leaves to nobody else."""
+        return min(self.held, self.fair) if now < self.lapses_at else 0
 
     def wanted(self, now: float) -> int:
         """How many it has use for."""
@@ -144,6 +144,7 @@ class UpstreamCore:
         self._others = NO_CALLS
         self._permits = _Permits()
         self._tripped = ""
+        self._before: int | None = None  # calls of before the fleet was first heard of are of this generation too
         self._said_at = float("-inf")
         self._said_counts = NO_CALLS
         self._said_wanted = 0
@@ -202,7 +203,7 @@ class UpstreamCore:
             self._adaptive.record(now, now - ticket.began, self.in_flight + 1, dropped=failed)
         breaker = self._terms.breaker
         slow = breaker is not None and now - ticket.began > breaker.slow_s
-        if ticket.generation == self.generation:
+        if ticket.generation in {self.generation, self._before}:
             self._count(ticket, now, failed=failed, slow=slow)
         return slow
 
@@ -225,7 +226,7 @@ class UpstreamCore:
 
     def _trip(self, reason: str, breaker: Breaker, now: float) -> None:
         self._tripped = self.reason = reason
-        self.state, self.since, self._until = BreakerState.OPEN, now, now + breaker.open_s
+        self.state, self.since, self._until = BreakerState.OPEN, now, now + max(breaker.open_s, KNOWN_S)
 
     # -- permits --------------------------------------------------------------------------------
 
@@ -308,7 +309,7 @@ class UpstreamCore:
             return True
         if self._terms.max_concurrency is not None:
             wanted = self.slots.wanted(now)
-            short = wanted > self.slots.limit(now) or self.slots.fair < self.slots.held
+            short = wanted > self.slots.limit(now) or self.slots.fair < self.slots.held > self.slots.in_use
             if short and (quiet_s >= SHORT_S or wanted > self._said_wanted):
                 return True
             if (wanted and quiet_s >= RENEW_S) or (self.slots.held and not wanted and quiet_s >= SAY_EVERY_S):
@@ -319,7 +320,7 @@ class UpstreamCore:
         """What the fleet is to hear. It holds no more slots from here on than it says."""
         slots = self.slots
         wanted = slots.wanted(now)
-        slots.held = max(slots.in_use, min(slots.limit(now), slots.fair))
+        slots.held = max(slots.in_use, slots.limit(now))
         starts = self.starts.wanted(now) if self._terms.rate is not None else 0
         self.starts.made, self.starts.spoke_at = 0, now
         self._said_at, self._said_wanted = now, wanted
@@ -341,7 +342,10 @@ class UpstreamCore:
         """What the fleet says; `said` is the word that it answers, None: the document was looked at."""
         if told.generation < self.generation:
             return
-        if told.generation > self.generation:
+        if not self.generation and told.state is BreakerState.CLOSED:  # what was counted before counts in this one
+            self._before, self.generation = 0, told.generation
+        elif told.generation > self.generation:
+            self._before = None
             self._window.clear()
             self._permits = _Permits(asked=self._permits.asked, number=self._permits.number)
             self._tripped = ""

@@ -276,3 +276,19 @@ def test_permits_that_are_not_named_any_more_are_free_for_others() -> None:
     pair.speak()
     fleet = Fleet.of(pair.text, pair.now)
     assert fleet.hear(Said("b", permits=("b/1", "b/2")), TERMS).permits == {"b/1", "b/2"}
+
+
+def test_calls_from_before_the_fleet_was_heard_of_count() -> None:
+    core = UpstreamCore("a", TERMS, 0)
+    tickets = [core.acquire(0) for _ in range(4)]
+    for ticket in tickets[:2]:
+        assert isinstance(ticket, Ticket)
+        core.end(ticket, 0, failed=True)
+    fleet = Fleet.of(None, 0)
+    said = core.said(0)
+    core.told(fleet.hear(said, TERMS), 0, said)
+    for ticket in tickets[2:]:
+        assert isinstance(ticket, Ticket)
+        core.end(ticket, 0, failed=True)
+    assert core.state is BreakerState.OPEN
+    assert fleet.hear(core.said(0), TERMS).state is BreakerState.OPEN

@@ -109,6 +109,12 @@ def test_an_item_a_queue_a_worker() -> None:
     assert worker_view(WORKER)["tasks"] == ["shop.charge"]
 
 
+def test_a_limit_that_is_used_up_is_a_hold() -> None:
+    held, why = kinds(READY, workers=(WORKER,), limit="2 attempts of 'charge' run, which is its limit")
+    assert held == ["limit"]
+    assert why == "it is held: 2 attempts of 'charge' run, which is its limit"
+
+
 def kinds(record: JobRecord, **around: Any) -> tuple[list[str], str]:
     holds, why = explain(record, Surroundings(NOW, **around))
     assert all(hold["reason"] in why for hold in holds) or record.state is JobState.SCHEDULED

@@ -7,6 +7,9 @@ import random
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from headrace.core.limits import Limit, RateLimit, TaskLimit
+
+UNLIMITED = 0.7  # so many worlds are
 HEARTBEATS_PER_LEASE = 20  # as in production: a lease of 10 s, renewed every 0.5 s
 
 
@@ -57,6 +60,7 @@ class Scenario:
     jobs: int
     load_s: float  # jobs are enqueued, and faults happen, for so long
     faults: dict[FaultKind, float] = field(default_factory=dict[FaultKind, float])  # intensity, 0 to 1
+    limits: tuple[TaskLimit, ...] = ()
 
     @property
     def lease_s(self) -> float:
@@ -68,6 +72,15 @@ class Scenario:
         """Of ended jobs; where that is short, they are deleted while others still run."""
         days_s = 7 * 86_400.0
         return self.pace_s * (20.0 + 200.0 * self.faults.get(FaultKind.SHORT_RETENTION, days_s))
+
+    @property
+    def work_s(self) -> float:
+        """How long all jobs may take with all their retries, one after the other where only one may run."""
+        at_once = float(self.trees * self.processes)
+        for limit in self.limits:
+            at_once = min(at_once, at_once if limit.concurrency is None else limit.concurrency.n)
+        spread_s = sum(0.0 if limit.rate is None else 9 * limit.rate.interval_s for limit in self.limits)
+        return self.jobs * ((30.0 + 8 * 60.0) * self.pace_s / at_once + spread_s)
 
     def has(self, kind: FaultKind) -> bool:
         """Whether this world suffers it."""
@@ -92,6 +105,7 @@ def draw(seed: int) -> Scenario:
         jobs=rng.choice((10, 30, 60, 120)),
         load_s=rng.uniform(20, 90) * pace_s,
         faults=_draw_faults(seed, share),
+        limits=_draw_limits(seed, pace_s),
     )
 
 
@@ -99,6 +113,18 @@ def _draw_faults(seed: int, share: float) -> dict[FaultKind, float]:
     """Each kind by a generator of its own: a kind more leaves the others of a seed as they were."""
     drawn = {kind: _rng(f"{seed} {kind.value}") for kind in FaultKind}
     return {kind: rng.uniform(0.05, 1.0) for kind, rng in drawn.items() if rng.random() < share}
+
+
+def _draw_limits(seed: int, pace_s: float) -> tuple[TaskLimit, ...]:
+    """Of the task that every version knows; most worlds have none. A job's lane key is drawn with it."""
+    rng = _rng(f"{seed} limits")
+    if rng.random() < UNLIMITED:
+        return ()
+    concurrency = Limit(rng.choice((1, 2, 5)), rng.choice((None, "steps")))
+    rate = RateLimit(
+        rng.choice((1, 5)), rng.uniform(0.2, 5.0) * pace_s, rng.choice((None, 1)), rng.choice((None, "steps"))
+    )
+    return (TaskLimit("both", *rng.choice(((concurrency, None), (None, rate), (concurrency, rate)))),)
 
 
 def _rng(name: str) -> random.Random:

@@ -215,6 +215,7 @@ def build(
         record=record,
         settings=WorkerSettings(
             {"async": pool},
+            limits=scenario.limits,
             suspects=suspects,
             poll_s=scenario.pace_s,
             poll_max_s=30.0 * scenario.pace_s,

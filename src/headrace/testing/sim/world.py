@@ -227,9 +227,8 @@ class World:
     def patience_s(self) -> float:
         """How long after the last fault every job must have ended, and every reader seen its end."""
         scenario = self.scenario
-        work = scenario.jobs * (30.0 + 8 * 60.0) / (scenario.trees * scenario.processes)  # each with all its retries
         steps_back = max(0.0, -self.server.step_s)
-        return (900.0 + work) * scenario.pace_s + steps_back
+        return 900.0 * scenario.pace_s + scenario.work_s + steps_back
 
     def _drain(self) -> None:
         end = self.timeline.now + self.patience_s
