@@ -2,8 +2,7 @@
 
 import os
 
-from headrace import Headrace, Retry, Task
-from headrace.core.breaker import Breaker
+from headrace import Breaker, Headrace, Retry, Task
 
 PORT_VARIABLE = "HEADRACE_BENCH_UPSTREAM_PORT"
 AT_ONCE = 20

@@ -15,8 +15,7 @@ import httpx
 from fastapi import APIRouter, Depends, HTTPException, Response, status
 from fastapi.responses import PlainTextResponse
 
-from headrace import JobContext, Retry
-from headrace.core.breaker import Breaker
+from headrace import Breaker, JobContext, Retry
 from headrace.runtime.views import upstream_view
 
 from .lab import hr, same_origin

@@ -120,7 +120,7 @@ class Upstreams:
         elif loop.is_running():
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._stop(), loop))
         else:
-            self._task = None
+            self._loop = self._task = None
 
     async def _stop(self) -> None:
         task, self._task = self._task, None

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace import BreakerOpen, Headrace
-from headrace.core.breaker import Breaker
+from headrace import Breaker, BreakerOpen, Headrace
 
 
 async def test_its_trip_is_known_to_the_fleet(tmp_path: Path) -> None:
