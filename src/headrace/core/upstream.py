@@ -390,8 +390,3 @@ class UpstreamCore:
     def counts(self) -> CallCounts:
         """What was counted here, as last said."""
         return self._said_counts
-
-    @property
-    def retry_at(self) -> float:
-        """When probes are permitted, while it is open."""
-        return self._until
