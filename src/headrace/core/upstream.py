@@ -112,13 +112,19 @@ class _Permits:
     parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
     asked: set[str] = field(default_factory=set[str])
     ended: list[Probe] = field(default_factory=list[Probe])
+    lent: frozenset[str] = frozenset()  # that the fleet thinks it has
     number: int = 0
     free_since: float = 0.0
     lapse_at: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*self.free, *self.bound, *self.asked)
+        return (*sorted(self.free), *sorted(self.bound), *sorted(self.asked))
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the fleet keeps some for this process that it has no use for."""
+        return bool(self.lent) and not self.lent.issubset(self.names)
 
 
 class UpstreamCore:
@@ -161,7 +167,7 @@ class UpstreamCore:
             case BreakerState.HALF_OPEN:
                 if permit in self._permits.busy:  # one call at a time
                     return Refused(Refusal.FULL, SOON_S, reason="its attempt has a call under way")
-                permit = permit if kept else next(iter(self._permits.free), None)
+                permit = permit if kept else min(self._permits.free, default=None)
                 if permit is None or now >= self._permits.lapse_at:
                     return Refused(Refusal.PROBING, SOON_S, ask=True, reason=self.reason)
             case _:
@@ -246,7 +252,8 @@ class UpstreamCore:
         """A permit for an attempt, which must end it."""
         if not self.free_permits:
             return None
-        permit = self._permits.free.pop()
+        permit = min(self._permits.free)
+        self._permits.free.discard(permit)
         self._permits.bound.add(permit)
         return permit
 
@@ -287,7 +294,7 @@ class UpstreamCore:
         """Whether the fleet should hear something now."""
         quiet_s = now - self._said_at
         permits = self._permits
-        if self._tripped or permits.asked or permits.ended or self.heard_at is None:
+        if self._tripped or permits.asked or permits.ended or permits.given_up or self.heard_at is None:
             return True
         if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
             return True
@@ -339,6 +346,7 @@ class UpstreamCore:
         elif said is not None:
             self._permits.ended = [one for one in self._permits.ended if one not in said.probes]
         self.heard_at = now
+        self._permits.lent = told.permits
         self._others = told.others
         self._granted(told, now, said)
         if said is not None:

@@ -116,9 +116,14 @@ class UpstreamGuard:
                 await self._service.ask(self)
             else:
                 turn = self._wait_for_turn(refused, waits_until)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._patience_s(refused, waits_until)):
-                        await asyncio.wrap_future(turn)
+                try:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(self._patience_s(refused, waits_until)):
+                            await asyncio.wrap_future(turn)
+                except BaseException:  # cancelled; if its turn had come, it is another's
+                    self._waited(turn, refused)
+                    self.heard()
+                    raise
                 self._waited(turn, refused)
             permit = self._decide()
         return permit
@@ -137,9 +142,11 @@ class UpstreamGuard:
                 self._service.ask_sync(self)
             else:
                 turn = self._wait_for_turn(refused, waits_until)
-                with suppress(FutureTimeoutError):
-                    turn.result(self._patience_s(refused, waits_until))
-                self._waited(turn, refused)
+                try:
+                    with suppress(FutureTimeoutError):
+                        turn.result(self._patience_s(refused, waits_until))
+                finally:
+                    self._waited(turn, refused)
             permit = self._decide()
         return permit
 
