@@ -219,7 +219,8 @@ class UpstreamCore:
             if not ticket.kept or failed:
                 self.end_permit(ticket.permit, failed=failed, slow=slow)
             elif parting is not None:
-                self.end_permit(ticket.permit, failed=parting.failed, slow=parting.slow)
+                failed = failed if parting.failed is None else parting.failed
+                self.end_permit(ticket.permit, failed=failed, slow=slow or parting.slow)
         elif breaker is not None and failed is not None and self.state is BreakerState.CLOSED:
             self._window.record(now, failed=failed, slow=slow)
             reason = tripped(breaker, self._window.counts(now) + self._others)

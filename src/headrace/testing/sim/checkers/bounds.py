@@ -11,6 +11,8 @@ from headrace.testing.sim.scenario import FaultKind
 if TYPE_CHECKING:
     from headrace.testing.sim.world import World
 
+FORGOTTEN_S = 60.0
+
 
 @dataclass(slots=True)
 class Lent:
@@ -64,7 +66,7 @@ class HalfOpenIsBounded(Checker):
                 known = lent[permit] = Lent(after.generation, ends_at)
             known.ends_at, known.lapsed = ends_at, False
         for permit, each in tuple(lent.items()):
-            if each.generation < after.generation and not each.calls:
+            if each.generation < after.generation and not each.calls and each.ends_at + FORGOTTEN_S < after.seen_at:
                 del lent[permit]
 
     def _called(self, event: c.Called) -> None:

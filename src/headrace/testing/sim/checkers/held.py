@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 BIRTH_S = 2.0  # until a process has heard of the fleet for the first time
 DRIFT = 1.05
+UNDER_WAY = 8  # times as long as a caller waits, a request that was sent before everything was well may take
 HELD = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 UNREACHED = (
     FaultKind.STORE_DOWN, FaultKind.STORE_SLOW, FaultKind.REQUEST_LOST, FaultKind.ANSWER_LOST, FaultKind.HANGING,
@@ -50,7 +51,7 @@ class HeldJobsWait(Checker):
 
     def _amended(self, event: c.Amended) -> None:
         if self._reachable_from is None and not self.world.troubled:
-            self._reachable_from = self.world.timeline.now
+            self._reachable_from = self.world.timeline.now + UNDER_WAY * self.world.server.gives_up_s
         if Fleet.of(event.after, 0.0).state not in HELD:
             self._open_since.pop(event.upstream, None)
         else:
