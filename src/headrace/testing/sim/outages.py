@@ -10,7 +10,7 @@ from headrace.core.fleet import Terms
 from headrace.core.limits import RateLimit
 from headrace.runtime.guard import UpstreamPolicy
 
-SHARE = 0.3  # of all worlds have upstreams
+SHARE = 0.2  # of all worlds have upstreams
 NAMES = ("bank", "mail")
 NEEDS: dict[str, tuple[str, ...]] = {"pay": ("bank",), "post": ("mail",), "ship": ("bank", "mail")}
 VERSIONS = (1, 2)
@@ -81,10 +81,10 @@ class Outages:
         return tuple(plan.name for plan in self.plans if plan.name in NEEDS.get(task, ()) and version in plan.policies)
 
 
-def draw(seed: int) -> Outages | None:
+def draw(seed: int, *, always: bool = False) -> Outages | None:
     """What the world of a seed has; None: nothing, as most."""
     rng = random.Random(f"{seed} upstreams")  # noqa: S311 - a seed's draws are to be repeatable
-    if rng.random() >= SHARE:
+    if rng.random() >= SHARE and not always:
         return None
     plans = tuple(_draw_plan(rng, name) for name in NAMES[: rng.choice((1, 2, 2))])
     kept_open = rng.choice((None, *(plan.name for plan in plans))) if len(plans) > 1 else None

@@ -78,9 +78,13 @@ class Scenario:
         return kind in self.faults
 
 
-def draw(seed: int) -> Scenario:
-    """The scenario of a seed. Where it has upstreams its pace is 1: how they are kept is not scaled."""
-    drawn, outside = _draw(seed), outages.draw(seed)
+def draw(seed: int, *, upstreams: bool | None = None) -> Scenario:
+    """The scenario of a seed; `upstreams` says whether it has some, whatever the seed does.
+
+    Where it has its pace is 1: what is kept of them is not scaled.
+    """
+    drawn = _draw(seed)
+    outside = None if upstreams is False else outages.draw(seed, always=upstreams is True)
     if outside is None:
         return drawn
     return replace(drawn, pace_s=1.0, load_s=drawn.load_s / drawn.pace_s, outages=outside)

@@ -59,9 +59,11 @@ class Report:
 class World:
     """The fleet and everything around it."""
 
-    def __init__(self, seed: int, watch: Callable[[float, e.Event], None] | None = None) -> None:
-        """`watch` sees every event with its instant, as it happens."""
-        self.scenario: Scenario = draw(seed)
+    def __init__(
+        self, seed: int, watch: Callable[[float, e.Event], None] | None = None, *, upstreams: bool | None = None
+    ) -> None:
+        """`watch` sees every event with its instant, as it happens; `upstreams` as in `scenario.draw`."""
+        self.scenario: Scenario = draw(seed, upstreams=upstreams)
         self.timeline = Timeline()
         self.book = Book()
         self.violation: Violation | None = None

@@ -3,7 +3,7 @@
 from headrace.testing.sim.checkers.alone import OneAttempt
 from headrace.testing.sim.checkers.attempts import AttemptsCount
 from headrace.testing.sim.checkers.base import Checker
-from headrace.testing.sim.checkers.bounds import CallsAreBounded, HalfOpenIsBounded
+from headrace.testing.sim.checkers.bounds import CallsAreBounded, HalfOpenIsBounded, OutcomesAreTrue
 from headrace.testing.sim.checkers.cancels import CancelledStays
 from headrace.testing.sim.checkers.due import NothingIsEarly
 from headrace.testing.sim.checkers.effects import EffectsOnce
@@ -41,6 +41,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     NothingLeaks,
     HalfOpenIsBounded,
     CallsAreBounded,
+    OutcomesAreTrue,
     HeldJobsWait,
     OutagesBurnNothing,
     CallsLeaveNothing,

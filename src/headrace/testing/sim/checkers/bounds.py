@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headrace.core.fleet import Fleet
+from headrace.core.fleet import BreakerState, Fleet
 from headrace.testing.sim import call_events as c
 from headrace.testing.sim.checkers.base import Checker, Hearing
 from headrace.testing.sim.scenario import FaultKind
@@ -103,6 +103,58 @@ class HalfOpenIsBounded(Checker):
         permit = self._permits.pop(event.call, None)
         if permit is not None and event.failed is None and not permit.calls:
             permit.used = False
+
+
+class OutcomesAreTrue(Checker):
+    """A breaker counts what calls of its generation came to, and nothing else.
+
+    What a process says of another generation opens and closes nothing; it never counts more calls and
+    failures than it had outcomes; a probe that it tells of was a call that came to that. What was
+    cancelled, or was no fault of the service, is no outcome.
+    """
+
+    name = "breakers count what calls came to"
+
+    def __init__(self, world: "World") -> None:
+        """Nobody has called."""
+        super().__init__(world)
+        self._calls: dict[int, c.Called] = {}
+        self._outcomes: dict[tuple[str, str, int], list[int]] = {}  # by upstream, process, generation: well, failed
+        self._probes: dict[str, set[bool]] = {}
+
+    def hears(self) -> Hearing:
+        """Calls, and what processes say of them."""
+        return {c.Amended: self._amended, c.Called: self._called, c.CallEnded: self._call_ended}
+
+    def _called(self, event: c.Called) -> None:
+        self._calls[event.call] = event
+
+    def _call_ended(self, event: c.CallEnded) -> None:
+        call = self._calls.pop(event.call, None)
+        if call is None or event.failed is None:
+            return
+        outcomes = self._outcomes.setdefault((call.upstream, call.process, call.generation), [0, 0])
+        outcomes[event.failed] += 1
+        if call.permit is not None:
+            self._probes.setdefault(f"{call.upstream} {call.permit}", set()).add(event.failed)
+
+    def _amended(self, event: c.Amended) -> None:
+        said = event.said
+        if said is None:
+            return
+        before, after = Fleet.of(event.before, 0.0), Fleet.of(event.after, 0.0)
+        if said.generation != before.generation:
+            opened = before.state is BreakerState.CLOSED and after.state is BreakerState.OPEN
+            if opened or (after.generation == before.generation and after.probed != before.probed):
+                words = f"{said.process} says of generation {said.generation}"
+                self.fail(f"{event.upstream} heeds what {words}, in generation {before.generation}")
+        well, failed = self._outcomes.get((event.upstream, said.process, said.generation), (0, 0))
+        if said.counts.calls > well + failed or said.counts.failures > failed:
+            heard = f"{said.counts.failures} of {said.counts.calls} calls of {event.upstream} failed"
+            self.fail(f"{said.process} says that {heard}; {failed} of {well + failed} did")
+        for probe in said.probes:
+            if probe.failed not in {None, *self._probes.get(f"{event.upstream} {probe.permit}", ())}:
+                self.fail(f"the probe {probe.permit} of {event.upstream} never came to what is told of it")
 
 
 class CallsAreBounded(Checker):

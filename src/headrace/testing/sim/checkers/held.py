@@ -24,7 +24,7 @@ UNREACHED = (
 
 
 class HeldJobsWait(Checker):
-    """No job starts whose worker knows that a needed breaker is open; at half-open only with a permit.
+    """No job is claimed or starts whose worker knows that a needed breaker is open; at half-open only with a permit.
 
     A worker knows within a bound after the store does: it looks twice a second. That is judged of
     workers that can reach the store, and that have been awake and up for so long.
@@ -44,7 +44,13 @@ class HeldJobsWait(Checker):
 
     def hears(self) -> Hearing:
         """What becomes of breakers, and starts."""
-        return {c.Amended: self._amended, c.Allowed: self._judge, e.Started: self._started, e.Up: self._up}
+        return {
+            c.Amended: self._amended,
+            c.Allowed: self._judge,
+            e.Claimed: self._claimed,
+            e.Started: self._started,
+            e.Up: self._up,
+        }
 
     def _up(self, event: e.Up) -> None:
         self._born[event.node] = self.world.timeline.now
@@ -67,9 +73,20 @@ class HeldJobsWait(Checker):
                 late_s = self.world.timeline.now - since
                 self.fail_of(event.job, f"{event.node} lets it start; {upstream} has been open for {late_s:.2f} s")
 
+    def _claimed(self, event: e.Claimed) -> None:
+        outages, node = self.world.scenario.outages, self.world.workers.get(event.worker)
+        if outages is None or node is None or node.calls is None:
+            return
+        for upstream in outages.needs(event.job.task, node.calls.version):
+            since = self._open_since.get(upstream)
+            if since is not None and self._late(node.name, since):
+                late_s = self.world.timeline.now - since
+                self.fail_of(event.job.id, f"{node} claims it; {upstream} has been open for {late_s:.2f} s")
+
     def _late(self, name: str, since: float) -> bool:
         """Whether this process should know what happened then."""
-        node = self.world.outside.calls[name].node if self.world.outside is not None else None
+        calls = None if self.world.outside is None else self.world.outside.calls.get(name)
+        node = None if calls is None else calls.node
         if node is None or self._reachable_from is None:
             return False
         known = max(since, self._reachable_from, self._born[name] + BIRTH_S, node.paused_until)
