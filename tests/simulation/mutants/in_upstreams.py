@@ -1,13 +1,40 @@
 # ruff: noqa: E501 - an edit shows whole lines
 """Safeguards of upstreams: of their document, of each process's side of it, and of the workers that they hold."""
 
-from headrace.testing.sim.scenario import FaultKind
+from functools import partial
+
+from headrace.testing.sim import World
+from headrace.testing.sim.scenario import Scenario
 from tests.simulation.mutants.edits import edit
-from tests.simulation.mutants.kinds import lost_answers, sim, where_any
+from tests.simulation.mutants.kinds import sim
 
 FLEET = "core.fleet:Fleet"
 CORE = "core.upstream:UpstreamCore"
-SILENCE = where_any(FaultKind.STORE_DOWN, FaultKind.PARTITION, FaultKind.LONG_PAUSE, FaultKind.FREEZE)
+
+
+def crowded(scenario: Scenario) -> bool:
+    """Worlds in which many call at once what takes only some."""
+    outages = scenario.outages
+    return outages is not None and outages.callers > 1 and any((plan.most or 0) > 1 for plan in outages.plans)
+
+
+def slow_services(world: World) -> None:
+    """Every call takes its time."""
+    assert world.outside is not None
+    for service in world.outside.services.values():
+        service.answers = lambda: (3.0 if world.troubled else 0.1, True)  # type: ignore[method-assign]
+
+
+def long_silence(world: World) -> None:
+    """A machine is cut off from the store for longer than anything is lent."""
+    machine = world.machines[0]
+
+    def cut(*, off: bool) -> None:
+        machine.cut_off = off
+
+    world.timeline.at(5.0, partial(cut, off=True))
+    world.timeline.at(75.0, partial(cut, off=False))
+
 
 MUTANTS = (
     sim(
@@ -23,28 +50,22 @@ MUTANTS = (
         upstreams=True, bound=30, breaks=("half-open lets through what is permitted",),
     ),
     sim(
-        "a permit ends with its lease",
-        "A process that has not reached the store for a while uses no permit.",
-        edit(f"{CORE}.acquire", ("if permit is None or now >= self._permits.lapse_at:", "if permit is None:")),
-        upstreams=True, worlds=SILENCE, bound=400, breaks=("half-open lets through what is permitted",),
-    ),
-    sim(
         "another generation changes nothing",
-        "What a process says of a state that is over is not heeded.",
-        edit(f"{FLEET}.hear", ("if said.generation == self.generation:", "if True:")),
+        "A call counts only in the generation in which it began.",
+        edit(f"{CORE}.end", ("if ticket.generation == self.generation:", "if True:")),
         upstreams=True, bound=60, breaks=("breakers count what calls came to",),
     ),
     sim(
         "a slot that is in use is kept",
         "A process keeps the slots that it says it uses, whatever its fair share is.",
         edit(f"{FLEET}.hear", ("max(said.held, self._fair(said.process, terms.max_concurrency))", "self._fair(said.process, terms.max_concurrency)")),
-        upstreams=True, befalls=lost_answers, bound=60, breaks=("calls at once fit max_concurrency",),
+        upstreams=True, worlds=crowded, befalls=slow_services, bound=60, breaks=("calls at once fit max_concurrency",),
     ),
     sim(
         "a slice ends with its lease",
         "A process that has not reached the store for a while has no slots.",
         edit("core.upstream:Slots.limit", ("if now < self.lapses_at else 0", "")),
-        upstreams=True, worlds=SILENCE, bound=400, breaks=("calls at once fit max_concurrency",),
+        upstreams=True, befalls=long_silence, bound=60, breaks=("calls at once fit max_concurrency",),
     ),
     sim(
         "what is cancelled is no outcome",
@@ -67,7 +88,7 @@ MUTANTS = (
     sim(
         "an attempt that ends gives its permit up",
         "The end of an attempt ends its permit.",
-        edit("runtime.worker:Worker._ended", ("self._needs.ended(job.id)", "pass")),
+        edit("runtime.needs:Needs.ended", ("guard.end_attempt(job)", "pass")),
         upstreams=True, bound=60, breaks=("calls leave nothing behind", "acknowledged jobs end"),
     ),
     sim(

@@ -276,3 +276,21 @@ def test_permits_that_are_not_named_any_more_are_free_for_others() -> None:
     pair.speak()
     fleet = Fleet.of(pair.text, pair.now)
     assert fleet.hear(Said("b", permits=("b/1", "b/2")), TERMS).permits == {"b/1", "b/2"}
+
+
+def test_a_call_that_outlives_its_attempt_ends_well_as_the_probe_that_it_was() -> None:
+    pair = Pair()
+    for _ in range(4):
+        pair.call(failed=True)
+    pair.speak()
+    pair.now += 5
+    pair.core.ask_permits(pair.now, 1)
+    pair.speak()
+    kept = pair.core.take_permit()
+    assert kept is not None
+    ticket = pair.core.acquire(pair.now, kept)
+    assert isinstance(ticket, Ticket)
+    pair.core.end_permit(kept, failed=None)  # the attempt has ended, and nothing went well in it
+    pair.core.end(ticket, pair.now, failed=False)
+    pair.speak()
+    assert Fleet.of(pair.text, pair.now).probed == CallCounts(1)

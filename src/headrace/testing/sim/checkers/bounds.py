@@ -64,7 +64,7 @@ class HalfOpenIsBounded(Checker):
             known = lent.get(permit)
             if known is None or known.generation != after.generation:
                 known = lent[permit] = Lent(after.generation, ends_at)
-            known.ends_at, known.lapsed = ends_at, False
+            known.ends_at, known.lapsed = ends_at, ends_at <= after.seen_at
         for permit, each in tuple(lent.items()):
             if each.generation < after.generation and not each.calls and each.ends_at + FORGOTTEN_S < after.seen_at:
                 del lent[permit]

@@ -87,10 +87,12 @@ class HeldJobsWait(Checker):
         """Whether this process should know what happened then."""
         calls = None if self.world.outside is None else self.world.outside.calls.get(name)
         node = None if calls is None else calls.node
-        if node is None or self._reachable_from is None:
+        server = self.world.server
+        lossy = server.request_lost + server.answer_lost + server.hangs > 0
+        if node is None or self._reachable_from is None or lossy:
             return False
         known = max(since, self._reachable_from, self._born[name] + BIRTH_S, node.paused_until)
-        bound_s = LOOK_EVERY_S * 1.5 + 6 * self.world.server.latency_s
+        bound_s = LOOK_EVERY_S * 1.5 + 6 * server.latency_s
         return self.world.timeline.now > known + bound_s * DRIFT
 
     def _started(self, event: e.Started) -> None:
