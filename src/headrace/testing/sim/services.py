@@ -16,6 +16,7 @@ from headrace.core.fleet import BreakerState, Fleet, Force
 from headrace.core.model import JobId, NewJob
 from headrace.ports.notifier import Notifier
 from headrace.ports.upstream import Permit
+from headrace.runtime.guard import CallPermit
 from headrace.runtime.needs import Needs
 from headrace.runtime.upstreams import Upstreams
 from headrace.testing.sim import call_events as c
@@ -187,7 +188,7 @@ class Calls:
         guard = self.upstreams.guards.get(name)
         timeout_s = NO_GUARD_TIMEOUT_S if guard is None or guard.timeout_s is None else guard.timeout_s
         call = Call(self.outside.services[name], self.node, timeout_s)
-        ticket = None if permit is None else permit._ticket  # type: ignore[attr-defined]  # noqa: SLF001
+        ticket = permit._ticket if isinstance(permit, CallPermit) else None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         self._under_way[call.number] = call
         if ticket is not None:
             process = self.upstreams.process
@@ -259,8 +260,11 @@ class Outside:
     def join(self, node: "Node", notifier: Notifier, version: int) -> Calls:
         """A process begins."""
         made = node.calls = self.calls[node.name] = Calls(self, node, notifier, version)
-        node.on_death.append(lambda _: self.calls.pop(node.name, None))
+        node.on_death.append(lambda _: self._left(node))
         return made
+
+    def _left(self, node: "Node") -> None:
+        self.calls.pop(node.name, None)
 
     def needy(self, job: NewJob, known: "Registry") -> NewJob:
         """Perhaps it is a job that calls services; else it stays as it is."""

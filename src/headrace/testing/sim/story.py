@@ -8,6 +8,8 @@ from headrace.core.model import JobId, UpdateKind
 from headrace.testing.sim import call_events as c
 from headrace.testing.sim import events as e
 
+ENDS: dict[bool | None, str] = {None: "without an outcome", False: "well", True: "failed"}
+
 
 def name(job: JobId) -> str:
     """A job's id, short: the end of its instant, its counter and the end of its noise."""
@@ -132,4 +134,3 @@ _LINES: dict[type, Callable[[Any], str | None]] = {
 }
 
 CHARS = 120
-ENDS = {None: "without an outcome", False: "well", True: "failed"}
