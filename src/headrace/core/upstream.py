@@ -113,14 +113,19 @@ class _Permits:
     parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
     asked: set[str] = field(default_factory=set[str])
     ended: list[Probe] = field(default_factory=list[Probe])
-    dropped: bool = False  # some go back, and the fleet does not know
+    lent: frozenset[str] = frozenset()  # that the fleet thinks it has
     number: int = 0
     free_since: float = 0.0
     lapse_at: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*self.free, *self.bound, *self.asked)
+        return (*sorted(self.free), *sorted(self.bound), *sorted(self.asked))
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the fleet keeps some for this process that it has no use for."""
+        return bool(self.lent) and not self.lent.issubset(self.names)
 
 
 class UpstreamCore:
@@ -164,7 +169,7 @@ class UpstreamCore:
             case BreakerState.HALF_OPEN:
                 if permit in self._permits.busy:  # one call at a time
                     return Refused(Refusal.FULL, SOON_S, reason="its attempt has a call under way")
-                permit = permit if kept else next(iter(self._permits.free), None)
+                permit = permit if kept else min(self._permits.free, default=None)
                 if permit is None or now >= self._permits.lapse_at:
                     return Refused(Refusal.PROBING, SOON_S, ask=True, reason=self.reason)
             case _:
@@ -216,7 +221,8 @@ class UpstreamCore:
             if not ticket.kept or failed:
                 self.end_permit(ticket.permit, failed=failed, slow=slow)
             elif parting is not None:
-                self.end_permit(ticket.permit, failed=parting.failed, slow=parting.slow)
+                failed = failed if parting.failed is None else parting.failed
+                self.end_permit(ticket.permit, failed=failed, slow=slow or parting.slow)
         elif breaker is not None and failed is not None and self.state is BreakerState.CLOSED:
             self._window.record(now, failed=failed, slow=slow)
             if not (self._window.troubled or self._others.failures or self._others.slow):
@@ -256,7 +262,8 @@ class UpstreamCore:
         """A permit for an attempt, which must end it."""
         if not self.free_permits:
             return None
-        permit = self._permits.free.pop()
+        permit = min(self._permits.free)
+        self._permits.free.discard(permit)
         self._permits.bound.add(permit)
         return permit
 
@@ -273,7 +280,6 @@ class UpstreamCore:
         if not self._permits.free or now - self._permits.free_since < after_s:
             return False
         self._permits.free.clear()
-        self._permits.dropped = True
         return True
 
     @property
@@ -299,7 +305,7 @@ class UpstreamCore:
         quiet_s = now - self._said_at
         permits = self._permits
         unsaid = quiet_s == float("inf")
-        if self._tripped or permits.asked or permits.ended or permits.dropped or unsaid:
+        if self._tripped or permits.asked or permits.ended or permits.given_up or unsaid:
             return True
         if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
             return True
@@ -331,7 +337,6 @@ class UpstreamCore:
         self.starts.made, self.starts.spoke_at = 0, now
         self._said_at, self._said_wanted = now, wanted
         self._said_counts = self._window.counts(now)
-        self._permits.dropped = False
         return Said(
             self._process,
             self.generation,
@@ -359,6 +364,7 @@ class UpstreamCore:
         elif said is not None:
             self._permits.ended = [one for one in self._permits.ended if one not in said.probes]
         self.heard_at = now
+        self._permits.lent = told.permits
         self._others = told.others
         self._granted(told, now, said)
         if said is not None:

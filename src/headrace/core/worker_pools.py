@@ -103,7 +103,7 @@ class Appetite:
         hungry = [(pool, room) for pool, room in rooms if pool.hungry]
         if self._wants_alone and rooms and not (self._apart and (hungry or self._busy)):
             self._alone_hungry, self._asked = False, []
-            tasks = frozenset[str]().union(*(pool.settings.tasks for pool, _ in rooms)) - self._restrained
+            tasks = frozenset(task for pool, _ in rooms for task in pool.settings.tasks if self._room(task) > 0)
             if not tasks:
                 return self.request(now)
             free = int(any(pool.free > 0 for pool, _ in rooms))

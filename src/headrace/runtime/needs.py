@@ -10,9 +10,8 @@ from headrace.core.model import JobId
 from headrace.core.ramp import allowance
 from headrace.core.worker_events import Allowance, Restrained
 from headrace.runtime.guard import UpstreamGuard
-from headrace.runtime.upstreams import Upstreams
+from headrace.runtime.upstreams import UNUSED_S, Upstreams
 
-UNUSED_S: Final = 1.0  # after which a permit that no job took goes back
 REST_S: Final = 3.0  # about so long nothing is asked for then
 ASK_EVERY_S: Final = 0.5
 OTHERS_FIRST_S: Final = 5.0

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 0.5
 AGAIN_S: Final = 1.0  # after the store could not be asked
 CLOSE_S: Final = 2.0  # for a last word
+UNUSED_S: Final = 1.0  # after which a permit that nobody took goes back
 HINT: Final = "upstream"
 
 
@@ -42,9 +43,13 @@ class Upstreams:
         *,
         open_: Callable[[], Awaitable[None]],
         wait: Callable[[Coroutine[Any, Any, None], str], None],
+        process: str | None = None,
     ) -> None:
-        """`open_` opens the store and starts this; `wait` blocks a thread until a coroutine is done on that loop."""
-        self.process = f"p_{secrets.token_hex(6)}"
+        """`open_` opens the store and starts this; `wait` blocks a thread until a coroutine is done on that loop.
+
+        `process` is what the fleet knows this process by, and no other; None: a name is made.
+        """
+        self.process = process or f"p_{secrets.token_hex(6)}"
         self.guards: dict[str, UpstreamGuard] = {}
         self._store = store
         self._notifier = notifier
@@ -175,6 +180,9 @@ class Upstreams:
             await self._look()
         for needs in self._needs:
             needs.turn(self._clock.now())
+        for guard in self.guards.values():
+            with guard.lock:
+                guard.core.drop_free_permits(self._clock.now(), UNUSED_S)
         for guard in self._due():
             _ = self._saying_of(guard)
 

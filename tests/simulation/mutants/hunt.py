@@ -70,7 +70,7 @@ def small(scenario: Scenario) -> bool:
 
 def live(mutant: Mutant, seed: int) -> Report:
     """The world of a seed, as this mutant needs it."""
-    world = Impatient(seed)
+    world = Impatient(seed, upstreams=mutant.upstreams)
     mutant.befalls(world)
     return world.run()
 
@@ -78,7 +78,8 @@ def live(mutant: Mutant, seed: int) -> Report:
 def by_seeds(mutant: Mutant) -> tuple[str | None, str, int]:
     """Run the simulator's seeds from 0 on."""
     for seed in range(mutant.bound):
-        if not small(draw(seed)) or not mutant.worlds(draw(seed)):
+        scenario = draw(seed, upstreams=mutant.upstreams)
+        if not small(scenario) or not mutant.worlds(scenario):
             continue
         broken = live(mutant, seed).violation
         if broken is not None:

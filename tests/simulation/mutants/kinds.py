@@ -86,6 +86,7 @@ class Mutant:
     promises: frozenset[str]
     worlds: Worlds = every_world
     befalls: Befalls = nothing_more
+    upstreams: bool = False  # in worlds with upstreams; else in worlds without
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -104,9 +105,10 @@ def sim(
     breaks: tuple[str, ...],
     worlds: Worlds = every_world,
     befalls: Befalls = nothing_more,
+    upstreams: bool = False,
 ) -> Mutant:
     """A mutant that the simulator finds."""
-    return Mutant(name, safeguard, changes, Finder.SIM, bound, frozenset(breaks), worlds, befalls)
+    return Mutant(name, safeguard, changes, Finder.SIM, bound, frozenset(breaks), worlds, befalls, upstreams)
 
 
 def model(name: str, safeguard: str, *changes: Change, bound: int, breaks: tuple[str, ...]) -> Mutant:

@@ -322,3 +322,21 @@ def test_what_an_attempt_may_do_in_each_state() -> None:
     assert pair.core.lets_start == (True, True)
     assert pair.core.probing_since == pair.now
     assert not pair.core.limited
+
+
+def test_a_call_that_outlives_its_attempt_ends_well_as_the_probe_that_it_was() -> None:
+    pair = Pair()
+    for _ in range(4):
+        pair.call(failed=True)
+    pair.speak()
+    pair.now += 5
+    pair.core.ask_permits(pair.now, 1)
+    pair.speak()
+    kept = pair.core.take_permit()
+    assert kept is not None
+    ticket = pair.core.acquire(pair.now, kept)
+    assert isinstance(ticket, Ticket)
+    pair.core.end_permit(kept, failed=None)  # the attempt has ended, and nothing went well in it
+    pair.core.end(ticket, pair.now, failed=False)
+    pair.speak()
+    assert Fleet.of(pair.text, pair.now).probed == CallCounts(1)

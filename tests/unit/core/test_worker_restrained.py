@@ -118,3 +118,14 @@ def test_suspects_that_are_held_wait_too() -> None:
     effects = worker.handle(restrained((CHARGE, 0)), 0.0)
     assert only(effects, Exchange) == []
     assert only(effects, Idle) == [Idle()], "the process of suspects may end; another one is made for what comes back"
+
+
+def test_a_suspect_that_runs_alone_may_be_a_probe() -> None:
+    held = core(suspects=True, tasks=NEEDY)
+    assert not only(held.handle(restrained((NEEDY, 0)), 0.0), Exchange)
+    exchange, pools = asked(held.handle(restrained((NEEDY, 2)), 0.1))
+    assert exchange.claim is not None
+    while exchange.claim is not None and Suspicion.ALONE not in exchange.claim.suspicion:
+        exchange, pools = asked(held.handle(answer(exchange), 0.2))
+        assert exchange.claim is not None
+    assert pools == (Pool(NEEDY, 1),)

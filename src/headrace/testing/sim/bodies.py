@@ -8,7 +8,7 @@ import asyncio
 import json
 import signal
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from headrace.core.model import Outcome, WorkerId
@@ -19,6 +19,8 @@ from headrace.runtime.context import JobContext
 from headrace.runtime.registry import Policies, Registry, TaskDef
 from headrace.testing.sim import events as e
 from headrace.testing.sim.loop import NodeLoop
+from headrace.testing.sim.outages import Outages
+from headrace.testing.sim.services import make_call
 from headrace.testing.sim.sessions import Session
 
 if TYPE_CHECKING:
@@ -49,12 +51,15 @@ class WatchedBodies(Bodies):
         return outcome
 
 
-@cache
-def registry(version: int) -> Registry:
-    """What this version of the code knows."""
+@lru_cache(8)
+def registry(version: int, outages: Outages | None = None) -> Registry:
+    """What this version of the code knows, in a world with these upstreams."""
     made = Registry()
     for name in VERSIONS[version]:
         made.add(TaskDef(name, body, Policies(retry=RETRY)))
+    if outages is not None:
+        for name in outages.tasks:
+            made.add(TaskDef(name, body, Policies(retry=RETRY, needs=outages.needs(name, version))))
     return made
 
 
@@ -143,6 +148,10 @@ async def _deaf(_: JobContext, __: "Node", step: Step, ___: int) -> None:
             continue
 
 
+async def _call(_: JobContext, node: "Node", step: Step, __: int) -> None:
+    await make_call(node, step)
+
+
 _STEPS: dict[str, Callable[[JobContext, "Node", Step, int], Awaitable[None]]] = {
     "work": _work,
     "emit": _emit,
@@ -157,4 +166,5 @@ _STEPS: dict[str, Callable[[JobContext, "Node", Step, int], Awaitable[None]]] = 
     "succeed": _succeed,
     "join": _join,
     "deaf": _deaf,
+    "call": _call,
 }

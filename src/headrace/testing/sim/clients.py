@@ -40,7 +40,11 @@ class Api:
         node.on_death.append(lambda _: self._again())
         self.rng = world.rng(f"api {node.name}")
         self.store = world.store(node)
-        self.reader = FeedReader(self.store, world.bell(node), node.clock, poll_s=world.scenario.pace_s)
+        bell = world.bell(node)
+        self.reader = FeedReader(self.store, bell, node.clock, poll_s=world.scenario.pace_s)
+        if world.outside is not None:
+            calls = world.outside.join(node, bell, 2)
+            node.spawn(calls.live(world.outside.plan.callers))
         node.spawn(self._produce())
 
     def _again(self) -> None:
@@ -62,6 +66,8 @@ class Api:
             world.to_enqueue -= count
             jobs = [draw_job(world.scenario, rng, self._ids.make(self.node.clock.wall(), rng.randbytes(8)))
                     for _ in range(count)]  # fmt: skip
+            if world.outside is not None:
+                jobs = [world.outside.needy(job, registry(2, world.scenario.outages)) for job in jobs]
             self.node.spawn(self._enqueue(jobs))
 
     async def _enqueue(self, jobs: list[NewJob]) -> None:

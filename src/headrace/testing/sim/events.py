@@ -24,6 +24,7 @@ from headrace.core.model import (
     WorkerRecord,
 )
 from headrace.core.states import JobState
+from headrace.testing.sim.call_events import CallEvent
 
 # --- what the store applied, in order ------------------------------------------------------------
 
@@ -350,4 +351,5 @@ Event: TypeAlias = (
     | Died
     | Fault
     | Said
+    | CallEvent
 )

@@ -13,6 +13,7 @@ from headrace.testing.sim.timeline import Livelock, Timeline
 
 if TYPE_CHECKING:
     from headrace.core.model import WorkerId
+    from headrace.testing.sim.services import Calls
 
 EPOCH_AT = 1_800_000_000.0
 CLOSE_TRIES = 100
@@ -62,6 +63,7 @@ class Node:
         self.clock = machine
         self._tell = tell
         self.worker: WorkerId | None = None
+        self.calls: Calls | None = None  # how it calls services, where a world has some
         self.dead = False
         self.stopped = False  # by a signal, so that its parent can see it
         self.loop = NodeLoop(self)  # type: ignore[abstract]  # what is missing is not used
@@ -173,6 +175,11 @@ class Node:
             self._paused_until = self.machine.timeline.now
             if self._ready:
                 self.machine.timeline.at(self._paused_until, self._turn)
+
+    @property
+    def paused_until(self) -> float:
+        """When its last pause ends, or ended."""
+        return self._paused_until
 
     @property
     def paused(self) -> bool:

@@ -4,10 +4,12 @@ Swarm testing: each kind of fault is left out of most worlds, so that the others
 """
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from headrace.core.limits import Limit, RateLimit, TaskLimit
+from headrace.testing.sim import outages
+from headrace.testing.sim.outages import Outages
 
 UNLIMITED = 0.7  # so many worlds are
 HEARTBEATS_PER_LEASE = 20  # as in production: a lease of 10 s, renewed every 0.5 s
@@ -61,6 +63,7 @@ class Scenario:
     load_s: float  # jobs are enqueued, and faults happen, for so long
     faults: dict[FaultKind, float] = field(default_factory=dict[FaultKind, float])  # intensity, 0 to 1
     limits: tuple[TaskLimit, ...] = ()
+    outages: Outages | None = None  # of services outside, and how they are guarded
 
     @property
     def lease_s(self) -> float:
@@ -87,8 +90,19 @@ class Scenario:
         return kind in self.faults
 
 
-def draw(seed: int) -> Scenario:
-    """The scenario of a seed."""
+def draw(seed: int, *, upstreams: bool | None = None) -> Scenario:
+    """The scenario of a seed; `upstreams` says whether it has some, whatever the seed does.
+
+    Where it has its pace is 1: what is kept of them is not scaled.
+    """
+    drawn = _draw(seed)
+    outside = None if upstreams is False else outages.draw(seed, always=upstreams is True)
+    if outside is None:
+        return drawn
+    return replace(drawn, pace_s=1.0, load_s=drawn.load_s / drawn.pace_s, outages=outside)
+
+
+def _draw(seed: int) -> Scenario:
     rng = _rng(f"scenario {seed}")
     pace_s = rng.choice((1.0, 10.0, 60.0, 600.0))
     share = rng.choice((0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 1.0))

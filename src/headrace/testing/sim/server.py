@@ -12,6 +12,7 @@ from headrace.core.states import JobState
 from headrace.ports.store import StoreSettings
 from headrace.runtime.context import run_now
 from headrace.stores.memory import MemoryStore
+from headrace.testing.sim import call_events as c
 from headrace.testing.sim import events as e
 from headrace.testing.sim.bodies import UNSTORABLE
 from headrace.testing.sim.node import EPOCH_AT
@@ -108,7 +109,9 @@ class StoreServer:
             return self._commit(*args)
         if verb == "exchange" and any(_unstorable(settle.outcome) for settle in args[1]):
             raise NotEncodable("one of these outcomes cannot be stored")
-        before = [self.state(job) for job in args[0]] if verb == "retry" else None
+        before: Any = [self.state(job) for job in args[0]] if verb == "retry" else None
+        if verb == "amend":
+            before = self.document(args[0])
         answer = run_now(getattr(self.backend, verb)(*args, **named))
         witness = self._witnesses.get(verb)
         if witness is not None:
@@ -127,6 +130,14 @@ class StoreServer:
         """What state a job is in."""
         row = self.backend._board.rows.get(job)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return None if row is None else row.state
+
+    def document(self, upstream: str) -> Any:
+        """What it keeps of an upstream."""
+        return self.backend._board.upstreams.get(upstream)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    def _saw_amend(self, args: Any, _: Any, before: Any) -> None:
+        said = getattr(args[1], "args", (None,))[0]  # a process's word, as `runtime.upstreams` binds it
+        self._tell(c.Amended(args[0], before, self.document(args[0]), said))
 
     def _saw_enqueue(self, args: Any, answer: Any, _: Any) -> None:
         for job, landed in zip(args[0], answer, strict=True):

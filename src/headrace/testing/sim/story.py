@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from headrace.core.fleet import BreakerState, Fleet
 from headrace.core.model import JobId, UpdateKind
+from headrace.testing.sim import call_events as c
 from headrace.testing.sim import events as e
+
+ENDS: dict[bool | None, str] = {None: "without an outcome", False: "well", True: "failed"}
 
 
 def name(job: JobId) -> str:
@@ -71,6 +75,19 @@ def _saw(event: e.Saw) -> str:
     return f"{name(event.job)} {event.reader} sees {update.kind.value} {place}: {update.data}"
 
 
+def _amended(event: c.Amended) -> str:
+    fleet, said = Fleet.of(event.after, 0.0), event.said
+    who = "a person" if said is None else said.process
+    probed, permits = fleet.probed.calls, ", ".join(fleet.permits)
+    probes = f"; {probed} probes ended, permits: {permits or 'none'}" if fleet.state is BreakerState.HALF_OPEN else ""
+    return f"store: {who} speaks of {event.upstream}: {fleet.state.value}, generation {fleet.generation}{probes}"
+
+
+def _allowed(event: c.Allowed) -> str:
+    known = ", ".join(f"{name} {state.value}{' by a permit' * permit}" for name, state, permit in event.known)
+    return f"{name(event.job)} {event.node}: may start as {event.task}: {known}"
+
+
 _LINES: dict[type, Callable[[Any], str | None]] = {
     e.Fault: lambda it: f"*** {it.text}",
     e.Said: lambda it: f"{it.node}: {it.text}",
@@ -108,6 +125,11 @@ _LINES: dict[type, Callable[[Any], str | None]] = {
     e.Closing: lambda it: f"connection {it.line}: is closed with {it.code}",
     e.Unlinked: lambda it: f"connection {it.line}: is given up{f', but for {it.left}' if it.left else ''}",
     e.HungUp: lambda it: f"{it.reader}: connection {it.line} is over, code {it.code}",
+    c.Amended: _amended,
+    c.Allowed: _allowed,
+    c.Called: lambda it: f"call {it.call}: {it.node} calls {it.upstream}{f' by {it.permit}' if it.permit else ''}",
+    c.Served: lambda it: f"call {it.call}: the service is done with it",
+    c.CallEnded: lambda it: f"call {it.call}: ends, {ENDS[it.failed]}",
     e.Puzzled: lambda it: f"{it.reader} is puzzled: {it.text}",
 }
 

@@ -169,6 +169,8 @@ async def _live(world: "World", link: ChildLink, parent: Node, role: str, versio
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a defect
         node.surprise(error)
     listening.cancel()
+    if node.calls is not None:
+        await node.calls.upstreams.stop()
     world.ended(node.name, worker, code)
     node.kill(code)
 
@@ -188,11 +190,17 @@ def build(
 ) -> Worker:
     """A production worker on a simulated process."""
     scenario = world.scenario
-    known = registry(version)
+    known = registry(version, scenario.outages)
     suspects = role == SUSPECTS
     tasks = frozenset(known.names())
     pool = PoolSettings(tasks, scenario.slots, 0 if suspects else scenario.prefetch_max)
-    bodies = WatchedBodies(known, node.clock, rng, threads=1, cpu=None, overrides=dict[Any, Any])
+    bell = world.bell(node)
+    calls = None if world.outside is None else world.outside.join(node, bell, version)
+    guards = {} if calls is None else calls.upstreams.guards
+    bodies = WatchedBodies(
+        known, node.clock, rng, threads=1, cpu=None, overrides=dict[Any, Any],
+        snoozes_max={name: guard.policy.snoozes_max for name, guard in guards.items()},
+    )  # fmt: skip
     bodies.node, bodies.worker = node, node.worker or ""
     record = WorkerRecord(
         id=node.worker or "",
@@ -206,7 +214,6 @@ def build(
         started_at=node.clock.wall(),
         supervisor_pid=1,
     )
-    bell = world.bell(node)
     return Worker(
         world.store(node),
         Deaf(bell) if suspects else bell,
@@ -223,8 +230,10 @@ def build(
             backoff_s=0.1 * scenario.pace_s,
             backoff_max_s=5.0 * scenario.pace_s,
             reconcile_s=60.0 * scenario.pace_s,
+            needy=frozenset(task.name for task in known if task.needs),
             kill_grace_s=10.0 * scenario.pace_s,
         ),
+        needs=None if calls is None else calls.needs(known, pool.slots),
         lease_s=scenario.lease_s,
         beat=beat,
         beat_every_s=0.25 * scenario.pace_s,

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from headrace.core.model import JobId, WorkerId
@@ -24,12 +25,14 @@ from headrace.testing.sim.node import Machine, Node
 from headrace.testing.sim.remote import RemoteStore
 from headrace.testing.sim.scenario import FaultKind, Scenario, draw
 from headrace.testing.sim.server import StoreServer
+from headrace.testing.sim.services import Outside
 from headrace.testing.sim.timeline import Livelock, Timeline
 from headrace.testing.sim.trees import Tree
 
 LOOK_S = 5.0  # of a world whose pace is 1
 QUIET_LOOKS, QUIET_LOOKS_HANGING = 2, 10  # where calls hang, what was asked for long ago may still arrive
 END_LOOKS = 12
+OTHERS = "jobs wait only for what they need"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,11 @@ class Report:
 class World:
     """The fleet and everything around it."""
 
-    def __init__(self, seed: int, watch: Callable[[float, e.Event], None] | None = None) -> None:
-        """`watch` sees every event with its instant, as it happens."""
-        self.scenario: Scenario = draw(seed)
+    def __init__(
+        self, seed: int, watch: Callable[[float, e.Event], None] | None = None, *, upstreams: bool | None = None
+    ) -> None:
+        """`watch` sees every event with its instant, as it happens; `upstreams` as in `scenario.draw`."""
+        self.scenario: Scenario = draw(seed, upstreams=upstreams)
         self.timeline = Timeline()
         self.book = Book()
         self.violation: Violation | None = None
@@ -69,6 +74,7 @@ class World:
         self.readers: list[Reader] = []
         self.troubled = True
         self.closing = False
+        self.keeps_open = True  # a breaker, where a person does, although everything is well
         self.to_enqueue = self.scenario.jobs
         self._watch = watch
         self._numbers: Counter[str] = Counter()
@@ -90,12 +96,15 @@ class World:
     def _people(self) -> None:
         scenario, machines = self.scenario, self.machines
         self.live = Live(self)
+        self.outside = None if scenario.outages is None else Outside(self, scenario.outages)
         self.faults = Faults(self)
         deploying = scenario.has(FaultKind.DEPLOY)
         for at in range(scenario.trees):
             self.plant(machines[at % len(machines)], 1 + at % 2 if deploying else 2)
         self.apis = [Api(self, machines[at % len(machines)]) for at in range(scenario.apis)]
         self.person = Person(self, machines[0])
+        if self.outside is not None:
+            self.person.node.spawn(self.outside.operate(self.person.node))
 
     # -- making ---------------------------------------------------------------------------------
 
@@ -218,6 +227,8 @@ class World:
         self.troubled = False
         self.tell(e.Fault("everything is well from now on"))
         self.faults.heal()
+        if self.outside is not None:
+            self.outside.heal()
         versions = {tree.version for tree in self.trees}
         if self.scenario.has(FaultKind.DEPLOY):
             for version in sorted({1, 2} - versions):
@@ -228,19 +239,31 @@ class World:
         """How long after the last fault every job must have ended, and every reader seen its end."""
         scenario = self.scenario
         steps_back = max(0.0, -self.server.step_s)
-        return 900.0 * scenario.pace_s + scenario.work_s + steps_back
+        held_s = 0.0 if self.outside is None else self.outside.settles_s
+        return 900.0 * scenario.pace_s + scenario.work_s + steps_back + held_s
 
     def _drain(self) -> None:
-        end = self.timeline.now + self.patience_s
-        step_s = LOOK_S * self.scenario.pace_s
-        enough = QUIET_LOOKS_HANGING if self.scenario.has(FaultKind.HANGING) else QUIET_LOOKS
-        quiet = 0  # looks in a row that found nothing left
-        while not self.timeline.stopped and self.timeline.now < end and quiet < enough:
-            self.timeline.run(min(end, self.timeline.now + step_s))
-            quiet = quiet + 1 if self._drained() else 0
+        """See everything end; what needs no upstream that a person keeps open, before that is let go."""
+        kept = None if self.outside is None else self.outside.plan.kept_open
+        if self.outside is not None and kept is not None:
+            others = self._run_until(partial(self.outside.others_are_done, kept), 1)
+            if not others and not self.timeline.stopped:
+                self.fail(OTHERS, f"while {kept} is held open, jobs that don't need it have not ended")
+        self.keeps_open = False
+        self._run_until(self._drained, QUIET_LOOKS_HANGING if self.scenario.has(FaultKind.HANGING) else QUIET_LOOKS)
         if not self.timeline.stopped:
             for checker in self._checkers:
                 checker.drained()
+
+    def _run_until(self, done: Callable[[], bool], enough: int) -> bool:
+        """Live until so many looks in a row find it so, or patience is over; whether they did."""
+        end = self.timeline.now + self.patience_s
+        step_s = LOOK_S * self.scenario.pace_s
+        quiet = 0  # looks in a row that found nothing left
+        while not self.timeline.stopped and self.timeline.now < end and quiet < enough:
+            self.timeline.run(min(end, self.timeline.now + step_s))
+            quiet = quiet + 1 if done() else 0
+        return quiet >= enough
 
     def _drained(self) -> bool:
         if self.to_enqueue > 0 or not self.live.done or not all(reader.done for reader in self.readers):

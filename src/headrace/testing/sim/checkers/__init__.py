@@ -3,11 +3,13 @@
 from headrace.testing.sim.checkers.alone import OneAttempt
 from headrace.testing.sim.checkers.attempts import AttemptsCount
 from headrace.testing.sim.checkers.base import Checker
+from headrace.testing.sim.checkers.bounds import CallsAreBounded, HalfOpenIsBounded, OutcomesAreTrue
 from headrace.testing.sim.checkers.cancels import CancelledStays
 from headrace.testing.sim.checkers.due import NothingIsEarly
 from headrace.testing.sim.checkers.effects import EffectsOnce
 from headrace.testing.sim.checkers.ends import AcknowledgedEnds
 from headrace.testing.sim.checkers.feeds import FeedsAreWhole
+from headrace.testing.sim.checkers.held import CallsLeaveNothing, HeldJobsWait, OutagesBurnNothing
 from headrace.testing.sim.checkers.items import ItemsAreKept
 from headrace.testing.sim.checkers.keys import OneHolderPerKey
 from headrace.testing.sim.checkers.leaks import NothingLeaks
@@ -39,6 +41,12 @@ CHECKERS: tuple[type[Checker], ...] = (
     FeedsAreWhole,
     BrowsersAreServed,
     NothingLeaks,
+    HalfOpenIsBounded,
+    CallsAreBounded,
+    OutcomesAreTrue,
+    HeldJobsWait,
+    OutagesBurnNothing,
+    CallsLeaveNothing,
 )
 
 __all__ = ["CHECKERS", "Checker"]
