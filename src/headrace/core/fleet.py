@@ -20,6 +20,7 @@ SLICE_S: Final = 30.0  # and a slice
 CALL_S: Final = 30.0  # that a call takes, where no timeout says so
 SILENT_S: Final = 60.0  # after which a process is forgotten
 TURN_S: Final = 2.0  # so long a process has a slot for which others wait
+STEP_S: Final = 5.0  # by which a store's clock must go back to be believed
 KNOWN_S: Final = 1.0  # after which every process that reaches the store knows of a turn
 FRESH_S: Final = 10.0  # so long what a process has counted is believed
 
@@ -74,6 +75,7 @@ class Said:
     wanted: int = 0  # slots that it has use for
     starts: int = 0  # under the rate, that it wants to make soon
     tasks: tuple[str, ...] = ()  # that need it, as it knows
+    leaves: bool = False  # its last word: what it does not hold is everybody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +137,11 @@ class Fleet:
         members = {
             name: Member(one[0], one[1], CallCounts(*one[2]), *one[3:]) for name, one in found["members"].items()
         }
-        return cls(
+        fleet = cls(
             BreakerState(found["state"]),
             found["generation"],
             found["since_at"],
-            max(now, found["seen_at"]),
+            found["seen_at"],
             found["half_open_at"],
             found["ramp_at"],
             found["reason"],
@@ -149,6 +151,22 @@ class Fleet:
             tuple(found["tasks"]),
             found["rate_at"],
         )
+        if fleet.seen_at - now > STEP_S:  # the store's clock was ahead, and is not any more
+            fleet._shift(now - fleet.seen_at)
+        fleet.seen_at = max(now, fleet.seen_at)
+        return fleet
+
+    def _shift(self, by_s: float) -> None:
+        """Move every instant."""
+        self.seen_at += by_s
+        self.since_at += by_s
+        self.half_open_at = None if self.half_open_at is None else self.half_open_at + by_s
+        self.ramp_at = None if self.ramp_at is None else self.ramp_at + by_s
+        self.rate_at = None if self.rate_at is None else self.rate_at + by_s
+        self.permits = {name: at + by_s for name, at in self.permits.items()}
+        for one in self.members.values():
+            one.seen_at += by_s
+            one.until_at += by_s
 
     @property
     def text(self) -> Json:
@@ -194,6 +212,9 @@ class Fleet:
         self.tasks = tuple(sorted({*self.tasks, *said.tasks}))
         for name in [name for name, one in self.members.items() if now > max(one.seen_at + SILENT_S, one.until_at)]:
             del self.members[name]
+        if said.generation > self.generation:  # the store has lost a turn: what is known of it is not older than that
+            self.generation = said.generation + 1
+            self.probed, self.permits = NO_CALLS, {}
         if terms.breaker is not None:
             if said.generation == self.generation:
                 self._count(said, terms.breaker)
@@ -205,6 +226,8 @@ class Fleet:
             free = max(0, terms.max_concurrency - others)
             member.slots = min(free, max(said.held, self._fair(said.process, terms.max_concurrency)))
         told = self.tell(said.process, terms)
+        if said.leaves and not member.slots:
+            del self.members[said.process]
         return told if terms.rate is None else self._start(said, told, terms.rate)
 
     def _start(self, said: Said, told: Told, rate: RateLimit) -> Told:
@@ -233,7 +256,7 @@ class Fleet:
     def _judge(self, breaker: Breaker) -> None:
         """Close or open again, once that is certain."""
         permitted = breaker.permitted_number_of_calls_in_half_open_state
-        rest = permitted - self.probed.calls
+        rest = max(0, permitted - self.probed.calls)  # a deploy may have lowered it
         if tripped(breaker, self.probed + CallCounts(rest), minimum=1):  # even if the rest goes well
             self._open(breaker, f"probes: {tripped(breaker, self.probed, minimum=1)}")
         elif not rest:

@@ -5,7 +5,7 @@ under a permit or a slot that the fleet did not grant; what a call came to count
 began; while the fleet is not heard of, the process's own breaker may open, and stays open.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -21,6 +21,7 @@ RENEW_S: Final = 2.0  # while something is held under a lease
 MARGIN_S: Final = 2.0  # a slice is let go so long before others may have it
 SPARE: Final = 1.25  # slots held for each one in use
 PEAK_S: Final = 10.0  # so long after a peak its slots are kept
+OFTEN_S: Final = 0.02
 STARTS_S: Final = 1.0  # starts under a rate are taken so long ahead, and lapse
 SOON_S: Final = 1.0  # to come back, where nobody knows a better time
 
@@ -32,6 +33,7 @@ class Refusal(StrEnum):
     PROBING = "probing"
     FULL = "full"
     RATE = "rate"
+    BUSY = "busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,12 @@ class UpstreamCore:
         self._before: int | None = None  # calls of before the fleet was first heard of are of this generation too
         self._said_at = float("-inf")
         self._said_counts = NO_CALLS
-        self._said_wanted = 0
+        self._said_wanted = self._last_wanted = 0
+        self._short_s = SHORT_S
+
+    def known_as(self, process: str) -> None:
+        """What the fleet is to know this process by from now on; before it has spoken."""
+        self._process = process
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -168,13 +175,13 @@ class UpstreamCore:
                 return Refused(Refusal.OPEN, max(wait_s, SOON_S), wait_s <= 0, self.reason)
             case BreakerState.HALF_OPEN:
                 if permit in self._permits.busy:  # one call at a time
-                    return Refused(Refusal.FULL, SOON_S, reason="its attempt has a call under way")
+                    return Refused(Refusal.BUSY, SOON_S, reason="its attempt has a call under way")
                 permit = permit if kept else min(self._permits.free, default=None)
                 if permit is None or now >= self._permits.lapse_at:
                     return Refused(Refusal.PROBING, SOON_S, ask=True, reason=self.reason)
             case _:
                 permit = None
-        refused = self._bounded(now)
+        refused = self.bounded(now)
         if refused is not None:
             return refused
         self.in_flight += 1
@@ -189,7 +196,7 @@ class UpstreamCore:
                 self._permits.busy.add(permit)
         return Ticket(self.generation, now, permit, kept)
 
-    def _bounded(self, now: float) -> Refused | None:
+    def bounded(self, now: float) -> Refused | None:
         """What keeps a call back that the breaker lets go."""
         terms = self._terms
         if self._adaptive is not None and self.in_flight >= self._adaptive.limit:
@@ -197,7 +204,7 @@ class UpstreamCore:
         if terms.max_concurrency is not None and self.slots.in_use >= self.slots.limit(now):
             return Refused(Refusal.FULL, SOON_S, ask=True, reason=f"{terms.max_concurrency} calls are under way")
         if terms.rate is not None and not self.starts.available(now):
-            retry_in_s = max(self.starts.next_at - now, 0.0)
+            retry_in_s = max(self.starts.next_at - now, OFTEN_S)
             return Refused(Refusal.RATE, retry_in_s, ask=True, reason=f"{terms.rate.n} calls per {terms.rate.per} s")
         return None
 
@@ -293,10 +300,18 @@ class UpstreamCore:
         """Whether it has opened here, and the fleet does not know."""
         return bool(self._tripped)
 
-    @property
-    def limited(self) -> bool:
-        """Whether there is a bound on calls at once."""
-        return self._terms.max_concurrency is not None
+    def room(self, now: float) -> int:
+        """How many more calls its bounds let go now; 1 where it has none."""
+        rooms = [
+            room
+            for room in (
+                None if self._terms.max_concurrency is None else self.slots.limit(now) - self.slots.in_use,
+                None if self._terms.rate is None else self.starts.available(now),
+                None if self._adaptive is None else self._adaptive.limit - self.in_flight,
+            )
+            if room is not None
+        ]
+        return min(rooms, default=1)
 
     # -- the fleet ------------------------------------------------------------------------------
 
@@ -317,21 +332,37 @@ class UpstreamCore:
 
     def _short(self, now: float, quiet_s: float) -> bool:
         """Whether its slots or starts are too few, or to be renewed, or more than it should have."""
-        if self._terms.rate is not None and self.starts.waiting and now >= self.starts.next_at:
-            return True
+        rate = self._terms.rate
+        if rate is not None and self.starts.waiting and now >= self.starts.next_at:
+            again_s = rate.at_once * rate.interval_s / 2  # half of what may start at once is there again
+            return quiet_s >= min(SHORT_S, max(again_s, OFTEN_S))
         if self._terms.max_concurrency is not None:
-            wanted = self.slots.wanted(now)
+            wanted = self._wanted(now)
             short = wanted > self.slots.limit(now) or self.slots.fair < self.slots.held > self.slots.in_use
-            if short and (quiet_s >= SHORT_S or wanted > self._said_wanted):
+            if short and (quiet_s >= self._short_s or wanted > self._said_wanted):
                 return True
             if (wanted and quiet_s >= RENEW_S) or (self.slots.held and not wanted and quiet_s >= SAY_EVERY_S):
                 return True
         return quiet_s >= SAY_EVERY_S / 2 and self.starts.made > 0 and self._terms.rate is not None
 
+    def _wanted(self, now: float) -> int:
+        wanted = self.slots.wanted(now)
+        return wanted if self._terms.max_concurrency is None else min(wanted, self._terms.max_concurrency)
+
+    def farewell(self, now: float) -> Said | None:
+        """The last word of a process that ends; None: the fleet does not know it."""
+        if self._said_at == float("-inf"):
+            return None
+        self._permits.free.clear()
+        self._permits.asked.clear()
+        said = replace(self.said(now), permits=tuple(sorted(self._permits.bound)), wanted=0, starts=0, leaves=True)
+        self.slots.held = self.slots.in_use
+        return replace(said, held=self.slots.in_use)
+
     def said(self, now: float) -> Said:
         """What the fleet is to hear. It holds no more slots from here on than it says."""
         slots = self.slots
-        wanted = slots.wanted(now)
+        wanted = self._wanted(now)
         slots.held = max(slots.in_use, slots.limit(now))
         starts = self.starts.wanted(now) if self._terms.rate is not None else 0
         self.starts.made, self.starts.spoke_at = 0, now
@@ -368,6 +399,10 @@ class UpstreamCore:
         self._others = told.others
         self._granted(told, now, said)
         if said is not None:
+            # Who is short and gets no more asks more rarely, until something changes.
+            in_vain = told.slots == said.held and said.wanted <= self._last_wanted
+            self._short_s = min(2 * self._short_s, SAY_EVERY_S) if in_vain else SHORT_S
+            self._last_wanted = said.wanted
             self.slots.held, self.slots.lapses_at = told.slots, self._said_at + SLICE_S - MARGIN_S
             self._permits.lapse_at = self._said_at + PERMIT_S - MARGIN_S
             self.starts.left = self.starts.available(now) + told.starts

@@ -131,12 +131,15 @@ class Appetite:
         if not self._restrained:
             return [self._pool(pool.settings.tasks, room, slots)]
         free = pool.settings.tasks - self._restrained
-        claims = [self._pool(free, room, slots)] if free else []
+        claims: list[Pool] = []
         for allowance in self._allowances:
             tasks = allowance.tasks & pool.settings.tasks
             left = min(room, self._room(next(iter(tasks)))) if tasks else 0
             if left > 0:
-                claims.append(self._pool(tasks, left, slots))
+                claims.append(self._pool(tasks, left, min(left, slots)))
+                room, slots = room - left, max(0, slots - left)
+        if free and (room or not claims):
+            claims.append(self._pool(free, room, slots))
         return claims
 
     @property

@@ -89,7 +89,13 @@ class Bodies:
                 result = await self._here(task, attempt)
                 outcome = None if attempt.settled else Succeeded(task.encode_result(result))
         except (asyncio.CancelledError, Exception, Steer, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - any end
-            outcome = await self._ended_by(error, task, attempt)
+            attempt.interruptible = False  # the body has ended
+            try:
+                outcome = await self._ended_by(error, task, attempt)
+            except asyncio.CancelledError:  # it was asked to stop at that very moment
+                if attempt.stopping is None:
+                    raise
+                outcome = self._stopped(attempt.stopping, error, task, attempt)
         return outcome
 
     # -- where it runs ----------------------------------------------------------------------------

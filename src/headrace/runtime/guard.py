@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from headrace.core.budget import Budget, RetryBudget
 from headrace.core.bulkhead import Adaptive
@@ -26,6 +26,9 @@ from headrace.runtime.context import current_attempt
 if TYPE_CHECKING:
     from headrace.core.model import JobId
     from headrace.runtime.upstreams import Upstreams
+
+AttemptKey: TypeAlias = tuple["JobId", int]
+"""A job and its fence."""
 
 WAIT_S: Final = 10.0
 """How long a call waits for a place or a start, unless the upstream's timeout is shorter."""
@@ -102,7 +105,7 @@ class UpstreamGuard:
         self._retries = 0  # allowed, and not begun yet: they are no first calls
         self._called = Called()
         self._waiting: deque[Future[None]] = deque()
-        self._probes: dict[JobId, _Probe] = {}
+        self._probes: dict[AttemptKey, _Probe] = {}
         self._wait_s = WAIT_S if policy.timeout_s is None else min(WAIT_S, policy.timeout_s)
 
     def now(self) -> float:
@@ -113,7 +116,7 @@ class UpstreamGuard:
 
     async def acquire(self) -> CallPermit:
         """Leave to make one call."""
-        if self.core.heard_at is None:
+        if self.core.heard_at is None or not self._service.alive:
             await self._service.ask(self, permits=False)
         entry = _Entry(self, self._now() + self._wait_s)
         while not isinstance(step := entry.step(), CallPermit):
@@ -127,7 +130,7 @@ class UpstreamGuard:
 
     def acquire_sync(self) -> CallPermit:
         """As `acquire`, from a thread without an event loop."""
-        if self.core.heard_at is None:
+        if self.core.heard_at is None or not self._service.alive:
             self._service.ask_sync(self, permits=False)
         entry = _Entry(self, self._now() + self._wait_s)
         while not isinstance(step := entry.step(), CallPermit):
@@ -193,7 +196,7 @@ class UpstreamGuard:
         if not self._probes:
             return None
         attempt = current_attempt.get()
-        return None if attempt is None else self._probes.get(attempt.id.bytes)
+        return None if attempt is None else self._probes.get((attempt.id.bytes, attempt.fence))
 
     # -- waiting for a turn -----------------------------------------------------------------------
 
@@ -201,8 +204,11 @@ class UpstreamGuard:
         """Stand in line; what is returned is set when it may be one's turn."""
         turn: Future[None] = Future()
         with self.lock:
-            self._waiting.append(turn)
             self._count_waiting(refused, 1)
+            if refused.why is not Refusal.BUSY and self.core.bounded(self._now()) is None:
+                turn.set_result(None)  # it has come since this was refused
+            else:
+                self._waiting.append(turn)
         self._service.poke()
         return turn
 
@@ -223,20 +229,20 @@ class UpstreamGuard:
         """Those whose turn it may be; under the lock."""
         if not self._waiting:
             return []
-        core = self.core
-        room = max(1, core.slots.limit(self._now()) - core.slots.in_use) if core.limited else 1
+        room = max(1, self.core.room(self._now()))
         return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
 
     def rejected(self, refused: Refused) -> Rejected:
         """The error of a call that may not go."""
         with self.lock:
             self._called.refused += 1
-        kinds = {Refusal.FULL: Full, Refusal.RATE: RateLimited}
+        kinds = {Refusal.FULL: Full, Refusal.RATE: RateLimited, Refusal.BUSY: Full}
         words = {
             Refusal.OPEN: "is open",
             Refusal.PROBING: "is half open, and its permits are out",
             Refusal.FULL: "is at its bound",
             Refusal.RATE: "is at its rate",
+            Refusal.BUSY: "is half open",
         }
         reason = f": {refused.reason}" if refused.reason else ""
         text = f"the upstream {self.name!r} {words[refused.why]}{reason}"
@@ -252,7 +258,7 @@ class UpstreamGuard:
 
     # -- attempts at half-open ----------------------------------------------------------------------
 
-    def begin_attempt(self, job: "JobId") -> bool:
+    def begin_attempt(self, attempt: "AttemptKey") -> bool:
         """An attempt that needs this upstream is about to start; whether it may."""
         with self.lock:
             allowed, needs_permit = self.core.lets_start
@@ -261,13 +267,13 @@ class UpstreamGuard:
             permit = self.core.take_permit()
             if permit is None:
                 return False
-            self._probes[job] = _Probe(permit)
+            self._probes[attempt] = _Probe(permit)
             return True
 
-    def end_attempt(self, job: "JobId") -> None:
+    def end_attempt(self, attempt: "AttemptKey") -> None:
         """It has ended."""
         with self.lock:
-            probe = self._probes.pop(job, None)
+            probe = self._probes.pop(attempt, None)
             if probe is not None:
                 self.core.end_permit(probe.permit, failed=False if probe.good else None, slow=probe.slow)
         if probe is not None:

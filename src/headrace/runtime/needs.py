@@ -1,15 +1,17 @@
 """What the upstreams of a worker's tasks allow it: told to its core, and asked before each start."""
 
+import asyncio
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from headrace.core.fleet import BreakerState
-from headrace.core.model import JobId
 from headrace.core.ramp import allowance
 from headrace.core.worker_events import Allowance, Restrained
-from headrace.runtime.guard import UpstreamGuard
+from headrace.runtime.guard import AttemptKey, UpstreamGuard
 from headrace.runtime.upstreams import UNUSED_S, Upstreams
 
 REST_S: Final = 3.0  # about so long nothing is asked for then
@@ -18,7 +20,7 @@ OTHERS_FIRST_S: Final = 5.0
 
 
 class Needs:
-    """One per worker; on its loop."""
+    """One per worker; its worker is told on the worker's loop, wherever the upstreams live."""
 
     def __init__(
         self,
@@ -41,39 +43,44 @@ class Needs:
         self._post: Callable[[Restrained], None] | None = None
         self._told: tuple[Allowance, ...] = ()
         self._running: Counter[str] = Counter()
-        self._tasks: dict[JobId, str] = {}
+        self._tasks: dict[AttemptKey, str] = {}
+        self._lock = threading.RLock()  # the upstreams may live on another loop than the worker
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._rest_until: dict[str, float] = {}
 
     def begin(self, post: Callable[[Restrained], None]) -> Callable[[], None]:
         """Tell `post` what is allowed, now and when it changes; returns what ends that."""
         self._post = post
+        self._loop = asyncio.get_running_loop()
         return self._service.join(self)
 
     # -- attempts -------------------------------------------------------------------------------
 
-    def may_start(self, job: JobId, task: str) -> bool:
+    def may_start(self, attempt: AttemptKey, task: str) -> bool:
         """Whether an attempt may start; if so, `ended` must follow."""
         guards = self._needs.get(task)
         if guards is None:
             return True
         for at, guard in enumerate(guards):
-            if not guard.begin_attempt(job):
+            if not guard.begin_attempt(attempt):
                 for begun in guards[:at]:
-                    begun.end_attempt(job)
+                    begun.end_attempt(attempt)
                 self._tell()
                 return False
-        self._tasks[job] = task
-        self._running[task] += 1
+        with self._lock:
+            self._tasks[attempt] = task
+            self._running[task] += 1
         return True
 
-    def ended(self, job: JobId) -> None:
+    def ended(self, attempt: AttemptKey) -> None:
         """An attempt has ended, and its core knows."""
-        task = self._tasks.pop(job, None)
-        if task is None:
-            return
-        self._running[task] -= 1
+        with self._lock:
+            task = self._tasks.pop(attempt, None)
+            if task is None:
+                return
+            self._running[task] -= 1
         for guard in self._needs[task]:
-            guard.end_attempt(job)
+            guard.end_attempt(attempt)
         if self._told:
             self._tell()
 
@@ -99,7 +106,19 @@ class Needs:
                     self._rest_until[guard.name] = now + ASK_EVERY_S * self._rng.uniform(0.5, 1.5)
 
     def _tell(self) -> None:
-        now = self._service.now()
+        with self._lock:
+            told = self._allowances(self._service.now())
+            post, loop = self._post, self._loop
+            if told == self._told or post is None or loop is None:
+                return
+            self._told = told
+            if loop is _running_loop():
+                post(Restrained(told))
+            else:
+                with suppress(RuntimeError):  # it has ended
+                    loop.call_soon_threadsafe(post, Restrained(told))
+
+    def _allowances(self, now: float) -> tuple[Allowance, ...]:
         groups: dict[tuple[int, ...], list[str]] = {}
         for task, guards in self._needs.items():
             groups.setdefault(tuple(id(guard) for guard in guards), []).append(task)
@@ -108,10 +127,7 @@ class Needs:
             limits = [limit for guard in self._needs[tasks[0]] if (limit := self._limit(guard, tasks, now)) is not None]
             if limits:
                 allowances.append(Allowance(frozenset(tasks), min(limits)))
-        told = tuple(allowances)
-        if told != self._told and self._post is not None:
-            self._told = told
-            self._post(Restrained(told))
+        return tuple(allowances)
 
     def _limit(self, guard: UpstreamGuard, tasks: list[str], now: float) -> int | None:
         """How many jobs of these tasks this guard allows here; None: it does not restrain them."""
@@ -128,3 +144,10 @@ class Needs:
                     return allowance(now - core.ramp_from, breaker.ramp_s, start, self._slots)
                 case _:
                     return None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

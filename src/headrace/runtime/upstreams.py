@@ -5,6 +5,7 @@ Invariant: of one upstream at most one word of this process is on its way to the
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 0.5
 AGAIN_S: Final = 1.0  # after the store could not be asked
+ASK_S: Final = 5.0  # that a call waits for the fleet's answer
 CLOSE_S: Final = 2.0  # for a last word
 UNUSED_S: Final = 1.0  # after which a permit that nobody took goes back
 HINT: Final = "upstream"
@@ -49,7 +51,9 @@ class Upstreams:
 
         `process` is what the fleet knows this process by, and no other; None: a name is made.
         """
-        self.process = process or f"p_{secrets.token_hex(6)}"
+        self.process = process or _name()
+        self._named = process is not None
+        self._pid = os.getpid()
         self.guards: dict[str, UpstreamGuard] = {}
         self._store = store
         self._notifier = notifier
@@ -60,6 +64,7 @@ class Upstreams:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poked: asyncio.Event | None = None
+        self._looking: asyncio.Future[None] | None = None
         self._saying: dict[str, asyncio.Future[None]] = {}
         self._unheard = False
         self._open_at = float("-inf")
@@ -97,15 +102,32 @@ class Upstreams:
     # -- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to hear of the fleet, on the running loop, if there is an upstream. Idempotent."""
-        loop = asyncio.get_running_loop()
-        if self._task is not None and self._loop is loop:
+        """Begin to hear of the fleet on this loop, if there is an upstream and no other loop does it. Idempotent."""
+        if self.alive and self._task is not None:
             return
+        self._rename()
         self._saying.clear()  # of a loop that has ended
-        self._loop = loop
+        self._looking = None
+        self._loop = asyncio.get_running_loop()
         if self.guards:
             self._poked = asyncio.Event()
             self._task = self._loop.create_task(self._run())
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop that it lives on runs."""
+        return self._loop is not None and self._loop.is_running()
+
+    def _rename(self) -> None:
+        """A process that was forked from the one that defined its upstreams is another one."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        if not self._named:
+            self.process = _name()
+            for guard in self.guards.values():
+                with guard.lock:
+                    guard.core.known_as(self.process)
 
     async def _begin(self) -> None:
         """Have the store opened, and this started with it; not again at once where that failed."""
@@ -113,6 +135,7 @@ class Upstreams:
             return
         try:
             await self._open()
+            self.start()
         except HeadraceError as error:
             self._open_at = self._clock.now() + AGAIN_S
             self._not_heard(error)
@@ -134,14 +157,24 @@ class Upstreams:
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
-                await asyncio.gather(*(self.say(guard) for guard in self._due()))
-        left = tuple(self._saying.values())
-        for saying in left:
-            saying.cancel()
+        left = [*self._saying.values(), *([self._looking] if self._looking is not None else [])]
+        for each in left:
+            each.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        if not self._unheard:
+            with suppress(TimeoutError, HeadraceError):
+                async with asyncio.timeout(CLOSE_S):
+                    await asyncio.gather(*(self._leave(guard) for guard in self.guards.values()))
         self._loop = self._poked = None
+
+    async def _leave(self, guard: UpstreamGuard) -> None:
+        """Give back what is held, and say what is still to be said."""
+        with guard.lock:
+            said = guard.core.farewell(self._clock.now())
+        if said is not None:
+            told = await self._store.amend(guard.name, partial(_amended, said, guard.policy.terms))
+            with guard.lock:
+                guard.core.told(told, self._clock.now(), said)
 
     def poke(self) -> None:
         """There is something to say, or to allow; from any thread."""
@@ -160,7 +193,7 @@ class Upstreams:
             while True:
                 poked.clear()
                 try:
-                    await self._turn()
+                    self._turn()
                 except Exception:
                     logger.exception("upstreams: a turn failed; going on")
                 with suppress(TimeoutError):
@@ -173,12 +206,12 @@ class Upstreams:
         self._look_at = 0.0
         self.poke()
 
-    async def _turn(self) -> None:
+    def _turn(self) -> None:
         now = self._clock.now()
-        if now >= self._look_at:
+        if now >= self._look_at and (self._looking is None or self._looking.done()):
             self._look_at = now + LOOK_EVERY_S
-            await self._look()
-        for needs in self._needs:
+            self._looking = asyncio.ensure_future(self._look())
+        for needs in tuple(self._needs):
             needs.turn(self._clock.now())
         for guard in self.guards.values():
             with guard.lock:
@@ -205,24 +238,31 @@ class Upstreams:
             return
         self._unheard = False
         now = self._clock.now()
+        news = False
         for name, guard in self.guards.items():
             text = documents.get(name)
             if text is not None:
                 told = Fleet.of(text, at).tell(self.process, guard.policy.terms)
                 with guard.lock:
+                    known = guard.core.generation
                     guard.core.told(told, now)
+                    news = news or guard.core.generation != known
+        if news:
+            self.poke()
 
     async def ask(self, guard: UpstreamGuard, *, permits: bool = True) -> None:
         """Have the fleet asked for what a call lacks, now; not while it is out of reach."""
-        if self._task is None:
-            await self._begin()
-        if self._task is None or self._unheard:
-            return
-        loop = self._loop
-        if loop is None or loop is asyncio.get_running_loop():
-            await self._ask(guard, permits)
-        else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._ask(guard, permits), loop))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ASK_S):
+                if not self.alive or self._task is None:
+                    await self._begin()
+                loop = self._loop
+                if loop is None or self._task is None or self._unheard:
+                    return
+                if loop is asyncio.get_running_loop():
+                    await self._ask(guard, permits)
+                else:
+                    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._ask(guard, permits), loop))
 
     def ask_sync(self, guard: UpstreamGuard, *, permits: bool = True) -> None:
         """As `ask`, from a thread."""
@@ -278,6 +318,10 @@ class Upstreams:
         self.start()
         needs.turn(self._clock.now())
         return partial(self._needs.remove, needs)
+
+
+def _name() -> str:
+    return f"p_{secrets.token_hex(6)}"
 
 
 def _amended(said: Said, terms: Terms, document: Json | None, now: float) -> Amendment[Told]:

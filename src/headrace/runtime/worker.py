@@ -296,7 +296,7 @@ class Worker:
         task.add_done_callback(self._tasks.pop)
 
     def _start(self, effect: Start) -> None:
-        if self._needs is not None and not self._needs.may_start(effect.job.id, effect.job.task):
+        if self._needs is not None and not self._needs.may_start((effect.job.id, effect.job.fence), effect.job.task):
             self.post(Ended(effect.job.id, effect.job.fence, GivenBack(started=False)))
             return
         attempt = Attempt(effect.job, self._store, self._feeds, self.record.id, self._notifier)
@@ -312,7 +312,7 @@ class Worker:
         self._observer.attempt_ended(job, attempt.outcome, attempt.mark, lost=attempt.lease_lost)
         self.post(Ended(job.id, job.fence, attempt.outcome))
         if self._needs is not None:
-            self._needs.ended(job.id)
+            self._needs.ended((job.id, job.fence))
         if attempt.outcome is None or attempt.lease_lost:
             self._close(attempt)
         elif attempt.closer is not None:

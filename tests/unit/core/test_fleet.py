@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -319,3 +319,66 @@ def test_what_is_shown_of_it() -> None:
     assert shown.definitions == 2, "one of them has another one"
     assert record("bank", forced("open", server.text, server.now), server.now).state is BreakerState.FORCED_OPEN
     assert record("new", forced("disable", None, 5.0), 5.0).state is BreakerState.DISABLED
+
+
+def test_a_document_that_is_older_than_what_a_process_knows_goes_on_from_there() -> None:
+    """A fail-over, or a restored backup, loses a turn: nobody may stay out for ever."""
+    server = Server(Terms(BREAKER))
+    core = UpstreamCore("a", server.terms, server.now)
+    said = core.said(server.now)
+    core.told(server.hear(said), server.now, said)
+    before = server.text
+    opened(server)
+    core.told(server.fleet.tell("a", server.terms), server.now)
+    assert core.state is BreakerState.OPEN
+    server.text = before
+    for _ in range(2):
+        said = core.said(server.now)
+        core.told(server.hear(said), server.now, said)
+    assert core.state is BreakerState.CLOSED
+    assert core.generation == server.fleet.generation > 2
+    assert isinstance(core.acquire(server.now), Ticket)
+
+
+def test_fewer_permitted_calls_after_a_deploy_do_not_leave_it_half_open() -> None:
+    server = Server(Terms(BREAKER))
+    opened(server)
+    server.now += 5
+    names = ("b/1", "b/2", "b/3")
+    told = server.hear(Said("b", permits=names))
+    probes = (Probe("b/1", failed=False), Probe("b/2", failed=False))
+    server.hear(Said("b", told.generation, permits=names[2:], probes=probes))
+    server.terms = Terms(replace(BREAKER, permitted_number_of_calls_in_half_open_state=1))
+    assert server.hear(Said("b", told.generation, permits=names[2:])).state is BreakerState.CLOSED
+
+
+def test_a_process_that_says_farewell_leaves_everything_to_the_others() -> None:
+    server = Server(Terms(BREAKER, 10))
+    leaving = UpstreamCore("a", server.terms, server.now)
+    assert leaving.farewell(server.now) is None, "nobody knows it"
+    leaving.slots.waiting = 9
+    said = leaving.said(server.now)
+    leaving.told(server.hear(said), server.now, said)
+    assert server.hear(Said("b", wanted=9)).slots == 0
+    said = leaving.farewell(server.now)
+    assert said is not None
+    server.hear(said)
+    assert set(server.fleet.members) == {"b"}
+    assert server.hear(Said("b", wanted=9)).slots == 10
+
+
+def test_a_clock_that_was_ahead_for_a_while_holds_nothing_up() -> None:
+    rate = RateLimit(10, 1)
+    server = Server(Terms(BREAKER, 5, rate))
+    server.now += 3_600
+    opened(server)
+    server.hear(Said("b", wanted=5, starts=3))
+    server.now -= 3_600
+    told = server.hear(Said("c", wanted=1, starts=3))
+    assert told.retry_in_s == 5
+    server.now += 1
+    assert server.hear(Said("c", wanted=1, starts=3)).starts == 3
+    server.now += 5
+    assert server.hear(Said("c", permits=("c/1",))).state is BreakerState.HALF_OPEN
+    server.now += SLICE_S + server.terms.call_s
+    assert server.hear(Said("c", wanted=1)).slots == 5

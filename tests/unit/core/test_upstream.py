@@ -126,7 +126,7 @@ def test_probes_close_it_and_there_is_a_ramp() -> None:
     kept = pair.core.take_permit()
     first = pair.core.acquire(pair.now, kept)
     assert isinstance(first, Ticket)
-    assert pair.core.acquire(pair.now, kept) == Refused(Refusal.FULL, 1, reason="its attempt has a call under way"), (
+    assert pair.core.acquire(pair.now, kept) == Refused(Refusal.BUSY, 1, reason="its attempt has a call under way"), (
         "one call at a time"
     )
     pair.core.end(first, pair.now, failed=False)
@@ -321,7 +321,7 @@ def test_what_an_attempt_may_do_in_each_state() -> None:
     pair.speak()
     assert pair.core.lets_start == (True, True)
     assert pair.core.probing_since == pair.now
-    assert not pair.core.limited
+    assert pair.core.room(pair.now) == 1, "nothing else bounds it"
 
 
 def test_a_call_that_outlives_its_attempt_ends_well_as_the_probe_that_it_was() -> None:

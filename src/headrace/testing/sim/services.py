@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from headrace.app.upstream import force
 from headrace.core.errors import HeadraceError, Rejected
 from headrace.core.fleet import BreakerState, Fleet, Force
-from headrace.core.model import JobId, NewJob
+from headrace.core.model import NewJob
 from headrace.ports.notifier import Notifier
 from headrace.ports.upstream import Permit
-from headrace.runtime.guard import CallPermit
+from headrace.runtime.guard import AttemptKey, CallPermit
 from headrace.runtime.needs import Needs
 from headrace.runtime.upstreams import Upstreams
 from headrace.testing.sim import call_events as c
@@ -234,12 +234,12 @@ class WatchedNeeds(Needs):
         self.node = node
         self.guards = guards
 
-    def may_start(self, job: JobId, task: str) -> bool:
+    def may_start(self, attempt: AttemptKey, task: str) -> bool:
         """Whether it may."""
-        may = super().may_start(job, task)
+        may = super().may_start(attempt, task)
         if may and task in self.guards:
-            known = tuple((it.name, it.core.state, job in it._probes) for it in self.guards[task])  # noqa: SLF001
-            self.node.tell(c.Allowed(job, task, self.node.name, known))
+            known = tuple((it.name, it.core.state, attempt in it._probes) for it in self.guards[task])  # noqa: SLF001
+            self.node.tell(c.Allowed(attempt[0], task, self.node.name, known))
         return may
 
 
