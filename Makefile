@@ -117,6 +117,10 @@ bench-peers: $(full) ## Headrace beside its peers, about 40 minutes (JSON=path, 
 	@scripts/ensure-peers.sh
 	@$(bin)/python -m bench.peers $(if $(JSON),--json $(JSON)) $(ARGS)
 
+.PHONY: bench-upstreams
+bench-upstreams: $(full) servers ## what upstreams cost and hold, about 6 minutes (JSON=path, ARGS="--quick guard")
+	@$(bin)/python -m bench.upstreams $(if $(JSON),--json $(JSON)) $(ARGS)
+
 .PHONY: changelog
 changelog: $(full) ## what the next release will say
 	@$(bin)/towncrier build --draft

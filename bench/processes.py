@@ -75,12 +75,12 @@ def _ps(what: str, pid: int) -> str:
 class WorkerTree:
     """One `headrace worker` and what it starts."""
 
-    def __init__(self, store: str, folder: Path, *options: str) -> None:
+    def __init__(self, store: str, folder: Path, *options: str, app: str = "bench.app:hr") -> None:
         """Start it; its log goes to a file in `folder`."""
         self._log = folder / f"worker-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "headrace", "worker", "bench.app:hr", *options],
+                [sys.executable, "-m", "headrace", "worker", app, *options],
                 cwd=ROOT,
                 env=os.environ | {"HEADRACE_STORE": store, FOLDER_VARIABLE: str(folder)},
                 stdin=subprocess.DEVNULL,

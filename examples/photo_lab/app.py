@@ -1,8 +1,9 @@
-"""The photo lab: a FastAPI app whose one task develops photographs in a child process.
+"""The photo lab: a FastAPI app with a task that develops photographs in a child process.
 
     headrace demo
 
-Everything that the page can do is in this file; what happens to the pixels is in `photos.py`.
+Everything that the page can do is in this file; what happens to the pixels is in `photos.py`, and the prints
+that are ordered from a print shop are in `prints.py`.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from fastapi.staticfiles import StaticFiles
 from PIL.Image import Image
 from pydantic import BaseModel
 
-from headrace import Headrace, Job, Retry, SyncJobContext
+from headrace import Job, Retry, SyncJobContext
 
-from . import photos, seeds
+from . import photos, prints, seeds
+from .lab import DATA, hr, same_origin
 from .photos import RENDITIONS, BadPhoto, Photo, Rendition
 
 HERE = Path(__file__).parent
-DATA = Path(os.environ.get("PHOTO_LAB_DATA", "photo-lab-data")).absolute()
 ORIGINALS, RENDERED, SAMPLES = DATA / "originals", DATA / "rendered", DATA / "samples"
 PACE = float(os.environ.get("PHOTO_LAB_PACE", "0.5"))  # seconds per rendition, for eyes to follow
 FOLDER = os.environ.get("PHOTO_LAB_PHOTOS")  # headrace demo --photos DIR
@@ -44,7 +45,6 @@ for folder in (ORIGINALS, RENDERED, SAMPLES):
     folder.mkdir(parents=True, exist_ok=True)
 
 log = logging.getLogger("photo_lab")
-hr = Headrace(os.environ.get("HEADRACE_STORE") or f"sqlite:///{DATA / 'lab.db'}")
 
 
 @asynccontextmanager
@@ -110,13 +110,6 @@ def write(path: Path, data: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     unfinished.write_bytes(data)
     unfinished.replace(path)
-
-
-def same_origin(request: Request) -> None:
-    """Let no other site's page press the lab's buttons."""
-    origin = request.headers.get("origin")
-    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "This belongs to the lab's own page.")
 
 
 class ListedPhoto(BaseModel):
@@ -217,4 +210,5 @@ async def pids() -> list[int]:
 
 
 hr.install(app)
+app.include_router(prints.router)
 app.mount("/", StaticFiles(directory=HERE / "page", html=True))

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace.app import Call, Headrace, Job, Task, Update, Upstream
+    from headrace.core.breaker import Breaker
+    from headrace.core.budget import RetryBudget
+    from headrace.core.bulkhead import Adaptive
     from headrace.core.classify import Classify
     from headrace.core.errors import (
         BreakerOpen,
@@ -32,14 +35,17 @@ if TYPE_CHECKING:
         Rejected,
         ResultExpired,
         SchemaMismatch,
+        Shed,
         StoreError,
         StoreMoved,
         StoreUnavailable,
         StoreUnusable,
         UnknownJob,
         UnknownTask,
+        UnknownUpstream,
         UsageError,
     )
+    from headrace.core.limits import Limit, RateLimit
     from headrace.core.model import UpdateKind
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
@@ -50,6 +56,8 @@ if TYPE_CHECKING:
 __version__ = version("headrace")
 
 __all__ = [
+    "Adaptive",
+    "Breaker",
     "BreakerOpen",
     "Call",
     "Classify",
@@ -70,15 +78,19 @@ __all__ = [
     "JobState",
     "JobTimedOut",
     "LeaseLost",
+    "Limit",
     "NotEncodable",
     "PayloadTooLarge",
     "PositionLost",
+    "RateLimit",
     "RateLimited",
     "Rejected",
     "ResultExpired",
     "Retry",
+    "RetryBudget",
     "SchemaMismatch",
     "Settings",
+    "Shed",
     "StoreError",
     "StoreMoved",
     "StoreUnavailable",
@@ -87,6 +99,7 @@ __all__ = [
     "Task",
     "UnknownJob",
     "UnknownTask",
+    "UnknownUpstream",
     "Update",
     "UpdateKind",
     "Upstream",
@@ -96,6 +109,9 @@ __all__ = [
 
 _HOMES = {
     "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream"),
+    "headrace.core.breaker": ("Breaker",),
+    "headrace.core.budget": ("RetryBudget",),
+    "headrace.core.bulkhead": ("Adaptive",),
     "headrace.core.classify": ("Classify",),
     "headrace.core.errors": (
         "BreakerOpen",
@@ -118,14 +134,17 @@ _HOMES = {
         "Rejected",
         "ResultExpired",
         "SchemaMismatch",
+        "Shed",
         "StoreError",
         "StoreMoved",
         "StoreUnavailable",
         "StoreUnusable",
         "UnknownJob",
         "UnknownTask",
+        "UnknownUpstream",
         "UsageError",
     ),
+    "headrace.core.limits": ("Limit", "RateLimit"),
     "headrace.core.model": ("UpdateKind",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),

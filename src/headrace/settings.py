@@ -86,6 +86,17 @@ class Settings(BaseSettings):
         5.0, description="How long a write waits for SQLite's write lock before it fails as unavailable."
     )
 
+    # -- spool ----------------------------------------------------------------------------------
+    spool: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        None,
+        description="A directory on a local disk that takes enqueues while the store is out of reach; they are answered"
+        " as `spooled` and brought to the store in order when it is back. Without it, they fail.",
+        json_schema_extra={"default": "none"},
+    )
+    spool_bytes_max: Bytes = Field(
+        64 * MIB, description="What one process may keep in its spool; beyond it, an enqueue fails as without one."
+    )
+
     # -- worker ---------------------------------------------------------------------------------
     concurrency: Count = Field(100, description="Attempts of `async def` tasks that one worker runs at a time.")
     threads: Count = Field(10, description="Attempts of `def` tasks that one worker runs at a time, in threads.")

@@ -5,18 +5,21 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import pytest
 
+from headrace.core.limits import Limit, RateLimit, TaskLimit
+from headrace.core.load import LoadAsked
 from headrace.core.model import Failed, Failure, FeedWrite, Lease, NewJob, Retried, Settle, Succeeded, UpdateKind
 from headrace.stores.postgres import PostgresStore
 from headrace.stores.postgres.pool import Pools
 from headrace.testing.conformance.store_base import new_job, opened, register, request
 
 ROWS = 200_000  # of each of six kinds; what grows with them would take seconds
-BIG = re.compile(r"headrace_(job|history|feed)")
+BIG = re.compile(r"headrace_(job|history|feed|slot|limit)")
 FILL = """
 INSERT INTO headrace_job (id, seq, line, state, suspect, created_at, due_at, timeout_s, max_attempts, signature,
     args, worker)
@@ -33,6 +36,12 @@ FILL_FEED = """
 INSERT INTO headrace_feed (job, feed_offset, kind, attempt, at, data)
 SELECT id, 3, 'log', 1, now(), '{}' FROM headrace_history ON CONFLICT DO NOTHING
 """
+FILL_LIMITS = """
+INSERT INTO headrace_slot (scope, job, fence)
+SELECT 'other ' || n % 1000, gen_random_uuid(), 1 FROM generate_series(1, $1) AS n
+"""
+FILL_SCOPES = "INSERT INTO headrace_limit (scope) SELECT 'other ' || n FROM generate_series(1, $1) AS n"
+LIMITS = (TaskLimit("refund", Limit(6, key="tenant"), RateLimit(1_000, per=1)),)
 PLANS_KEPT = "of the empty tables, with plans that were made for them"
 KEPT_AFTER = 6  # calls of a statement: its plan is the one that is kept
 
@@ -99,6 +108,8 @@ async def fill(url: str, store: PostgresStore) -> None:
     await connection.execute(FILL, lines[0], 2, 0.0, ROWS)
     await connection.execute(FILL_HISTORY, lines[0], ROWS)
     await connection.execute(FILL_FEED)
+    await connection.execute(FILL_LIMITS, ROWS)
+    await connection.execute(FILL_SCOPES, ROWS)
     await connection.close()
 
 
@@ -128,6 +139,8 @@ async def work(store: PostgresStore) -> None:
         await store.offsets(ids)
     await store.read_updates(jobs[0].id, 0, 100)
     await store.attempts(jobs[0].id)
+    await work_under_limits(store)
+    await store.loads([LoadAsked("billing", 50, 1.0), LoadAsked("held", 50)])
     lost = [new_job() for _ in range(2)]
     await store.enqueue(lost)
     claimed = (await store.exchange("worker-1", (), request(50))).claimed
@@ -135,6 +148,20 @@ async def work(store: PostgresStore) -> None:
     await store.edit(lost[0].id, "[8]")
     await store.retry([job.id for job in lost])
     await store.cancel([job.id for job in lost])
+
+
+async def work_under_limits(store: PostgresStore) -> None:
+    """Claims of a task with limits: some are kept back, and come when the first have ended."""
+    jobs = [new_job(task="refund", lane_key=f"tenant-{number % 3}") for number in range(30)]
+    await store.enqueue(jobs)
+    settles: list[Settle] = []
+    left = len(jobs)
+    for _ in range(10):
+        answer = await store.exchange("worker-1", settles, replace(request(50), limits=LIMITS))
+        left -= len(answer.claimed)
+        settles = [Settle(job.id, job.fence, Succeeded()) for job in answer.claimed]
+    assert left == 0
+    await store.exchange("worker-1", settles, None)
 
 
 @pytest.mark.timeout(180)

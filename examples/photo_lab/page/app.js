@@ -14,9 +14,10 @@
 //   POST headrace/api/jobs/{id}/cancel, …/retry    Authorization: Bearer <the job's token>
 //   GET  headrace/api/jobs/{id}/attempts           the same; here after a reload, for the timeline
 
-import { Card, make, set } from "./card.js";
+import { Card, set } from "./card.js";
 import { Feed } from "./feed.js";
 import { apply, attemptOf, instant, isLocal, isOver, newPhoto, ordered, recovery, restart, seconds } from "./model.js";
+import { colour } from "./source.js";
 
 const $ = (id) => document.getElementById(id);
 const SINGLE = new URLSearchParams(location.search).get("job");
@@ -347,22 +348,6 @@ async function ask(path, { method = "GET", body, token } = {}) {
     throw new Error(detail ?? `The lab answered with ${answer.status}.`);
   }
   return (answer.headers.get("content-type") ?? "").includes("json") ? answer.json() : answer.text();
-}
-
-// --- the task's source -------------------------------------------------------------------------
-
-const PYTHON = /(#.*)|("""[\s\S]*?"""|f?"(?:\\.|[^"\\\n])*")|(@[\w.]+)|\b(def|return|for|in|if|not|continue|raise|with|as|class|async|await|from|import)\b|\b(\d[\d.]*)\b/g;
-const PARTS = ["", "comment", "string", "decorator", "keyword", "number"];
-
-function colour(source) {
-  const pieces = [];
-  let end = 0;
-  for (const found of source.matchAll(PYTHON)) {
-    const kind = PARTS[found.findIndex((group, index) => index && group !== undefined)];
-    pieces.push(source.slice(end, found.index), make("span", `py-${kind}`, found[0]));
-    end = found.index + found[0].length;
-  }
-  return [...pieces, source.slice(end)];
 }
 
 // --- start -------------------------------------------------------------------------------------

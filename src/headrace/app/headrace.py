@@ -1,49 +1,39 @@
-"""The facade: tasks, enqueue, look-ups; thin over the store, the registry and the services."""
+"""The facade: enqueue, look-ups, life; thin over the store, the registry and the services."""
 
 import asyncio
 import importlib
+import os
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Final, TypeVar, cast, overload
+from typing import Any, Final, TypeVar, overload
 
 from headrace.app.adapters import KeepingStore
+from headrace.app.definitions import Definitions
+from headrace.app.gate import Gate
 from headrace.app.job import Job
-from headrace.app.options import (
-    QUEUE_CHARS_MAX,
-    TIMEOUT_S_MAX,
-    TIMEOUT_S_MIN,
-    check_name,
-    check_priority,
-    from_json,
-)
+from headrace.app.options import from_json
+from headrace.app.queues import Queues
 from headrace.app.services import Services
-from headrace.app.task import Call, Task, TaskDecorator, local_names, new_job
-from headrace.app.upstream import SNOOZES_MAX, Upstream, check_needs, define, force, names_of, records
+from headrace.app.task import Call, Task, new_job
+from headrace.app.upstream import check_needs, force, records
 from headrace.app.workers import build, embedded
-from headrace.core.breaker import Breaker
-from headrace.core.budget import RetryBudget
-from headrace.core.bulkhead import Adaptive
-from headrace.core.classify import Classify
-from headrace.core.errors import InvalidConfig, UnknownTask, UsageError
+from headrace.core.errors import UnknownTask, UsageError
 from headrace.core.fleet import Force, UpstreamRecord
 from headrace.core.ids import IdMaker
-from headrace.core.limits import RateLimit
-from headrace.core.model import Enqueued, JobFilter, NewJob, QueueRecord, WorkerRecord
-from headrace.core.retry import Retry
+from headrace.core.model import Enqueued, JobFilter, NewJob, WorkerRecord
 from headrace.core.states import JobState
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.vault import Vault
 from headrace.runtime.arguments import Results
-from headrace.runtime.calling import NO_FALLBACK
 from headrace.runtime.clock import SystemClock
-from headrace.runtime.context import run_now
+from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.depends import Overrides
-from headrace.runtime.durations import Duration, instant, seconds
+from headrace.runtime.durations import instant
 from headrace.runtime.reader import FeedReader
-from headrace.runtime.registry import Policies, Registry, TaskDef
+from headrace.runtime.registry import Registry
 from headrace.runtime.worker import Worker
 from headrace.settings import Settings
 from headrace.stores.urls import shown_url
@@ -51,13 +41,12 @@ from headrace.stores.urls import shown_url
 R = TypeVar("R")
 T = TypeVar("T")
 
-NAME_CHARS_MAX: Final = 200
 CALLS_MAX: Final = 10_000
 PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace:
+class Headrace(Definitions, Queues):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -68,13 +57,15 @@ class Headrace:
         auth: Callable[..., Any] | None = None,
         origins: Sequence[str] = (),
         prefix: str = PREFIX,
+        spool: str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Nothing is opened or written before the first use.
 
         `store` is `sqlite:///path`, `postgresql://user@host/database` or `memory://`; without it, `HEADRACE_STORE` or
         `sqlite:///headrace.db`. `auth` is a dependency on `HTTPConnection` that returns the app's own
-        user; `origins` may open the WebSocket. `clock` replaces the system's, for tests.
+        user; `origins` may open the WebSocket. `spool` is a directory on a local disk that takes enqueues while the
+        store is out of reach. `clock` replaces the system's, for tests.
 
         Raises:
             InvalidConfig: a setting that cannot work.
@@ -83,6 +74,8 @@ class Headrace:
             settings = Settings() if store is None else Settings(store=store)
         elif store is not None:
             settings = settings.model_copy(update={"store": store})
+        if spool is not None:
+            settings = settings.model_copy(update={"spool": os.fspath(spool)})
         self.settings = settings
         self.auth = auth
         self.origins = tuple(origins)
@@ -92,6 +85,8 @@ class Headrace:
         self.ids = IdMaker()
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None)
+        self.gate = Gate(lambda: self.store, self.clock, lambda: self.services.metrics.observer)
+        self.gate.is_held = self._is_held
         self.after_enqueue: Callable[[Sequence[Enqueued]], Awaitable[None]] | None = None  # for the testing kit
 
     def __repr__(self) -> str:
@@ -136,6 +131,11 @@ class Headrace:
         self.check()
         await self.services.open()
 
+    async def reach(self) -> None:
+        """As `open`; but with a spool, a store that is out of reach is no error: enqueues are spooled."""
+        if self.services.home is not asyncio.get_running_loop():
+            await self.services.spooling.reach(self.open)
+
     def check(self) -> None:
         """Check every definition.
 
@@ -172,96 +172,6 @@ class Headrace:
         self.check()
         return build(self, worker_id, role, **options)
 
-    # -- tasks ----------------------------------------------------------------------------------
-
-    def task(
-        self,
-        name: str | None = None,
-        *,
-        queue: str = "default",
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-        priority: int = 0,
-        public: bool = False,
-        cpu: bool = False,
-        memory_limit: int | None = None,
-        needs: Iterable[Upstream | str] = (),
-    ) -> TaskDecorator:
-        """Register a function: `@hr.task()` above `async def charge(ctx: JobContext, invoice_id: int)`.
-
-        `name` is by default the function's. `retry` is by default `Retry()`, five
-        attempts. `timeout` is per attempt, by default 10 minutes. Only a `public` task can be
-        enqueued over HTTP. `cpu` runs a `def` in a child process, with at most `memory_limit` bytes.
-        `needs` are upstreams without which it cannot run: while one of them is open, its jobs are held.
-
-        Raises:
-            InvalidConfig: a function or a policy that cannot work; says what to write instead.
-            DuplicateTask: the name is taken; says by what.
-        """
-        if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidConfig("write @hr.task() with parentheses")
-        if memory_limit is not None and (not cpu or memory_limit <= 0):
-            raise InvalidConfig("memory_limit is a number of bytes above 0, for cpu=True tasks")
-        policies = Policies(
-            queue=check_name("queue", queue, QUEUE_CHARS_MAX),
-            retry=Retry() if retry is None else retry,
-            timeout_s=self.settings.task_timeout_s
-            if timeout is None
-            else seconds("timeout", timeout, least=TIMEOUT_S_MIN, most=TIMEOUT_S_MAX),
-            priority=check_priority(priority),
-            public=public,
-            cpu=cpu,
-            memory_limit_bytes=memory_limit,
-            args_bytes_max=self.settings.args_bytes_max,
-            result_bytes_max=self.settings.result_bytes_max,
-            item_bytes_max=self.settings.item_bytes_max,
-            needs=names_of(needs),
-        )
-
-        def register(fn: Callable[..., Any]) -> Task[..., Any]:
-            given = name or str(getattr(fn, "__name__", repr(fn)))
-            definition = TaskDef(check_name("a task's name", given, NAME_CHARS_MAX), fn, policies, local_names(2))
-            self.registry.add(definition)
-            return Task(self, definition)
-
-        return cast("TaskDecorator", register)
-
-    def upstream(
-        self,
-        name: str,
-        *,
-        breaker: Breaker | None = None,
-        max_concurrency: int | Adaptive | None = None,
-        rate: RateLimit | None = None,
-        timeout: Duration | None = None,
-        retry_budget: RetryBudget | None = None,
-        fallback: Any = NO_FALLBACK,
-        classify: Classify | None = None,
-        snoozes_max: int = SNOOZES_MAX,
-    ) -> Upstream:
-        """A service that jobs and request handlers call, behind one breaker and one set of limits for the whole fleet.
-
-        `max_concurrency` bounds the calls under way at once, fleet-wide; with an `Adaptive`, those of each
-        process, at a number that it finds. `rate` bounds how many begin. `timeout` is per call. A job that
-        fails because of an upstream that it needs is snoozed, at most `snoozes_max` times.
-
-        Raises:
-            InvalidConfig: a policy that cannot work, or another definition of the same name.
-        """
-        return define(
-            self.services.upstreams,
-            name,
-            breaker=Breaker() if breaker is None else breaker,
-            max_concurrency=max_concurrency,
-            rate=rate,
-            timeout=timeout,
-            retry_budget=retry_budget,
-            fallback=fallback,
-            classify=classify,
-            snoozes_max=snoozes_max,
-            clock=self.clock,
-        )
-
     # -- enqueue --------------------------------------------------------------------------------
 
     async def enqueue_many(self, calls: Sequence[Call[R]]) -> list[Job[R]]:
@@ -270,6 +180,7 @@ class Headrace:
         Raises:
             UsageError: over 10,000 of them, or not all with the same `using`.
             Conflict: a key belongs to a job with other arguments; none was enqueued.
+            Shed, Full: a queue that was declared is overloaded or full; none was enqueued.
             StoreUnavailable: none was enqueued.
         """
         if len(calls) > CALLS_MAX:
@@ -313,6 +224,7 @@ class Headrace:
             landed = self.wait(self.write([job]), instead)
         else:
             self.wait(self.open(), instead)
+            self.wait(self.admit([job]), instead)
             landed = run_now(self.store.join(using).enqueue([job]))
             self.services.metrics.observer.enqueued([job], landed)
         return self._job(call, landed[0])
@@ -327,15 +239,30 @@ class Headrace:
 
     async def write(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
         """Write new jobs, all or none; where each landed. Every enqueue comes here, but a blocking one with `using`."""
+        spooling = self.services.spooling
+        if using is None and spooling.spool is not None:
+            return await spooling.enqueue(jobs, self._store)
+        return await self._store(jobs, using)
+
+    async def _store(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
         services = self.services
         if services.home is not asyncio.get_running_loop():  # the way of every enqueue: one comparison
             await self.open()
+        await self.admit(jobs)
         store = services.store
         landed = await (store.enqueue(jobs) if using is None else store.join(using).enqueue(jobs))
         services.metrics.observer.enqueued(jobs, landed)
         if self.after_enqueue is not None and using is None:
             await self.after_enqueue(landed)
         return landed
+
+    async def admit(self, jobs: Sequence[NewJob]) -> None:
+        """Refuse jobs for which their queue has no room by its policy, before anything of them is written."""
+        if self.gate.declared:
+            await self.gate.admit(jobs, nested=current_attempt.get() is not None)
+
+    def _is_held(self, task: str) -> bool:
+        return task in self.registry and self.services.upstreams.hold(self.registry.get(task).needs)
 
     def _job(self, call: Call[R], landed: Enqueued) -> Job[R]:
         definition = call.definition
@@ -402,7 +329,7 @@ class Headrace:
             return Results(task, Any).decode
 
     async def upstreams(self) -> list[UpstreamRecord]:
-        """Every upstream that any process has called, by name."""
+        """Every upstream that any process has had, by name."""
         await self.open()
         return await records(self.store)
 
@@ -414,21 +341,6 @@ class Headrace:
         """
         await self.open()
         return await force(self.store, name, to, self.services.upstreams.guards)
-
-    async def queues(self) -> list[QueueRecord]:
-        """Every queue that has or had jobs, by name."""
-        await self.open()
-        return await self.store.queues()
-
-    async def pause(self, queue: str) -> None:
-        """Hold a queue: nothing of it is claimed until `resume`; what runs goes on."""
-        await self.open()
-        await self.store.pause(queue, paused=True)
-
-    async def resume(self, queue: str) -> None:
-        """End a hold by `pause`."""
-        await self.open()
-        await self.store.pause(queue, paused=False)
 
     async def workers(self) -> list[WorkerRecord]:
         """Every worker that is known, with what it runs now."""

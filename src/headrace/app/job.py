@@ -6,11 +6,12 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, final
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
+from headrace.app.spooling import WHY, Spooling
 from headrace.core.errors import (
     IllegalTransition,
     JobCancelled,
@@ -18,13 +19,14 @@ from headrace.core.errors import (
     JobTimedOut,
     PositionLost,
     ResultExpired,
+    StoreUnavailable,
     UnknownJob,
     UsageError,
 )
 from headrace.core.feed import Position
 from headrace.core.model import Cause, Failure, JobId, JobRecord, Json, UpdateKind
 from headrace.core.model import Update as StoredUpdate
-from headrace.core.states import JobState
+from headrace.core.states import JobState, ShownState, SpoolState
 from headrace.runtime.durations import Duration, seconds
 from headrace.runtime.views import links
 
@@ -33,16 +35,26 @@ if TYPE_CHECKING:
 
 R_co = TypeVar("R_co", covariant=True)
 
+NO_EPOCH = "spooled"  # of no store: who comes with it is given a snapshot
+DISCONNECT_S = 0.5
 WAIT_S_MAX = 366 * 86_400.0
 TOKEN_S_MAX = 366 * 86_400.0
 _EXPIRES = {Cause.TIMEOUT, Cause.DEADLINE}
+
+
+class Client(Protocol):
+    """Who waits for an answer: FastAPI's `Request`."""
+
+    async def is_disconnected(self) -> bool:
+        """Whether it has gone away."""
+        ...
 
 
 class JobAnswer(BaseModel):
     """What an endpoint that returns a `Job` answers with."""
 
     id: uuid.UUID
-    state: JobState
+    state: ShownState
     position: str
     token: str | None
     links: dict[str, str]
@@ -81,7 +93,7 @@ class Job(Generic[R_co]):
         self._id = job_id
         self._decode = decode
         self._args = args
-        self._state: JobState | None = None
+        self._state: ShownState | None = None
         self._offset = 0
         self.task = task  # the task's name; empty until it is known
         self.created = created  # False: its key, or its id, was enqueued before
@@ -110,8 +122,8 @@ class Job(Generic[R_co]):
         return uuid.UUID(bytes=self._id)
 
     @property
-    def state(self) -> JobState:
-        """Its state as of the last refresh.
+    def state(self) -> ShownState:
+        """Its state as of the last refresh; `spooled` until the store can take it.
 
         Raises:
             UsageError: it was never looked up.
@@ -123,7 +135,7 @@ class Job(Generic[R_co]):
     @property
     def position(self) -> str:
         """Where its feed ended at the last refresh; a reader that starts here misses nothing after."""
-        return str(Position(self._hr.store.epoch, self._offset))
+        return str(Position(self._hr.store.epoch or NO_EPOCH, self._offset))
 
     @property
     def args(self) -> dict[str, Any]:
@@ -161,26 +173,40 @@ class Job(Generic[R_co]):
 
         Raises:
             UnknownJob: it is not in the store (yet: its transaction may be open; or no more).
+            Conflict, UsageError: it was spooled, and the store refused it.
         """
+        if self._spooling.holds(self._id):
+            return self.landed(SpoolState.SPOOLED, 0)
         await self._hr.open()
         await self._look()
         return self
 
-    async def result(self, timeout: Duration | None = None) -> R_co:  # noqa: ASYNC109 - a public word of the spec
+    async def result(
+        self,
+        timeout: Duration | None = None,  # noqa: ASYNC109 - a public word of the spec
+        *,
+        cancel_on_disconnect: Client | None = None,
+    ) -> R_co:
         """Wait until it has ended; what the task returned.
+
+        With `cancel_on_disconnect=request` (FastAPI's, of the endpoint that waits) the job is cancelled, as by
+        `cancel`, within a second after the client of that request has gone away: for work that is of no use to anybody
+        else. A `timeout` cancels nothing. Behind a middleware of Starlette's `BaseHTTPMiddleware`, which is what
+        `@app.middleware("http")` makes, nobody is seen to go away; write it as plain ASGI.
 
         Raises:
             JobFailed: with the last failure's message and cause.
             JobTimedOut: its attempt's timeout or its own deadline passed.
-            JobCancelled: somebody cancelled it.
+            JobCancelled: somebody cancelled it, or the client went away.
             ResultExpired: it succeeded, but its result is past its retention.
             TimeoutError: it had not ended after `timeout`; it goes on.
             UnknownJob: there is no such job.
         """
         timeout_s = None if timeout is None else seconds("timeout", timeout, most=WAIT_S_MAX)
-        await self._hr.open()
         async with asyncio.timeout(timeout_s):
-            record = await self._ended()
+            await self._spooling.gone(self._id)
+            await self._hr.open()
+            record = await self._ended(cancel_on_disconnect)
         value: R_co = self._value(record)
         return value
 
@@ -194,12 +220,12 @@ class Job(Generic[R_co]):
         Raises:
             UnknownJob: there is no such job.
         """
+        self._need_stored()
         await self._hr.open()
-        (state,) = await self._hr.store.cancel([self._id])
+        (state,) = await self._hr.store.cancel([self._spooling.landed(self._id)])
         if state is JobState.RUNNING:
             self._hr.notifier.publish(("cancel",))
-        await self._look()
-        return self.state
+        return (await self._look()).state
 
     async def retry(self) -> JobState:
         """Make a failed or cancelled job ready again, failures counted from 0. The state after.
@@ -208,13 +234,13 @@ class Job(Generic[R_co]):
             IllegalTransition: it did neither fail nor was it cancelled.
             UnknownJob: there is no such job.
         """
+        self._need_stored()
         await self._hr.open()
         before = (await self._look()).state
         if before not in (JobState.FAILED, JobState.CANCELLED):
             raise IllegalTransition(f"a job that is {before.value} cannot be retried; only a failed or cancelled one")
-        await self._hr.store.retry([self._id])
-        await self._look()
-        return self.state
+        await self._hr.store.retry([self._spooling.landed(self._id)])
+        return (await self._look()).state
 
     async def updates(self, after: str | None = None) -> AsyncGenerator[Update, None]:
         """Every update in order, from the beginning or after a position, up to the job's end.
@@ -223,10 +249,11 @@ class Job(Generic[R_co]):
             PositionLost: `after` is of a history that is gone; start without it.
             UnknownJob: there is no such job.
         """
+        await self._spooling.gone(self._id)
         await self._hr.open()
         position = Position(self._hr.store.epoch, 0) if after is None else Position.parse(after)
         epoch, offset = position.epoch, position.offset
-        async for told in self._hr.feed.updates(self._id, position):
+        async for told in self._hr.feed.updates(self._spooling.landed(self._id), position):
             if isinstance(told, StoredUpdate):
                 offset = told.offset
                 at = datetime.fromtimestamp(told.at, UTC)
@@ -236,7 +263,15 @@ class Job(Generic[R_co]):
 
     # -- inside -------------------------------------------------------------------------------
 
-    def landed(self, state: JobState, offset: int) -> "Job[R_co]":
+    @property
+    def _spooling(self) -> Spooling:
+        return self._hr.services.spooling
+
+    def _need_stored(self) -> None:
+        if self._spooling.holds(self._id):
+            raise StoreUnavailable(WHY)
+
+    def landed(self, state: ShownState, offset: int) -> "Job[R_co]":
         """An enqueue's answer."""
         self._state, self._offset = state, offset
         return self
@@ -248,21 +283,24 @@ class Job(Generic[R_co]):
         return self
 
     async def _look(self) -> JobRecord:
-        (record,) = await self._hr.store.get([self._id])
+        (record,) = await self._hr.store.get([self._spooling.landed(self._id)])
         if record is None:
             raise UnknownJob(f"no job {self.id} is in the store")
         self.looked_up(record)
         return record
 
-    async def _ended(self) -> JobRecord:
+    async def _ended(self, client: Client | None) -> JobRecord:
         news = asyncio.Event()
-        release = self._hr.feed.follow(self._id, news.set)
+        release = self._hr.feed.follow(self._spooling.landed(self._id), news.set)
         try:
             while True:
                 record = await self._look()
                 if record.state.terminal:
                     return record
-                await news.wait()
+                while not await _heard(news, None if client is None else DISCONNECT_S):
+                    if client is not None and await client.is_disconnected():
+                        await self.cancel()
+                        raise JobCancelled(f"job {self.id} ({self.task}) was cancelled: its client went away")
                 news.clear()
         finally:
             release()
@@ -297,6 +335,14 @@ class Job(Generic[R_co]):
         """That of `JobAnswer`."""
         serialization: Any = schema.get("serialization")
         return handler(serialization["return_schema"])
+
+
+async def _heard(news: asyncio.Event, within_s: float | None) -> bool:
+    try:
+        async with asyncio.timeout(within_s):
+            return await news.wait()
+    except TimeoutError:
+        return False
 
 
 def _answer(job: Job[Any]) -> JobAnswer:

@@ -12,6 +12,7 @@ from headrace.observers.tally import Tally
 from headrace.ports.clock import Clock
 from headrace.ports.observer import SILENT, Moment, Observer
 from headrace.ports.store import Store
+from headrace.runtime.guard import UpstreamGuard
 
 if TYPE_CHECKING:
     from headrace.observers.prometheus import Look
@@ -37,12 +38,13 @@ def installed() -> bool:
 class Metrics:
     """Counts from `begin` on; before that, nothing is counted and nothing costs anything."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        """Nothing is counted yet."""
+    def __init__(self, store: Store, clock: Clock, guards: Mapping[str, UpstreamGuard]) -> None:
+        """Nothing is counted yet, but the calls of `guards`, which count for themselves."""
         self.observer: Observer = SILENT
         self._tally: Tally | None = None
         self._store = store
         self._clock = clock
+        self._guards = guards
         self._look: Look | None = None
         self._look_until = float("-inf")
         self._looking = asyncio.Lock()
@@ -55,15 +57,23 @@ class Metrics:
 
     def take(self) -> Mapping[str, object] | None:
         """What was counted since the last call, for a supervisor; None: nothing."""
-        return self.begin().take()
+        return self._gathered().take()
 
     async def text(self, moment: Moment) -> bytes:
         """All of it, as Prometheus reads it; the extra is installed."""
         from headrace.observers import prometheus
 
-        tally, look = self.begin(), await self._seen()
+        look = await self._seen()
+        tally = self._gathered()
         # Beside the loop: many labels take it some tens of milliseconds.
         return await asyncio.to_thread(prometheus.text, version("headrace"), look, tally, moment)
+
+    def _gathered(self) -> Tally:
+        """The tally, with what the guards have counted since the last time."""
+        tally = self.begin()
+        for name, guard in self._guards.items():
+            tally.called(name, guard.take_called())
+        return tally
 
     async def _seen(self) -> "Look | None":
         """The store as it was a moment ago; None: it did not answer."""
@@ -77,12 +87,13 @@ class Metrics:
             return self._look
 
     async def _ask(self) -> "Look | None":
+        from headrace.app.upstream import records
         from headrace.observers.prometheus import Look, folded
 
         try:
             async with asyncio.timeout(LOOK_S):
                 queues = await asyncio.to_thread(folded, await self._store.queues())
-                return Look(queues, await self._store.workers())
+                return Look(queues, await self._store.workers(), await records(self._store))
         except (HeadraceError, TimeoutError) as error:
             logger.warning("the metrics have no figures of the store: %s", str(error) or "it does not answer")
             return None

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from headrace.app.adapters import adapters
 from headrace.app.metrics import Metrics
 from headrace.app.portal import Portal
+from headrace.app.spooling import Spooling
 from headrace.app.tokens import Signer, load_signer
 from headrace.core.errors import UsageError
 from headrace.ports.clock import Clock
@@ -35,9 +36,10 @@ class Services:
         self.settings = settings
         self.clock = clock
         self.store, self.notifier = adapters(settings, clock, moved=moved)
-        self.feed = FeedReader(self.store, self.notifier, clock)
+        self.spooling = Spooling(self)
+        self.feed = FeedReader(self.store, self.notifier, clock, spooled=self.spooling.holds)
         self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)
-        self.metrics = Metrics(self.store, clock)
+        self.metrics = Metrics(self.store, clock, self.upstreams.guards)
         self.portal = Portal()
         self.signer: Signer | None = None
         self.home: asyncio.AbstractEventLoop | None = None  # the loop on which the notifier hears
@@ -102,9 +104,17 @@ class Services:
         self._pid, self.home = os.getpid(), loop
         self.upstreams.start()
 
+    async def sign_alone(self) -> None:
+        """Sign with the secret of the settings, if there is one, though the store is out of reach."""
+        if self.signer is None and self.settings.secret is not None:
+            self.signer = await load_signer(self.vault, self.settings, self.clock.wall)
+
     async def close(self) -> None:
         """Let go of everything; a later `open` begins anew. Idempotent."""
-        if self.home is None or self._forked:  # its parent's is not a child's to close
+        if self._forked:  # its parent's is not a child's to close
+            return
+        await self.spooling.close()
+        if self.home is None:
             return
         self.home, self._pid, self.signer = None, 0, None
         await self.upstreams.stop()

@@ -51,6 +51,8 @@ class BoundTask(Generic[P, R]):
             NotEncodable: JSON cannot carry one.
             PayloadTooLarge: over the bound.
             Conflict: the key belongs to a job with other arguments.
+            Shed, Full: its queue was declared (`Headrace.queue`) and is overloaded or full. With `using` too, before
+                anything is written: your transaction is as it was.
             StoreUnavailable: it may come back. Under a `key`, enqueueing again cannot double the job.
         """
         return await self._hr.submit(self._call(args, kwargs))
@@ -213,7 +215,7 @@ def new_job(call: Call[Any], hr: "Headrace") -> NewJob:
         definition.retry.max_attempts,
         options.key,
         "",
-        "",
+        definition.lane_key(call.args),
         options.tags,
         definition.signature,
         fresh=True,

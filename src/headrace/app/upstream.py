@@ -248,7 +248,7 @@ def check_needs(registry: "Registry", service: "Upstreams") -> None:
 
 
 async def records(store: Store) -> list[UpstreamRecord]:
-    """Every upstream that any process ever called, by name."""
+    """Every upstream that any process has had, by name."""
     now_at, documents = await store.upstreams()
     return [record(name, documents[name], now_at) for name in sorted(documents)]
 

@@ -8,11 +8,13 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import HeadraceError, UsageError
+from headrace.core.limits import TaskLimit
 from headrace.core.model import WorkerId, WorkerRecord
 from headrace.core.worker_events import PoolSettings, WorkerSettings
 from headrace.ports.notifier import Notifier
@@ -60,12 +62,13 @@ def build(
     bodies: Callable[..., Bodies] = Bodies,
     lease_s: float | None = None,
     suspects_too: bool = True,
+    rates: bool = True,
 ) -> Worker:
     """A worker on the open store. `role` is worker, suspects or embedded.
 
     An embedded one runs suspects beside other jobs, those that run alone one at a time, unless
     `suspects_too` is False: of several in one process only one may, or a crash would be blamed on
-    more than one job.
+    more than one job. Without `rates` those of tasks do not hold.
     """
     settings = hr.settings
     slots = {
@@ -75,8 +78,6 @@ def build(
     }
     pools = _pools(hr, slots, prefetch=role != SUSPECTS)
     rng = random.Random()  # noqa: S311 - jitter
-    upstreams = hr.services.upstreams
-    needs = {task.name: tuple(upstreams.guards[name] for name in task.needs) for task in hr.registry if task.needs}
     cpu_modules = {task.module for task in hr.registry if task.kind is Kind.CPU}
     cpu = CpuPool(slots[Kind.CPU], cpu_modules, rng) if cpu_modules else None
     return Worker(
@@ -96,19 +97,27 @@ def build(
         settings=WorkerSettings(
             pools=pools,
             queues=queues,
+            limits=_limits(hr, rates=rates),
             suspects=None if role == EMBEDDED and suspects_too else role == SUSPECTS,
             poll_s=settings.poll_s,
             poll_max_s=POLL_MAX_S * rng.uniform(0.75, 1.0),
             poll_growth=rng.uniform(1.5, 2.5),
-            needy=frozenset(needs),
+            needy=frozenset(task.name for task in hr.registry if task.needs),
             kill_grace_s=settings.kill_grace_s,
         ),
         lease_s=lease_s or (settings.embedded_lease_s if role == EMBEDDED else settings.lease_s),
         beat=beat,
         on_idle=on_idle,
         observer=hr.services.metrics.observer,
-        needs=Needs(upstreams, needs, sum(pool.slots for pool in pools.values()), rng) if needs else None,
+        needs=_needs(hr, pools, role, rng),
     )
+
+
+def _needs(hr: "Headrace", pools: Mapping[str, PoolSettings], role: str, rng: random.Random) -> Needs | None:
+    guards = hr.services.upstreams.guards
+    needs = {task.name: tuple(guards[name] for name in task.needs) for task in hr.registry if task.needs}
+    slots = sum(pool.slots for pool in pools.values())
+    return Needs(hr.services.upstreams, needs, slots, rng, others_first=role == SUSPECTS) if needs else None
 
 
 def _pools(hr: "Headrace", slots: Mapping[Kind, int], *, prefetch: bool) -> dict[str, PoolSettings]:
@@ -117,6 +126,13 @@ def _pools(hr: "Headrace", slots: Mapping[Kind, int], *, prefetch: bool) -> dict
     return {
         kind.value: PoolSettings(tasks[kind], slots[kind], slots[kind] * factor[kind]) for kind in Kind if tasks[kind]
     }
+
+
+def _limits(hr: "Headrace", *, rates: bool) -> tuple[TaskLimit, ...]:
+    limits = [task.limit for task in hr.registry if task.limit is not None]
+    return tuple(
+        each if rates else replace(each, rate=None) for each in limits if rates or each.concurrency is not None
+    )
 
 
 def _record(  # noqa: PLR0917 - private, called once
@@ -146,7 +162,7 @@ async def embedded(hr: "Headrace", count: int) -> AsyncGenerator[None]:
     """Run workers on this loop; at the end they are drained for the grace of the settings."""
     if not 0 <= count <= WORKERS_MAX:
         raise UsageError(f"workers is between 0 and {WORKERS_MAX}, not {count}")
-    await hr.open()
+    await hr.reach()
     if not count:
         yield
         return
@@ -167,6 +183,7 @@ async def _stay(hr: "Headrace", keeper: LeaseKeeper, *, suspects_too: bool) -> N
     while not keeper.draining:
         name = worker_id()
         try:
+            await hr.open()
             await _serve(hr, keeper, name, suspects_too=suspects_too)
         except Exception as error:
             unexpected = not isinstance(error, HeadraceError)

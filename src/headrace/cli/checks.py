@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 FILES_MIN, FILES_GOOD = 256, 1024
+SPOOL: Final = "spool"
 INTERNAL: Final = frozenset(
     {"WORKER_ID", "ROLE", "CONTROL_FD", "SLOT_FD", "BEAT_FD", "STACK_FD", "CPU_FD", "PARENT_PID", "DESCRIBE_FD"}
 )

@@ -1,21 +1,27 @@
-"""What `headrace doctor` asks an open store: workers, what waits and for whom, queues, who may ask."""
+"""What `headrace doctor` asks an open store: workers, what waits and for whom, queues, upstreams, who may ask."""
 
+import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Final
 
 from headrace.cli.checks import Check, ok, warn
 from headrace.cli.jobs import each
+from headrace.cli.output import span
 from headrace.cli.queues import differences
+from headrace.core.fleet import BreakerState
 from headrace.core.model import JobFilter
 from headrace.core.states import JobState
 
 if TYPE_CHECKING:
     from headrace.app import Headrace
+    from headrace.core.fleet import UpstreamRecord
     from headrace.core.model import WorkerRecord
 
 LOOKED_AT: Final = 5_000
 """Waiting jobs whose tasks are looked at, the newest ones."""
+HALF_OPEN_S: Final = 60.0
+"""For so long, probes may take their time."""
 
 
 async def check_fleet(hr: "Headrace") -> AsyncIterator[Check]:
@@ -26,6 +32,8 @@ async def check_fleet(hr: "Headrace") -> AsyncIterator[Check]:
     async for check in _check_waiting(hr, [worker for worker in workers if worker.alive]):
         yield check
     async for check in _check_queues(hr):
+        yield check
+    for check in check_upstreams(await hr.upstreams(), workers, hr.clock.wall()):
         yield check
     async for check in _check_access(hr):
         yield check
@@ -79,6 +87,50 @@ async def _check_queues(hr: "Headrace") -> AsyncIterator[Check]:
         )
     if not paused:
         yield ok("queues", f"{len(queues)}, none paused")
+
+
+def check_upstreams(upstreams: "list[UpstreamRecord]", workers: "list[WorkerRecord]", now_at: float) -> Iterator[Check]:
+    """Breakers that are not closed, and upstreams of which processes have other definitions."""
+    for upstream in upstreams:
+        yield from _check_breaker(upstream, workers, now_at)
+        if upstream.definitions > 1:
+            yield warn(
+                "upstreams",
+                f"{upstream.name} has {upstream.definitions} definitions among the processes that were heard of lately",
+                "fine for a minute during a deploy; after it, restart what still runs the old code",
+            )
+    if all(upstream.state is BreakerState.CLOSED for upstream in upstreams):
+        yield ok("upstreams", f"{len(upstreams)}, all closed" if upstreams else "none")
+
+
+def _check_breaker(upstream: "UpstreamRecord", workers: "list[WorkerRecord]", now_at: float) -> Iterator[Check]:
+    name = upstream.name
+    close = f"`headrace upstreams close {shlex.quote(name)}`"
+    age = span(now_at - upstream.since_at)
+    why = f" ({upstream.reason})" if upstream.reason else ""
+    held = f"; it holds {', '.join(upstream.tasks)}" if upstream.tasks else ""
+    match upstream.state:
+        case BreakerState.FORCED_OPEN:
+            yield warn("upstreams", f"{name} is open by hand, for {age}{held}", close)
+        case BreakerState.DISABLED:
+            saw = f"{name} is disabled by hand, for {age}: its failures stop nothing"
+            yield warn("upstreams", saw, close)
+        case BreakerState.OPEN:
+            wait_s = (upstream.retry_at or now_at) - now_at
+            then = f"tried in {span(wait_s)}" if wait_s > 0 else "tried by the next call, or job that needs it"
+            saw = f"{name} is open, for {age}{why}; {then}{held}"
+            yield warn("upstreams", saw, f"{close}, if it is known to work again")
+        case BreakerState.HALF_OPEN if now_at - upstream.since_at > HALF_OPEN_S:
+            saw = f"{name} is half open, for {age}{why}: {upstream.probed.calls} probes have ended{held}"
+            able = any(worker.alive and worker.tasks.keys() & set(upstream.tasks) for worker in workers)
+            if upstream.tasks and not able:
+                yield warn("upstreams", saw, "no living worker knows these tasks: `headrace worker APP`")
+            else:
+                yield warn("upstreams", saw, f"it closes when it was called a few times more; {close} does it now")
+        case BreakerState.HALF_OPEN:
+            yield ok("upstreams", f"{name} is half open, for {age}: it is being tried{held}")
+        case _:
+            pass
 
 
 async def _check_access(hr: "Headrace") -> AsyncIterator[Check]:

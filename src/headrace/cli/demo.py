@@ -1,4 +1,4 @@
-"""`headrace demo`: the photo lab, an API and a worker on SQLite, in the browser."""
+"""`headrace demo`: the photo lab, an API, a worker on SQLite and a print shop that fails, in the browser."""
 
 import asyncio
 import importlib.util
@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -47,28 +47,34 @@ IN_WHEEL, IN_REPOSITORY = "headrace.examples.photo_lab", "examples.photo_lab"
 def demo_command(*, port: int | None, photos: Path | None, seed_photos: bool, no_browser: bool) -> int:
     """The photo lab: drop a photograph into the page, and kill the worker while it is developed.
 
-    An API and a supervised worker, on this machine only. Photos and jobs are kept in .headrace-demo, so that the next
-    start shows them again; where HEADRACE_STORE names a store, the jobs are kept there. Ctrl-C ends it.
+    An API, a supervised worker and a print shop that can be broken, on this machine only. Photos and jobs are kept in
+    .headrace-demo, so that the next start shows them again; where HEADRACE_STORE names a store, the jobs are kept
+    there. Ctrl-C ends it.
     """
-    if importlib.util.find_spec("PIL") is None:
-        raise Fail("the photo lab needs Pillow", "`pip install 'headrace[demo]'`")
-    module, root = _find_lab()
-    with _bind(port) as listening, _data() as data:
+    for module, name in (("PIL", "Pillow"), ("httpx", "httpx")):
+        if importlib.util.find_spec(module) is None:
+            raise Fail(f"the photo lab needs {name}", "`pip install 'headrace[demo]'`")
+    from headrace.cli.sockets import address
+
+    lab = _find_lab()
+    with _bind(port) as listening, _bind(0) as shop, _data() as data:
         env = {
             "HEADRACE_AUTH": "off",
             "HEADRACE_STORE": os.environ.get("HEADRACE_STORE") or f"sqlite:///{data / 'lab.db'}",
             "HEADRACE_LOG_LEVEL": os.environ.get("HEADRACE_LOG_LEVEL", "warning"),
             "PHOTO_LAB_DATA": str(data),
+            "PHOTO_LAB_SHOP": address(shop),
         }
-        app = (f"{module}.app:app", f"--app-dir={root}")
-        work = _show(env, app, listening, _photos(photos), seed=seed_photos, browser=not no_browser and has_display())
+        work = _show(
+            env, lab, (listening, shop), _photos(photos), seed=seed_photos, browser=not no_browser and has_display()
+        )
         return run(work)
 
 
 async def _show(
     env: dict[str, str],
-    app: tuple[str, str],
-    listening: socket.socket,
+    lab: "_Lab",
+    sockets: tuple[socket.socket, socket.socket],
     photos: list[Path],
     *,
     seed: bool,
@@ -77,8 +83,11 @@ async def _show(
     from headrace.cli.sockets import address
     from headrace.cli.tree import Tree
 
+    listening, shop = sockets
     url = address(listening)
+    app = (f"{lab.module}.app:app", f"--app-dir={lab.root}")
     async with Tree(env) as tree:
+        tree.start_program(sys.executable, "-P", str(lab.folder / "shop.py"), listening=shop)
         tree.start("serve", *app, "--no-access-log", listening=listening)
         tree.start("worker", *app, "--grace=2")
         if await _is_up(tree, url):
@@ -162,14 +171,24 @@ def _post(url: str, body: bytes) -> str:
         return str(error)
 
 
-def _find_lab() -> tuple[str, str]:
-    """The module of the photo lab and the directory to find it from: in the wheel, or in the repository."""
+class _Lab(NamedTuple):
+    """Where the photo lab is: its module, the directory to find that from, and its own."""
+
+    module: str
+    root: Path
+    folder: Path
+
+
+def _find_lab() -> _Lab:
+    """In the wheel, or in the repository."""
     package = Path(__file__).resolve().parents[1]
-    if (package / "examples" / "photo_lab" / "app.py").is_file():
-        return IN_WHEEL, "."
     root = package.parents[1]
-    if (root / "examples" / "photo_lab" / "app.py").is_file():
-        return IN_REPOSITORY, str(root)
+    for lab in (
+        _Lab(IN_WHEEL, Path(), package / "examples" / "photo_lab"),
+        _Lab(IN_REPOSITORY, root, root / "examples" / "photo_lab"),
+    ):
+        if (lab.folder / "app.py").is_file():
+            return lab
     raise Fail("the photo lab is not part of this installation", "install headrace from its wheel, or clone it")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli import output
-from headrace.cli.checks import Check, Grade, check_files_limit, check_variables, fail, ok, warn
+from headrace.cli.checks import SPOOL, Check, Grade, check_files_limit, check_variables, fail, ok, warn
 from headrace.cli.fail import Fail
 from headrace.cli.params import json_option
 from headrace.cli.reach import Where, run, sqlite_path, store_options
@@ -52,7 +52,7 @@ def _print(check: Check) -> None:
 
 
 def _all(where: Where) -> Iterator[Check]:
-    from headrace.stores.urls import MEMORY, shown_url
+    from headrace.stores.urls import shown_url
 
     yield from check_variables()
     yield from check_files_limit()
@@ -66,6 +66,18 @@ def _all(where: Where) -> Iterator[Check]:
         return
     url = hr.settings.store
     yield ok("store", shown_url(url))
+    seen = False
+    for check in _store(hr):
+        seen = seen or check.name == SPOOL
+        yield check
+    if not seen:
+        yield from _spool(hr)
+
+
+def _store(hr: "Headrace") -> Iterator[Check]:
+    from headrace.stores.urls import MEMORY
+
+    url = hr.settings.store
     path = sqlite_path(url)
     if path is not None:
         yield from _sqlite(hr, path)
@@ -74,6 +86,15 @@ def _all(where: Where) -> Iterator[Check]:
                    "name a file or a database: HEADRACE_STORE=sqlite:///…, postgresql://…")  # fmt: skip
     else:
         yield from _postgres(hr)
+
+
+def _spool(hr: "Headrace") -> Iterator[Check]:
+    """What waits for the store; an open one tells which files are for it, else its address does."""
+    spooling = hr.services.spooling
+    if spooling.spool is not None:
+        from headrace.cli.checks_spool import check_spool
+
+        yield from check_spool(spooling.spool.directory, spooling.head())
 
 
 def _sqlite(hr: "Headrace", path: Path) -> Iterator[Check]:
@@ -123,7 +144,7 @@ async def _opened(hr: "Headrace", *then: Check) -> list[Check]:
     except HeadraceError as error:
         return [fail("schema" if isinstance(error, SchemaMismatch) else "store", str(error), "")]
     try:
-        return [*then, *[check async for check in check_fleet(hr)]]
+        return [*then, *[check async for check in check_fleet(hr)], *_spool(hr)]
     except HeadraceError as error:
         return [fail("store", str(error), "")]
     finally:

@@ -261,6 +261,7 @@ def progress_text(data: str | None) -> str | None:
 
 async def shown(hr: "Headrace", records: "Sequence[JobRecord]", *, around: bool = False) -> list[dict[str, Any]]:
     """Jobs as the HTTP side shows them, without its links; `around` adds what holds a single one."""
+    from headrace.app.limits import limit_of
     from headrace.app.upstream import records as upstreams
     from headrace.runtime.views import Surroundings, job_view
 
@@ -269,7 +270,10 @@ async def shown(hr: "Headrace", records: "Sequence[JobRecord]", *, around: bool 
     if around:
         (record,) = records
         ahead = await _count_ahead(hr, record) if record.state is JobState.READY else None
-        what = Surroundings(hr.clock.wall(), await store.queues(), await store.workers(), ahead, await upstreams(store))
+        limit = await limit_of(hr, record)
+        what = Surroundings(
+            hr.clock.wall(), await store.queues(), await store.workers(), ahead, limit, await upstreams(store)
+        )
     views = [job_view(record, store.epoch, "", traceback=True, around=what) for record in records]
     for view in views:
         del view["links"]

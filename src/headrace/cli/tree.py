@@ -49,7 +49,11 @@ class Tree:
 
     def start(self, *args: str, listening: socket.socket | None = None) -> Process:
         """Start `headrace` with these arguments, in a process group of its own."""
-        argv = [sys.executable, "-m", "headrace", *args, "--tied"]
+        return self.start_program(sys.executable, "-m", "headrace", *args, "--tied", listening=listening)
+
+    def start_program(self, *args: str, listening: socket.socket | None = None) -> Process:
+        """Start a program that ends with this process and takes `--fd`."""
+        argv = list(args)
         fds: Sequence[int] = ()
         if listening is not None:
             argv.append(f"--fd={listening.fileno()}")

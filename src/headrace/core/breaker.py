@@ -28,10 +28,11 @@ class Breaker:
     It opens when, of the calls in its window, `failure_rate_threshold` percent failed or
     `slow_call_rate_threshold` percent took longer than `slow_call_duration_threshold`, once there
     are `minimum_number_of_calls` of them. The window is the last `sliding_window_size` calls
-    ("count") or seconds ("time"). After `wait_duration_in_open_state` it lets
-    `permitted_number_of_calls_in_half_open_state` calls through, whose rates decide whether it
-    closes; `max_wait_duration_in_half_open_state` opens it again if they take longer (0: it waits
-    for them). Once closed, held work comes back over `ramp` seconds (0: at once).
+    ("count") or seconds ("time"). After `wait_duration_in_open_state` (a second at least: so long
+    it takes until all processes know) it lets `permitted_number_of_calls_in_half_open_state` calls
+    through, whose rates decide whether it closes; `max_wait_duration_in_half_open_state` opens it
+    again if they take longer (0: it waits for them). Once closed, held work comes back over `ramp`
+    seconds (0: at once).
 
     Durations are seconds or timedelta, and are kept as seconds.
     """

@@ -4,7 +4,7 @@
 HeadraceError                code: stable, on the wire; transient: the same call may work later
 ├── UsageError               the caller's mistake; never retried
 │   ├── UnknownTask · DuplicateTask · InvalidArguments · NotEncodable · PayloadTooLarge
-│   └── UnknownJob · IllegalTransition · InvalidConfig
+│   └── UnknownJob · UnknownUpstream · IllegalTransition · InvalidConfig
 ├── StoreError
 │   ├── StoreUnavailable     transient: busy, full, out of reach
 │   ├── StoreUnusable        read-only, not a database, no rights: needs a person
@@ -15,6 +15,7 @@ HeadraceError                code: stable, on the wire; transient: the same call
 ├── NotifierError            never leaves the runtime
 ├── Rejected                 a policy refused; the call did not run
 │   ├── Full                 a bound was reached
+│   ├── Shed                 the queue is overloaded; come again in `retry_in` seconds
 │   ├── BreakerOpen          the upstream's breaker lets nothing through
 │   └── RateLimited          the rate is used up
 ├── JobError                 what a waiter for a result sees
@@ -26,7 +27,10 @@ HeadraceError                code: stable, on the wire; transient: the same call
 ```
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from headrace.core.admission import Room
 
 
 class HeadraceError(Exception):
@@ -165,16 +169,31 @@ class Rejected(HeadraceError):
     code = "rejected"
     transient = True
 
-    def __init__(self, message: str = "", *, retry_in: float | None = None, upstream: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_in: float | None = None,
+        upstream: str | None = None,
+        rooms: "tuple[Room, ...]" = (),
+    ) -> None:
+        """`rooms` is what is left of the bounds of the queue that refused."""
         super().__init__(message)
         self.retry_in = retry_in
         self.upstream = upstream
+        self.rooms = rooms
 
 
 class Full(Rejected):
     """A stated bound was reached."""
 
     code = "full"
+
+
+class Shed(Rejected):
+    """The queue is overloaded: jobs of this priority would come too late, and are refused for now."""
+
+    code = "shed"
 
 
 class BreakerOpen(Rejected):

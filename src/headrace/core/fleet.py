@@ -19,6 +19,8 @@ PERMIT_S: Final = 10.0  # so long a permit may be used, unless its process is he
 SLICE_S: Final = 30.0  # and a slice
 CALL_S: Final = 30.0  # that a call takes, where no timeout says so
 SILENT_S: Final = 60.0  # after which a process is forgotten
+TURN_S: Final = 2.0  # so long a process has a slot for which others wait
+KNOWN_S: Final = 1.0  # after which every process that reaches the store knows of a turn
 FRESH_S: Final = 10.0  # so long what a process has counted is believed
 
 Force: TypeAlias = Literal["open", "close", "disable"]
@@ -32,6 +34,10 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
     FORCED_OPEN = "forced_open"
     DISABLED = "disabled"
+
+
+HOLDING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})
+"""States in which the tasks that need the upstream are held, but for probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +243,7 @@ class Fleet:
     def _pass_time(self, said: Said, breaker: Breaker) -> None:
         now = self.seen_at
         if self.state is BreakerState.OPEN and self.half_open_at is None:
-            self.half_open_at = self.since_at + breaker.open_s
+            self.half_open_at = self.since_at + max(breaker.open_s, KNOWN_S)
         if self.state is BreakerState.OPEN and said.permits and now >= (self.half_open_at or 0.0):
             self._turn(BreakerState.HALF_OPEN, self.reason)
         waited_s = now - self.since_at
@@ -260,18 +266,23 @@ class Fleet:
         return [(name, one) for name, one in self.members.items() if self.seen_at < one.until_at]
 
     def _fair(self, process: str, most: int) -> int:
-        """How many slots a process should hold: an equal share, and what others leave of theirs, if it wants more."""
-        holders = self._holders()
-        wanted = next((one.wanted for name, one in holders if name == process), 0)
-        if not wanted:
+        """How many slots a process should hold: an equal share, and what others leave of theirs, if it wants more.
+
+        Where there are fewer slots than processes that want one, they take turns.
+        """
+        wanted = {name: one.wanted for name, one in self._holders() if one.wanted}
+        if process not in wanted:
             return 0
-        share = max(1, most // sum(one.wanted > 0 for _, one in holders))
-        left = most - sum(min(one.wanted, share) for name, one in holders if name != process)
-        return max(share, min(wanted, left))
+        if len(wanted) > most:
+            first = int(self.seen_at / TURN_S) * most
+            return int((sorted(wanted).index(process) - first) % len(wanted) < most)
+        share = most // len(wanted)
+        left = most - sum(min(others, share) for name, others in wanted.items() if name != process)
+        return max(share, min(wanted[process], left))
 
     def _open(self, breaker: Breaker, reason: str) -> None:
         self._turn(BreakerState.OPEN, reason)
-        self.half_open_at = self.seen_at + breaker.open_s
+        self.half_open_at = self.seen_at + max(breaker.open_s, KNOWN_S)
 
     def _turn(self, state: BreakerState, reason: str) -> None:
         self.state, self.reason, self.since_at = state, reason, self.seen_at
@@ -348,7 +359,7 @@ class UpstreamRecord:
     @property
     def holds(self) -> bool:
         """Whether the tasks that need it are held, but for probes."""
-        return self.state in {BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN}
+        return self.state in HOLDING
 
 
 def record(name: str, text: Json, now: float) -> UpstreamRecord:

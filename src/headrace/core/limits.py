@@ -5,7 +5,7 @@ fleet: what a limit refuses stays ready, and nobody tries it.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
@@ -54,11 +54,7 @@ class RateLimit:
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         _check_count("RateLimit.n", self.n)
-        given = self.per.total_seconds() if isinstance(self.per, timedelta) else self.per
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= PER_S_MAX:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidConfig(
-                f"RateLimit.per is a number of seconds or a timedelta above 0, at most 366 days, not {self.per!r}"
-            )
+        _check_per(self.per)
         if self.burst is not None:
             _check_count("RateLimit.burst", self.burst)
         _check_key("RateLimit.key", self.key)
@@ -116,6 +112,26 @@ def _from(rate: RateLimit, at: float | None, now: float) -> float:
 def scope_of(task: str, key: str | None) -> str:
     """The name of a scope: a task, or a task and a key."""
     return task if key is None else f"{task}\x1f{key}"
+
+
+def scopes(limit: TaskLimit, key: str) -> list[str]:
+    """The scopes of a job with this key."""
+    return [_scope(each, limit.task, key) for each in (limit.concurrency, limit.rate) if each is not None]
+
+
+def kept_back(limit: TaskLimit, key: str, found: Mapping[str, tuple[int, float | None]]) -> str | None:
+    """Why a job with this key may not start now, for people; None: it may. `found`: what the store says."""
+    gate = Gate((limit,), 0.0, lambda scope: found[scope])
+    if gate.room(limit.task, key):
+        return None
+    wait_s = gate.next_start_s(limit.task, key)
+    concurrency, rate = limit.concurrency, limit.rate
+    if wait_s is None and concurrency is not None:
+        whose = "" if concurrency.key is None else f" of the key {key!r}"
+        are = "1 attempt" if concurrency.n == 1 else f"{concurrency.n} attempts"
+        return f"{are} of {limit.task!r}{whose} run{'s' * (concurrency.n == 1)}, which is its limit"
+    whose = "" if rate is None or rate.key is None else f" of the key {key!r}"
+    return f"the rate of {limit.task!r}{whose} lets the next one start in {wait_s or 0.0:.1f} seconds"
 
 
 @dataclass(slots=True)
@@ -192,6 +208,14 @@ def _scope(limit: Limit | RateLimit, task: str, key: str) -> str:
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= N_MAX:
         raise InvalidConfig(f"{name} is a whole number between 1 and {N_MAX:,}, not {value!r}")
+
+
+def _check_per(value: object) -> None:
+    given = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= PER_S_MAX:
+        raise InvalidConfig(
+            f"RateLimit.per is a number of seconds or a timedelta above 0, at most 366 days, not {value!r}"
+        )
 
 
 def _check_key(name: str, value: object) -> None:

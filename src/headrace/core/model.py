@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
 from headrace.core.limits import TaskLimit
-from headrace.core.states import JobState
+from headrace.core.states import JobState, ShownState
 
 JobId: TypeAlias = bytes
 WorkerId: TypeAlias = str
@@ -153,7 +153,7 @@ class Enqueued:
     """The job that an enqueue landed on: `created` is False when it (or its key) was there before."""
 
     id: JobId
-    state: JobState
+    state: ShownState  # a store's is never `spooled`
     offset: int
     created: bool
 

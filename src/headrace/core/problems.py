@@ -37,6 +37,7 @@ KINDS: Final[dict[str, ProblemKind]] = {
     "idempotency-mismatch": ProblemKind(422, "This Idempotency-Key was used with another request"),
     # jobs
     "unknown-job": ProblemKind(404, "There is no such job"),
+    "unknown-upstream": ProblemKind(404, "There is no such upstream"),
     "illegal-transition": ProblemKind(409, "The job's state does not allow this"),
     "conflict": ProblemKind(409, "The key belongs to another job"),
     "result-expired": ProblemKind(410, "The result is past its retention"),
@@ -53,6 +54,7 @@ KINDS: Final[dict[str, ProblemKind]] = {
     "too-many-connections": ProblemKind(503, "Too many live connections"),
     # the server
     "full": ProblemKind(429, "A bound was reached"),
+    "shed": ProblemKind(429, "The queue is overloaded"),
     "rejected": ProblemKind(503, "The call was refused for now"),
     "store-unavailable": ProblemKind(503, "The store is out of reach"),
     "store-unusable": ProblemKind(503, "The store needs a person"),

@@ -4,6 +4,7 @@ Every edge lives in `TRANSITIONS`; the diagram in the docs is made from it.
 """
 
 from enum import StrEnum
+from typing import TypeAlias
 
 from headrace.core.errors import IllegalTransition
 
@@ -23,6 +24,20 @@ class JobState(StrEnum):
         """Whether the job has ended."""
         return self in TERMINAL
 
+
+class SpoolState(StrEnum):
+    """Where a job is that the store does not know yet: a state of answers alone, in no table and in no store."""
+
+    SPOOLED = "spooled"
+
+    @property
+    def terminal(self) -> bool:
+        """It has not even begun."""
+        return False
+
+
+ShownState: TypeAlias = JobState | SpoolState
+"""What a job is said to be."""
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 

@@ -11,10 +11,11 @@ from typing import Final, TypeAlias
 
 from headrace.core.breaker import Breaker, CallCounts, tripped
 from headrace.core.bulkhead import Adaptive, AdaptiveLimit
-from headrace.core.fleet import NO_CALLS, PERMIT_S, SLICE_S, BreakerState, Probe, Said, Terms, Told
+from headrace.core.fleet import KNOWN_S, NO_CALLS, PERMIT_S, SLICE_S, BreakerState, Probe, Said, Terms, Told
 from headrace.core.window import Window
 
 SAY_EVERY_S: Final = 1.0  # while there is something new that can wait
+SAY_FAILURES_S: Final = 0.1  # while calls fail: what others have counted trips a breaker too
 SHORT_S: Final = 0.2  # while it is short of slots
 RENEW_S: Final = 2.0  # while something is held under a lease
 MARGIN_S: Final = 2.0  # a slice is let go so long before others may have it
@@ -69,8 +70,8 @@ class Slots:
     peak_at: float = 0.0
 
     def limit(self, now: float) -> int:
-        """How many calls may run at once."""
-        return self.held if now < self.lapses_at else 0
+        """How many calls may run at once: what it holds, and leaves to nobody else."""
+        return min(self.held, self.fair) if now < self.lapses_at else 0
 
     def wanted(self, now: float) -> int:
         """How many it has use for."""
@@ -112,6 +113,7 @@ class _Permits:
     parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
     asked: set[str] = field(default_factory=set[str])
     ended: list[Probe] = field(default_factory=list[Probe])
+    dropped: bool = False  # some go back, and the fleet does not know
     lent: frozenset[str] = frozenset()  # that the fleet thinks it has
     number: int = 0
     free_since: float = 0.0
@@ -123,7 +125,7 @@ class _Permits:
 
     @property
     def given_up(self) -> bool:
-        """Whether the fleet keeps some for this process that it has no use for."""
+        """Whether the fleet keeps some for this process that it has no use for, as after a word that was lost."""
         return bool(self.lent) and not self.lent.issubset(self.names)
 
 
@@ -149,6 +151,7 @@ class UpstreamCore:
         self._others = NO_CALLS
         self._permits = _Permits()
         self._tripped = ""
+        self._before: int | None = None  # calls of before the fleet was first heard of are of this generation too
         self._said_at = float("-inf")
         self._said_counts = NO_CALLS
         self._said_wanted = 0
@@ -207,7 +210,7 @@ class UpstreamCore:
             self._adaptive.record(now, now - ticket.began, self.in_flight + 1, dropped=failed)
         breaker = self._terms.breaker
         slow = breaker is not None and now - ticket.began > breaker.slow_s
-        if ticket.generation == self.generation:
+        if ticket.generation in {self.generation, self._before}:
             self._count(ticket, now, failed=failed, slow=slow)
         return slow
 
@@ -223,13 +226,15 @@ class UpstreamCore:
                 self.end_permit(ticket.permit, failed=failed, slow=slow or parting.slow)
         elif breaker is not None and failed is not None and self.state is BreakerState.CLOSED:
             self._window.record(now, failed=failed, slow=slow)
+            if not (self._window.troubled or self._others.failures or self._others.slow):
+                return  # no rate is above 0; the healthy call ends here
             reason = tripped(breaker, self._window.counts(now) + self._others)
             if reason:
                 self._trip(reason, breaker, now)
 
     def _trip(self, reason: str, breaker: Breaker, now: float) -> None:
         self._tripped = self.reason = reason
-        self.state, self.since, self._until = BreakerState.OPEN, now, now + breaker.open_s
+        self.state, self.since, self._until = BreakerState.OPEN, now, now + max(breaker.open_s, KNOWN_S)
 
     # -- permits --------------------------------------------------------------------------------
 
@@ -243,6 +248,11 @@ class UpstreamCore:
             permits.number += 1
             permits.asked.add(f"{self._process}/{permits.number}")
         return bool(permits.asked or permits.free)
+
+    @property
+    def probing_since(self) -> float:
+        """Since when there might be probes."""
+        return self.since if self.state is BreakerState.HALF_OPEN else self._until
 
     @property
     def free_permits(self) -> int:
@@ -271,6 +281,7 @@ class UpstreamCore:
         if not self._permits.free or now - self._permits.free_since < after_s:
             return False
         self._permits.free.clear()
+        self._permits.dropped = True
         return True
 
     @property
@@ -295,11 +306,16 @@ class UpstreamCore:
         """Whether the fleet should hear something now."""
         quiet_s = now - self._said_at
         permits = self._permits
-        if self._tripped or permits.asked or permits.ended or permits.given_up or self.heard_at is None:
+        unsaid = quiet_s == float("inf")
+        if self._tripped or permits.asked or permits.ended or permits.dropped or permits.given_up or unsaid:
             return True
         if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
             return True
-        return quiet_s >= SAY_EVERY_S and self._window.counts(now) != self._said_counts
+        counts = self._window.counts(now)
+        if counts == self._said_counts:
+            return False
+        worse = counts.failures + counts.slow > self._said_counts.failures + self._said_counts.slow
+        return quiet_s >= (SAY_FAILURES_S if worse else SAY_EVERY_S)
 
     def _short(self, now: float, quiet_s: float) -> bool:
         """Whether its slots or starts are too few, or to be renewed, or more than it should have."""
@@ -307,7 +323,7 @@ class UpstreamCore:
             return True
         if self._terms.max_concurrency is not None:
             wanted = self.slots.wanted(now)
-            short = wanted > self.slots.limit(now) or self.slots.fair < self.slots.held
+            short = wanted > self.slots.limit(now) or self.slots.fair < self.slots.held > self.slots.in_use
             if short and (quiet_s >= SHORT_S or wanted > self._said_wanted):
                 return True
             if (wanted and quiet_s >= RENEW_S) or (self.slots.held and not wanted and quiet_s >= SAY_EVERY_S):
@@ -318,11 +334,12 @@ class UpstreamCore:
         """What the fleet is to hear. It holds no more slots from here on than it says."""
         slots = self.slots
         wanted = slots.wanted(now)
-        slots.held = max(slots.in_use, min(slots.limit(now), slots.fair))
+        slots.held = max(slots.in_use, slots.limit(now))
         starts = self.starts.wanted(now) if self._terms.rate is not None else 0
         self.starts.made, self.starts.spoke_at = 0, now
         self._said_at, self._said_wanted = now, wanted
         self._said_counts = self._window.counts(now)
+        self._permits.dropped = False
         return Said(
             self._process,
             self.generation,
@@ -339,7 +356,10 @@ class UpstreamCore:
         """What the fleet says; `said` is the word that it answers, None: the document was looked at."""
         if told.generation < self.generation:
             return
-        if told.generation > self.generation:
+        if not self.generation and told.state is BreakerState.CLOSED:  # what was counted before counts in this one
+            self._before, self.generation = 0, told.generation
+        elif told.generation > self.generation:
+            self._before = None
             self._window.clear()
             self._permits = _Permits(asked=self._permits.asked, number=self._permits.number)
             self._tripped = ""
@@ -379,8 +399,3 @@ class UpstreamCore:
     def counts(self) -> CallCounts:
         """What was counted here, as last said."""
         return self._said_counts
-
-    @property
-    def retry_at(self) -> float:
-        """When probes are permitted, while it is open."""
-        return self._until

@@ -66,6 +66,11 @@ class Window:
             self._in_slow[at] += 1
             self._slow += 1
 
+    @property
+    def troubled(self) -> bool:
+        """Whether it may hold a failure or a slow call; they are counted in `counts`."""
+        return self._failures > 0 or self._slow > 0
+
     def counts(self, now: float) -> CallCounts:
         """What is in the window now."""
         if self._timed and floor(now) > self._second:

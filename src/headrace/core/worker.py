@@ -127,6 +127,8 @@ class WorkerCore:
             self._drain_by = now + self._settings.kill_grace_s
             for job_id in list(self._running):
                 self._stop(job_id, StopReason.DRAIN, effects)
+        if self._polls.start_due(now):
+            self._appetite.wake(suspects=False)
         if self._polls.due(now):
             self._appetite.wake()
             self._promote(now, effects)
@@ -210,9 +212,10 @@ class WorkerCore:
         self._note_due(event.answer.next_due_s, now)
         if flight.claim is not None:
             self._appetite.answered(more=event.answer.more)
+            self._polls.starts_in(event.answer.next_start_s, now)
         if event.answer.claimed:
             self._polls.soon(now)
-        for job in event.answer.claimed:
+        for job in self._appetite.in_order(event.answer.claimed):
             self._accept(job, now, effects)
 
     def _accept(self, job: ClaimedJob, now: float, effects: list[Effect]) -> None:

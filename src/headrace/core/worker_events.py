@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from headrace.core.limits import TaskLimit
 from headrace.core.model import ClaimedJob, ClaimRequest, Exchanged, JobId, Lease, Outcome, Settle
 
 
@@ -41,6 +42,7 @@ class WorkerSettings:
 
     pools: Mapping[str, PoolSettings]
     queues: frozenset[str] | None = None
+    limits: tuple[TaskLimit, ...] = ()  # of the tasks that have some
     suspects: bool | None = False  # None: beside other jobs, those that run alone one at a time
     poll_s: float = 1.0
     poll_max_s: float = 30.0  # while hints are heard, polls that find nothing grow as rare as this

@@ -14,7 +14,13 @@ class Polls:
         self._settings = settings
         self._rare = False
         self._every_s = settings.poll_s
-        self.at = now + settings.poll_s
+        self._poll_at = now + settings.poll_s
+        self._start_at = float("inf")
+
+    @property
+    def at(self) -> float:
+        """When to look at `due` and `start_due` again."""
+        return min(self._poll_at, self._start_at)
 
     def heard(self, now: float, *, works: bool) -> None:
         """Whether hints arrive from now on."""
@@ -25,14 +31,29 @@ class Polls:
     def soon(self, now: float) -> None:
         """There was work, or may be: the next poll is near again."""
         self._every_s = self._settings.poll_s
-        self.at = min(self.at, now + self._every_s)
+        self._poll_at = min(self._poll_at, now + self._every_s)
 
     def due(self, now: float) -> bool:
         """Whether to poll now; the next is then somewhat later than this was."""
-        if now < self.at:
+        if now < self._poll_at:
             return False
         if self._rare:
             longest_s = max(self._settings.poll_s, self._settings.poll_max_s)
             self._every_s = min(self._every_s * self._settings.poll_growth, longest_s)
-        self.at = now + self._every_s
+        self._poll_at = now + self._every_s
         return True
+
+    def starts_in(self, seconds: float | None, now: float) -> None:
+        """So long the rate of a task keeps back what is ready."""
+        if seconds is not None:
+            self._start_at = min(self._start_at, now + max(seconds, 0.0) + START_LATER_S)
+
+    def start_due(self, now: float) -> bool:
+        """Whether what a rate kept back may start now."""
+        if now < self._start_at:
+            return False
+        self._start_at = float("inf")
+        return True
+
+
+START_LATER_S = 0.001  # than the store said: what is asked for too early is refused again

@@ -27,7 +27,12 @@ class SlotPool:
     def room(self, prefetch_s: float) -> int:
         """How many more jobs it takes."""
         prefetch = min(self.settings.prefetch_max, int(self.rate * prefetch_s))
-        return self.settings.slots + prefetch - self.running - len(self.waiting)
+        return self.free + prefetch
+
+    @property
+    def free(self) -> int:
+        """How many more can start at once."""
+        return self.settings.slots - self.running - len(self.waiting)
 
 
 class Appetite:
@@ -42,6 +47,7 @@ class Appetite:
         self._alone_held = 0  # jobs that run alone: one at most
         self._alone_hungry = settings.suspects is not False
         self._asked: list[SlotPool] = []
+        self._limited = frozenset(limit.task for limit in settings.limits)
         self._rate_at = now
         self._allowances: tuple[Allowance, ...] = ()
         self._restrained = frozenset[str]()  # tasks that have an allowance
@@ -100,7 +106,8 @@ class Appetite:
             tasks = frozenset(task for pool, _ in rooms for task in pool.settings.tasks if self._room(task) > 0)
             if not tasks:
                 return self.request(now)
-            return ClaimRequest((Pool(tasks, 1),), self._settings.queues, (Suspicion.ALONE,))
+            free = int(any(pool.free > 0 for pool, _ in rooms))
+            return self._asking((self._pool(tasks, 1, free),), (Suspicion.ALONE,))
         if not hungry:
             return None
         self._asked = [pool for pool, _ in hungry]
@@ -109,19 +116,27 @@ class Appetite:
         claims = tuple(claim for pool, room in hungry for claim in self._claims(pool, room))
         if not claims:  # all of it is held
             return self.request(now)
-        return ClaimRequest(claims, self._settings.queues, self._company)
+        return self._asking(claims, self._company)
+
+    def _asking(self, pools: tuple[Pool, ...], suspicion: tuple[Suspicion, ...]) -> ClaimRequest:
+        return ClaimRequest(pools, self._settings.queues, suspicion, self._settings.limits)
+
+    def _pool(self, tasks: frozenset[str], room: int, free: int) -> Pool:
+        """Of tasks with limits no more than run at once: what waits here would keep others from running."""
+        return Pool(tasks, room, None if self._limited.isdisjoint(tasks) else free)
 
     def _claims(self, pool: SlotPool, room: int) -> list[Pool]:
         """What one pool asks for: tasks that nothing restrains, and of others as many as are allowed."""
+        slots = max(pool.free, 0)
         if not self._restrained:
-            return [Pool(pool.settings.tasks, room)]
+            return [self._pool(pool.settings.tasks, room, slots)]
         free = pool.settings.tasks - self._restrained
-        claims = [Pool(free, room)] if free else []
+        claims = [self._pool(free, room, slots)] if free else []
         for allowance in self._allowances:
             tasks = allowance.tasks & pool.settings.tasks
             left = min(room, self._room(next(iter(tasks)))) if tasks else 0
             if left > 0:
-                claims.append(Pool(tasks, left))
+                claims.append(self._pool(tasks, left, slots))
         return claims
 
     @property
@@ -133,10 +148,15 @@ class Appetite:
         for pool in self._asked:
             pool.hungry = pool.hungry or more
 
+    def in_order(self, jobs: Sequence[ClaimedJob]) -> Sequence[ClaimedJob]:
+        """Those of tasks with limits first: for them there were slots."""
+        return sorted(jobs, key=lambda job: job.task not in self._limited) if self._limited else jobs
+
     def ended(self, pool: SlotPool, job: ClaimedJob) -> None:
-        """The body of a job has ended."""
+        """The body of a job has ended. What is free now, a task with limits may have waited for."""
         pool.running -= 1
         pool.ended += 1
+        pool.hungry = pool.hungry or not self._limited.isdisjoint(pool.settings.tasks)
         self.let_go(job)
 
     def hold(self, job: ClaimedJob) -> None:

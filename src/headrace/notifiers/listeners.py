@@ -11,19 +11,20 @@ from typing import Final
 
 from headrace.ports.notifier import Hint, Listener
 
-KINDS: Final = ("queue", "job", "cancel")
+KINDS: Final = ("queue", "job", "cancel", "upstream")
+PLAIN: Final = frozenset({"cancel", "upstream"})  # kinds of one hint
 MANY_JOBS: Final = "job:*"
-EVERYTHING: Final = frozenset({"queue:*", MANY_JOBS, "cancel"})  # all listeners look for themselves
+EVERYTHING: Final = frozenset({"queue:*", MANY_JOBS, *PLAIN})  # all listeners look for themselves
 
 
 def kind_of(hint: Hint) -> str:
-    """What a hint is about: `queue`, `job` or `cancel`."""
+    """What a hint is about, one of `KINDS`."""
     return hint.partition(":")[0]
 
 
 def whole(kind: str) -> Hint:
     """The hint that stands for every one of its kind."""
-    return kind if kind == "cancel" else f"{kind}:*"
+    return kind if kind in PLAIN else f"{kind}:*"
 
 
 def concerns(prefix: str, kind: str) -> bool:

@@ -14,10 +14,11 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from headrace.core.fleet import BreakerState, UpstreamRecord
 from headrace.core.model import QueueRecord, WorkerRecord
 from headrace.core.states import JobState
 from headrace.observers.tally import FAMILIES, LABELS_MAX, OTHER, Family, Labels, Tally
-from headrace.ports.observer import Moment
+from headrace.ports.observer import Moment, Spooled
 
 ROLES: Final = ("embedded", "suspects", "worker")
 WORKER_STATES: Final = ("alive", "draining", "lost")
@@ -53,6 +54,7 @@ class Look:
 
     queues: Mapping[str, QueueFigures]
     workers: Sequence[WorkerRecord]
+    upstreams: Sequence[UpstreamRecord] = ()
 
 
 def text(version: str, look: Look | None, tally: Tally, moment: Moment) -> bytes:
@@ -78,6 +80,7 @@ class _Collected(Collector):
         if self._look is not None:
             yield from _queues(self._look.queues)
             yield from _workers(self._look.workers)
+            yield from _upstreams(self._look.upstreams[:LABELS_MAX])
         for family in FAMILIES:
             yield _spread(family, self._tally) if family.bounds else _total(family, self._tally)
         yield from _moment(self._moment)
@@ -156,7 +159,38 @@ def _workers(workers: Sequence[WorkerRecord]) -> Iterator[Metric]:
     yield _gauge("headrace_worker_running", about, ("role",), [((role,), running[role]) for role in roles])
 
 
+def _spool(spool: Spooled) -> Iterator[Metric]:
+    yield _gauge("headrace_spool_bytes", "What the spool of this process takes on its disk.", (), [((), spool.bytes)])
+    about = "Jobs that wait in the spool of this process for the store."
+    yield _gauge("headrace_spool_jobs", about, (), [((), spool.jobs)])
+    counts = (
+        ("drained", "Spooled jobs that this process brought to the store.", spool.drained),
+        ("rejected", "Spooled jobs that the store refused for good.", spool.rejected),
+    )
+    for word, about, count in counts:
+        metric = CounterMetricFamily(f"headrace_spool_{word}", about)
+        metric.add_metric((), count)
+        yield metric
+
+
+def _upstreams(upstreams: Sequence[UpstreamRecord]) -> Iterator[Metric]:
+    yield _gauge(
+        "headrace_upstream_state",
+        "Whether the upstream's breaker is in this state.",
+        ("upstream", "state"),
+        [((one.name, state.value), one.state is state) for one in upstreams for state in BreakerState],
+    )
+    transitions = CounterMetricFamily(
+        "headrace_upstream_transitions", "How often the upstream's breaker has changed its state.", labels=("upstream",)
+    )
+    for one in upstreams:
+        transitions.add_metric((one.name,), one.generation - 1)
+    yield transitions
+
+
 def _moment(moment: Moment) -> Iterator[Metric]:
+    if moment.spool is not None:
+        yield from _spool(moment.spool)
     if moment.feeds is not None:
         about = "Live connections of this process."
         connections = [((transport,), count) for transport, count in sorted(moment.connections.items())]

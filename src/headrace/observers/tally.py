@@ -1,7 +1,7 @@
 """What one process counted: plain numbers under bounded labels, cheap to add to and to hand on.
 
 It knows nothing of Prometheus, so that a worker's process needs no more than this. Invariant: a family has at most
-`LABELS_MAX` names of tasks or queues, and `_other` for all that come later.
+`LABELS_MAX` names of tasks, queues or upstreams, and `_other` for all that come later.
 """
 
 import logging
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
+from headrace.core.admission import Reason
 from headrace.core.model import (
     AttemptOutcome,
     Cancelled,
@@ -26,6 +27,7 @@ from headrace.core.model import (
     Snoozed,
     Succeeded,
 )
+from headrace.ports.observer import CALL_BOUNDS_S, Called
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,12 @@ _WORDS: Final[dict[type[object], str]] = {
 _QUICK: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 ENQUEUED: Final = Family("headrace_enqueued", "New jobs that were enqueued here.", ("task",))
+SHED: Final = Family(
+    "headrace_shed",
+    "Jobs that were refused at enqueue here by the policy of their queue, by reason.",
+    ("queue", "reason"),
+    words=tuple(Reason),
+)
 ATTEMPTS: Final = Family(
     "headrace_attempts",
     "Attempts that have ended, by outcome.",
@@ -93,9 +101,20 @@ SETTLES: Final = Family(
 CRASHES: Final = Family(
     "headrace_worker_crashes", "Supervised workers that died or were killed.", ("role",), words=("suspects", "worker")
 )
+CALLS: Final = Family(
+    "headrace_upstream_calls",
+    "Calls of upstreams that have ended or were refused, by outcome.",
+    ("upstream", "outcome"),
+    words=("succeeded", "failed", "ignored", "refused"),
+)
+CALL: Final = Family(
+    "headrace_upstream_call_seconds", "How long calls of upstreams took.", ("upstream",), CALL_BOUNDS_S
+)
 
-FAMILIES: Final = (ENQUEUED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES)
-_NAMES: Final = ("task", "queue")  # labels whose values are names of the user's
+FAMILIES: Final = (
+    ENQUEUED, SHED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES, CALLS, CALL,
+)  # fmt: skip
+_NAMES: Final = ("task", "queue", "upstream")  # labels whose values are names of the user's
 
 
 class Spread:
@@ -180,10 +199,27 @@ class Tally:
                 if answer.created:
                     self._add(ENQUEUED, (self._label("task", job.task),), 1)
 
+    def shed(self, queue: str, reason: str, jobs: int) -> None:
+        """Count them."""
+        with self._lock:
+            self._add(SHED, (self._label("queue", queue), str(reason)), jobs)
+
     def worker_crashed(self, role: str) -> None:
         """Count it."""
         with self._lock:
             self._add(CRASHES, (role,), 1)
+
+    def called(self, upstream: str, called: Called) -> None:
+        """Add what a guard has counted since it was last asked."""
+        with self._lock:
+            counts = {word: n for word in CALLS.words if (n := getattr(called, word))}
+            if not counts:
+                return
+            label = self._label("upstream", upstream)
+            for word, n in counts.items():
+                self._add(CALLS, (label, word), n)
+            if any(called.spread):
+                self._merge_spread(CALL, (label,), called.spread, called.total_s)
 
     def counted(self, counts: Mapping[str, object]) -> None:
         """Add what a child took from its own tally; what another version's child means by it is left out."""

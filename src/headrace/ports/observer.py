@@ -3,11 +3,22 @@
 An observer never raises and never waits, and is called from any thread. Nothing depends on it.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from headrace.core.model import ClaimedJob, Enqueued, Exchanged, NewJob, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """The spool of this process: what waits in it now, and what became of the rest."""
+
+    bytes: int
+    jobs: int
+    drained: int
+    rejected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +29,33 @@ class Moment:
     closes: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # transport, reason
     feeds: int | None = None  # that somebody here follows
     loop_age_s: Mapping[str, float] = field(default_factory=dict[str, float])  # of workers below, by role
+    spool: Spooled | None = None
+
+
+CALL_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(slots=True)
+class Called:
+    """What calls of one upstream came to, and how long they took: how many up to each bound, and beyond the last."""
+
+    succeeded: int = 0
+    failed: int = 0
+    ignored: int = 0
+    refused: int = 0  # did not run
+    spread: list[int] = field(default_factory=lambda: [0] * (len(CALL_BOUNDS_S) + 1))
+    total_s: float = 0.0
+
+    def ended(self, seconds: float, *, failed: bool | None) -> None:
+        """One call has ended."""
+        if failed is None:
+            self.ignored += 1
+        elif failed:
+            self.failed += 1
+        else:
+            self.succeeded += 1
+        self.spread[bisect_left(CALL_BOUNDS_S, seconds)] += 1
+        self.total_s += seconds
 
 
 class Observer(Protocol):
@@ -37,6 +75,10 @@ class Observer(Protocol):
 
     def enqueued(self, jobs: Sequence[NewJob], landed: Sequence[Enqueued]) -> None:
         """Jobs were written, each on what `landed` says."""
+        ...
+
+    def shed(self, queue: str, reason: str, jobs: int) -> None:
+        """So many jobs were refused at enqueue by the policy of their queue."""
         ...
 
     def worker_crashed(self, role: str) -> None:
@@ -64,6 +106,9 @@ class Silent:
         """Nothing."""
 
     def enqueued(self, jobs: Sequence[NewJob], landed: Sequence[Enqueued]) -> None:
+        """Nothing."""
+
+    def shed(self, queue: str, reason: str, jobs: int) -> None:
         """Nothing."""
 
     def worker_crashed(self, role: str) -> None:

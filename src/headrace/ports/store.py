@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -77,7 +78,7 @@ class StoreSettings:
 class Amendment(Generic[T]):
     """What becomes of an upstream's document (None: it stays as it is), and what the one who amended it is told.
 
-    `tell` rings `upstream:` for the others.
+    `tell` rings `upstream` for the others.
     """
 
     answer: T
@@ -292,6 +293,22 @@ class Store(Protocol):
         """Every queue that has or had jobs, or was paused, by name.
 
         The live states are counted exactly; ended ones only where that is cheap.
+        """
+        ...
+
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """Of each scope of limits (see `core.limits`) how many attempts run, and how far its rate is ahead of now.
+
+        Of a rate under which nothing has started yet, None. Cheap: it reads only what runs there.
+        """
+        ...
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order; the cost is bounded by `jobs_max`, whatever waits.
+
+        Of each queue at most `jobs_max` ready jobs are counted, those of the highest priorities first, and as many
+        scheduled ones; the age of the oldest is told for every task and priority. Suspects are left out. Of a queue
+        with more than 2,000 lines (tasks, keys, priorities) only so many are looked at.
         """
         ...
 

@@ -10,7 +10,7 @@ import httpx
 from headrace.core.errors import Rejected
 from headrace.ports.upstream import Permit
 from headrace.runtime.calling_hedge import Race, let_go
-from headrace.runtime.calling_http import Answer, Caller, HttpCall, wrap_transports
+from headrace.runtime.calling_http import Answer, Caller, HttpCall, with_context, wrap_transports
 
 
 @final
@@ -163,6 +163,6 @@ class AsyncGuarded(httpx.AsyncBaseTransport):
 
 def client(caller: Caller, options: Mapping[str, Any]) -> httpx.AsyncClient:
     """An httpx client whose every transport is guarded."""
-    made = httpx.AsyncClient(**options)
+    made = httpx.AsyncClient(**with_context(options))
     wrap_transports(made, lambda inner: AsyncGuarded(inner, caller))
     return made

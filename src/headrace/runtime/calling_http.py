@@ -6,9 +6,11 @@ Shared by both transports. Invariant: every try has a permit of its own, and eac
 import hashlib
 import random
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, Final, TypeAlias, cast, final
 
 import httpx
@@ -213,6 +215,17 @@ def _until(date: str, clock: Clock) -> float:
 
 
 WrapAny: TypeAlias = Callable[[Any], Any]
+
+
+@cache
+def _context() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def with_context(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The TLS context that httpx makes, made once: reading the certificates takes longer than most calls."""
+    own = any(name in options for name in ("verify", "cert", "trust_env", "transport"))
+    return dict(options) if own else {"verify": _context(), **options}
 
 
 def wrap_transports(client: httpx.AsyncClient | httpx.Client, wrap: WrapAny) -> None:

@@ -13,7 +13,7 @@ import httpx
 
 from headrace.core.errors import Rejected
 from headrace.ports.upstream import Permit
-from headrace.runtime.calling_http import Answer, Caller, HttpCall, wrap_transports
+from headrace.runtime.calling_http import Answer, Caller, HttpCall, with_context, wrap_transports
 
 
 @final
@@ -133,7 +133,7 @@ class SyncGuarded(httpx.BaseTransport):
 
 def client(caller: Caller, options: Mapping[str, Any]) -> httpx.Client:
     """An httpx client whose every transport is guarded."""
-    made = httpx.Client(**options)
+    made = httpx.Client(**with_context(options))
     wrap_transports(made, lambda inner: SyncGuarded(inner, caller))
     return made
 

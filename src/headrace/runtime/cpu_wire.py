@@ -44,7 +44,7 @@ def outcome_to_wire(outcome: Outcome) -> dict[str, Any]:
 def outcome_from_wire(data: dict[str, Any]) -> Outcome:
     """What `outcome_to_wire` made."""
     fields = {name: value for name, value in data.items() if name != "is"}
-    if "failure" in fields:
-        failure = fields["failure"]
+    failure = fields.get("failure")
+    if failure is not None:
         fields["failure"] = Failure(**{**failure, "cause": Cause(failure["cause"])})
     return _OUTCOMES[data["is"]](**fields)

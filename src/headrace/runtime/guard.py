@@ -6,9 +6,10 @@ Invariant: the lock is held for decisions only, never while a call is under way 
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Generator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, final
 
@@ -18,6 +19,7 @@ from headrace.core.errors import BreakerOpen, Full, RateLimited, Rejected
 from headrace.core.fleet import Terms
 from headrace.core.upstream import Refusal, Refused, Ticket, UpstreamCore
 from headrace.ports.clock import Clock
+from headrace.ports.observer import Called
 from headrace.runtime.blame import blame
 from headrace.runtime.context import current_attempt
 
@@ -67,7 +69,7 @@ class CallPermit:
 
     def failed(self, error: BaseException | None = None, retry_after_s: float | None = None) -> None:
         """The upstream's failure."""
-        if error is not None:
+        if error is not None and self._ticket is not None:
             blame(error, self._guard.name, retry_after_s)
         self._end(failed=True)
 
@@ -93,67 +95,55 @@ class UpstreamGuard:
         self.core = UpstreamCore(service.process, policy.terms, clock.now(), policy.adaptive)
         self.lock = threading.Lock()
         self.tasks: tuple[str, ...] = ()  # that need it
+        self.asking = 0  # calls that have the fleet asked, on the loop of `Upstreams`
         self._service = service
         self._now = clock.now
         self._budget = Budget(policy.retry_budget)
+        self._retries = 0  # allowed, and not begun yet: they are no first calls
+        self._called = Called()
         self._waiting: deque[Future[None]] = deque()
         self._probes: dict[JobId, _Probe] = {}
         self._wait_s = WAIT_S if policy.timeout_s is None else min(WAIT_S, policy.timeout_s)
+
+    def now(self) -> float:
+        """The clock's instant."""
+        return self._now()
 
     # -- calls --------------------------------------------------------------------------------
 
     async def acquire(self) -> CallPermit:
         """Leave to make one call."""
-        permit = self._decide()
-        if isinstance(permit, CallPermit):
-            return permit
-        waits_until = self._now() + self._wait_s
-        asked = False
-        while not isinstance(permit, CallPermit):
-            refused = permit
-            if refused.ask and not asked:
-                asked = True
+        if self.core.heard_at is None:
+            await self._service.ask(self, permits=False)
+        entry = _Entry(self, self._now() + self._wait_s)
+        while not isinstance(step := entry.step(), CallPermit):
+            if step is None:
                 await self._service.ask(self)
-            else:
-                turn = self._wait_for_turn(refused, waits_until)
-                try:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(self._patience_s(refused, waits_until)):
-                            await asyncio.wrap_future(turn)
-                except BaseException:  # cancelled; if its turn had come, it is another's
-                    self._waited(turn, refused)
-                    self.heard()
-                    raise
-                self._waited(turn, refused)
-            permit = self._decide()
-        return permit
+                continue
+            with entry.in_line(step), suppress(TimeoutError):
+                async with asyncio.timeout(entry.patience_s):
+                    await asyncio.wrap_future(step)
+        return step
 
     def acquire_sync(self) -> CallPermit:
         """As `acquire`, from a thread without an event loop."""
-        permit = self._decide()
-        if isinstance(permit, CallPermit):
-            return permit
-        waits_until = self._now() + self._wait_s
-        asked = False
-        while not isinstance(permit, CallPermit):
-            refused = permit
-            if refused.ask and not asked:
-                asked = True
+        if self.core.heard_at is None:
+            self._service.ask_sync(self, permits=False)
+        entry = _Entry(self, self._now() + self._wait_s)
+        while not isinstance(step := entry.step(), CallPermit):
+            if step is None:
                 self._service.ask_sync(self)
-            else:
-                turn = self._wait_for_turn(refused, waits_until)
-                try:
-                    with suppress(FutureTimeoutError):
-                        turn.result(self._patience_s(refused, waits_until))
-                finally:
-                    self._waited(turn, refused)
-            permit = self._decide()
-        return permit
+                continue
+            with entry.in_line(step), suppress(FutureTimeoutError):
+                step.result(entry.patience_s)
+        return step
 
     def retry_allowed(self) -> bool:
         """Whether the retry budget gives one more try; takes it."""
         with self.lock:
-            return self._budget.try_withdraw(self._now())
+            allowed = self._budget.try_withdraw(self._now())
+            self._retries += allowed
+            return allowed
 
     def blame(self, error: BaseException, retry_after_s: float | None = None) -> None:
         """An attempt that ends with `error` ended because of this upstream."""
@@ -162,25 +152,41 @@ class UpstreamGuard:
     def ended(self, ticket: Ticket, probe: _Probe | None, *, failed: bool | None) -> None:
         """A call has ended."""
         with self.lock:
-            slow = self.core.end(ticket, self._now(), failed=failed)
+            now = self._now()
+            slow = self.core.end(ticket, now, failed=failed)
+            self._called.ended(now - ticket.began, failed=failed)
             if probe is not None and failed is False:
                 probe.good, probe.slow = True, probe.slow or slow
             wake = self._next_in_line()
-            news = self.core.tripped
+            news = self.core.tripped or failed
         _wake(wake)
         if news:
             self._service.poke()
 
-    def _decide(self) -> CallPermit | Refused:
+    def take_called(self) -> Called:
+        """What calls came to since this was last asked."""
+        with self.lock:
+            taken, self._called = self._called, Called()
+        return taken
+
+    def decide(self) -> CallPermit | Refused:
+        """Whether a call may go now.
+
+        Raises:
+            BreakerOpen: it may not, and there is nobody to ask.
+        """
         probe = self._probe_here()
         with self.lock:
             now = self._now()
             answer = self.core.acquire(now, None if probe is None else probe.permit)
             if isinstance(answer, Ticket):
-                self._budget.deposit(now)
+                if self._retries:
+                    self._retries -= 1
+                else:
+                    self._budget.deposit(now)
                 return CallPermit(self, answer, probe if answer.kept else None)
         if not answer.ask and answer.why in {Refusal.OPEN, Refusal.PROBING}:
-            raise self._rejected(answer)
+            raise self.rejected(answer)
         return answer
 
     def _probe_here(self) -> _Probe | None:
@@ -191,12 +197,8 @@ class UpstreamGuard:
 
     # -- waiting for a turn -----------------------------------------------------------------------
 
-    def _wait_for_turn(self, refused: Refused, until: float) -> "Future[None]":
-        """Stand in line; raises where that is of no use."""
-        if refused.why in {Refusal.OPEN, Refusal.PROBING} or self._now() >= until:
-            raise self._rejected(refused)
-        if refused.why is Refusal.RATE and self._now() + refused.retry_in_s > until:
-            raise self._rejected(refused)
+    def join_line(self, refused: Refused) -> "Future[None]":
+        """Stand in line; what is returned is set when it may be one's turn."""
         turn: Future[None] = Future()
         with self.lock:
             self._waiting.append(turn)
@@ -204,7 +206,8 @@ class UpstreamGuard:
         self._service.poke()
         return turn
 
-    def _waited(self, turn: "Future[None]", refused: Refused) -> None:
+    def leave_line(self, turn: "Future[None]", refused: Refused) -> None:
+        """Stand there no more."""
         with self.lock:
             self._count_waiting(refused, -1)
             with suppress(ValueError):
@@ -216,10 +219,6 @@ class UpstreamGuard:
         else:
             self.core.slots.waiting += change
 
-    def _patience_s(self, refused: Refused, until: float) -> float:
-        left_s = max(until - self._now(), 0.0)
-        return min(left_s, max(refused.retry_in_s, 0.01)) if refused.why is Refusal.RATE else left_s
-
     def _next_in_line(self) -> "list[Future[None]]":
         """Those whose turn it may be; under the lock."""
         if not self._waiting:
@@ -228,7 +227,10 @@ class UpstreamGuard:
         room = max(1, core.slots.limit(self._now()) - core.slots.in_use) if core.limited else 1
         return [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
 
-    def _rejected(self, refused: Refused) -> Rejected:
+    def rejected(self, refused: Refused) -> Rejected:
+        """The error of a call that may not go."""
+        with self.lock:
+            self._called.refused += 1
         kinds = {Refusal.FULL: Full, Refusal.RATE: RateLimited}
         words = {
             Refusal.OPEN: "is open",
@@ -275,6 +277,49 @@ class UpstreamGuard:
     def probing(self) -> int:
         """How many attempts here hold a permit."""
         return len(self._probes)
+
+
+class _Entry:
+    """One call on its way in: asks the fleet once, then waits for its turn, for a bounded time."""
+
+    def __init__(self, guard: UpstreamGuard, until: float) -> None:
+        self.patience_s = 0.0
+        self._guard = guard
+        self._until = until
+        self._asked = False
+        self._refused: Refused | None = None
+
+    def step(self) -> "CallPermit | Future[None] | None":
+        """It may go; or a turn to wait for, under `in_line`; or None: the fleet is to be asked.
+
+        Raises:
+            Rejected: it is of no use to wait, or any longer.
+        """
+        refused = self._guard.decide()
+        if isinstance(refused, CallPermit):
+            return refused
+        if refused.ask and not self._asked:
+            self._asked = True
+            return None
+        left_s = self._until - self._guard.now()
+        hopeless = refused.why in {Refusal.OPEN, Refusal.PROBING}
+        if hopeless or left_s <= 0 or (refused.why is Refusal.RATE and refused.retry_in_s > left_s):
+            raise self._guard.rejected(refused)
+        self._refused = refused
+        self.patience_s = min(left_s, max(refused.retry_in_s, 0.01)) if refused.why is Refusal.RATE else left_s
+        return self._guard.join_line(refused)
+
+    @contextmanager
+    def in_line(self, turn: "Future[None]") -> Generator[None]:
+        """While the turn is waited for; who leaves early hands it on."""
+        assert self._refused is not None  # noqa: S101 - `step` made the turn
+        try:
+            yield
+        except BaseException:
+            self._guard.leave_line(turn, self._refused)
+            self._guard.heard()
+            raise
+        self._guard.leave_line(turn, self._refused)
 
 
 def _wake(turns: "list[Future[None]]") -> None:

@@ -14,19 +14,30 @@ from headrace.runtime.upstreams import UNUSED_S, Upstreams
 
 REST_S: Final = 3.0  # about so long nothing is asked for then
 ASK_EVERY_S: Final = 0.5
+OTHERS_FIRST_S: Final = 5.0
 
 
 class Needs:
     """One per worker; on its loop."""
 
     def __init__(
-        self, service: Upstreams, needs: Mapping[str, tuple[UpstreamGuard, ...]], slots: int, rng: random.Random
+        self,
+        service: Upstreams,
+        needs: Mapping[str, tuple[UpstreamGuard, ...]],
+        slots: int,
+        rng: random.Random,
+        *,
+        others_first: bool = False,
     ) -> None:
-        """`needs` are the guards of each task that has some; `slots` is how many attempts the worker runs at once."""
+        """`needs` are the guards of each task that has some; `slots` is how many attempts the worker runs at once.
+
+        With `others_first` it asks for permits only where the other workers have found no job to probe with.
+        """
         self._service = service
         self._needs = needs
         self._slots = slots
         self._rng = rng
+        self._others_first = others_first
         self._post: Callable[[Restrained], None] | None = None
         self._told: tuple[Allowance, ...] = ()
         self._running: Counter[str] = Counter()
@@ -79,6 +90,8 @@ class Needs:
             core = guard.core
             if core.drop_free_permits(now, UNUSED_S):
                 self._rest_until[guard.name] = now + REST_S * self._rng.uniform(0.5, 1.5)
+            if self._others_first and now < core.probing_since + OTHERS_FIRST_S:
+                return
             breaker = guard.policy.terms.breaker
             if breaker is not None and now >= self._rest_until.get(guard.name, 0.0):
                 permitted = breaker.permitted_number_of_calls_in_half_open_state

@@ -241,9 +241,18 @@ class _LoopReader:
 class FeedReader:
     """Shared by all that follow feeds; usable from any event loop."""
 
-    def __init__(self, store: Store, notifier: Notifier, clock: Clock, *, poll_s: float = 1.0) -> None:
-        """Reads nothing until somebody follows."""
+    def __init__(
+        self,
+        store: Store,
+        notifier: Notifier,
+        clock: Clock,
+        *,
+        poll_s: float = 1.0,
+        spooled: Callable[[JobId], bool] = lambda _: False,
+    ) -> None:
+        """Reads nothing until somebody follows. `spooled` says of a job that this process has yet to store it."""
         self._store = store
+        self._spooled = spooled
         self._notifier = notifier
         self._clock = clock
         self._poll_s = poll_s
@@ -284,17 +293,22 @@ class FeedReader:
     ) -> Subscribed:
         """Where a reader that comes with `position` stands.
 
-        A job that is not seen yet is waited for up to `pending_s`; `on_pending` is told once.
+        A job that is not seen yet is waited for up to `pending_s`, and one that is spooled here as long as it is;
+        `on_pending` is told once.
 
         Raises:
             UnknownJob: it is not there, and did not come in time.
         """
         deadline = self._clock.now() + pending_s
         while True:
-            found = await self._try_locate(job, position)
-            if found is not None:
-                return found
-            left = deadline - self._clock.now()
+            if self._spooled(job):
+                left = PENDING_LOOK_S
+                deadline = self._clock.now() + pending_s
+            else:
+                found = await self._try_locate(job, position)
+                if found is not None:
+                    return found
+                left = deadline - self._clock.now()
             if left <= 0:
                 raise UnknownJob(f"no job {job.hex()} is in the store")
             if on_pending is not None:

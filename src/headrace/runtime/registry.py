@@ -8,11 +8,13 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.core.errors import DuplicateTask, InvalidConfig, UnknownTask
+from headrace.core.limits import KeyOf, Limit, RateLimit, TaskLimit
 from headrace.core.model import Json
 from headrace.core.retry import Retry
 from headrace.runtime.arguments import Arguments, Results
 from headrace.runtime.context import ITEM_BYTES_MAX
 from headrace.runtime.depends import Plan, plan
+from headrace.runtime.lane_keys import LaneKey, key_of
 from headrace.runtime.signature import Shape, Unresolved, read
 
 NEAREST_MAX = 3
@@ -41,6 +43,9 @@ class Policies:
     result_bytes_max: int = 1 << 20
     item_bytes_max: int = ITEM_BYTES_MAX
     needs: tuple[str, ...] = ()  # upstreams
+    concurrency: Limit | None = None
+    rate: RateLimit | None = None
+    fair_by: KeyOf | None = None
 
 
 class TaskDef:
@@ -51,6 +56,8 @@ class TaskDef:
     __slots__ = (
         "_arguments",
         "_dependencies",
+        "_key",
+        "_lane_key",
         "_policies",
         "_results",
         "_shape",
@@ -91,6 +98,8 @@ class TaskDef:
         self.memory_limit_bytes = policies.memory_limit_bytes
         self.item_bytes_max = policies.item_bytes_max
         self._policies = policies
+        self._key = key_of(name, policies.concurrency, policies.rate, policies.fair_by)
+        self._lane_key: LaneKey | None = None
         self._shape: Shape | None = None
         self._arguments: Arguments | None = None
         self._results: Results | None = None
@@ -162,6 +171,20 @@ class TaskDef:
         """Arguments by name, validated; see `Arguments.decode`."""
         return self._codec().decode(text)
 
+    @property
+    def limit(self) -> TaskLimit | None:
+        """What limits it; None: nothing."""
+        concurrency, rate = self._policies.concurrency, self._policies.rate
+        return None if concurrency is None and rate is None else TaskLimit(self.name, concurrency, rate)
+
+    def lane_key(self, args: Json) -> str:
+        """Which lane a job with these arguments takes; see `LaneKey.of`."""
+        if self._key is None:
+            return ""
+        args_by_name = self._codec().decode(args)
+        assert self._lane_key is not None  # noqa: S101 - `_take` set it
+        return self._lane_key.of(args_by_name)
+
     def argument_schema(self) -> dict[str, Any]:
         """The JSON schema of the arguments."""
         return self._codec().schema()
@@ -200,6 +223,8 @@ class TaskDef:
             names = ", ".join(shape.injected)
             raise InvalidConfig(f"task {self.name}: a cpu=True task has no dependencies ({names}): it runs elsewhere")
         policies = self._policies
+        if self._key is not None:
+            self._lane_key = LaneKey(self.name, self._key, [each.name for each in shape.parameters], self.fn)
         self._arguments = Arguments(self.name, shape.parameters, frozenset(shape.injected), policies.args_bytes_max)
         self._results = Results(self.name, shape.returns, policies.result_bytes_max)
         self._shape = shape

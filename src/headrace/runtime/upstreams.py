@@ -6,14 +6,14 @@ Invariant: of one upstream at most one word of this process is on its way to the
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from headrace.core.errors import HeadraceError, InvalidConfig
-from headrace.core.fleet import Fleet, Said, Terms, Told
+from headrace.core.fleet import HOLDING, Fleet, Said, Terms, Told
 from headrace.core.model import Json
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
@@ -29,7 +29,7 @@ LOOK_EVERY_S: Final = 0.5
 AGAIN_S: Final = 1.0  # after the store could not be asked
 CLOSE_S: Final = 2.0  # for a last word
 UNUSED_S: Final = 1.0  # after which a permit that nobody took goes back
-HINT: Final = "upstream:"
+HINT: Final = "upstream"
 
 
 class Upstreams:
@@ -62,6 +62,7 @@ class Upstreams:
         self._poked: asyncio.Event | None = None
         self._saying: dict[str, asyncio.Future[None]] = {}
         self._unheard = False
+        self._open_at = float("-inf")
 
     def now(self) -> float:
         """The clock's instant."""
@@ -83,30 +84,63 @@ class Upstreams:
                 )
             return known
         guard = self.guards[name] = UpstreamGuard(name, policy, self, self._clock)
+        if self._loop is not None and self._task is None:  # the first one, and the store is open
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self.start)
         return guard
+
+    def hold(self, needs: Iterable[str]) -> bool:
+        """Whether one of these upstreams holds the tasks that need it, as far as is known here."""
+        states = (guard.core.state for name in needs if (guard := self.guards.get(name)) is not None)
+        return any(state in HOLDING for state in states)
 
     # -- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to hear of the fleet, on the running loop, if there is an upstream. Idempotent."""
-        if not self.guards or self._task is not None:
+        loop = asyncio.get_running_loop()
+        if self._task is not None and self._loop is loop:
             return
-        self._loop = asyncio.get_running_loop()
-        self._poked = asyncio.Event()
-        self._task = self._loop.create_task(self._run())
+        self._saying.clear()  # of a loop that has ended
+        self._loop = loop
+        if self.guards:
+            self._poked = asyncio.Event()
+            self._task = self._loop.create_task(self._run())
+
+    async def _begin(self) -> None:
+        """Have the store opened, and this started with it; not again at once where that failed."""
+        if self._clock.now() < self._open_at:
+            return
+        try:
+            await self._open()
+        except HeadraceError as error:
+            self._open_at = self._clock.now() + AGAIN_S
+            self._not_heard(error)
 
     async def stop(self) -> None:
-        """Say what is still to be said, and end."""
+        """Say what is still to be said, and end; from any loop."""
+        loop = self._loop
+        if loop is None or loop is asyncio.get_running_loop():
+            await self._stop()
+        elif loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._stop(), loop))
+        else:
+            self._loop = self._task = None
+
+    async def _stop(self) -> None:
         task, self._task = self._task, None
         if task is None:
+            self._loop = None
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.gather(*(self.say(guard) for guard in self._due()))
-        for saying in tuple(self._saying.values()):
+        left = tuple(self._saying.values())
+        for saying in left:
             saying.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         self._loop = self._poked = None
 
     def poke(self) -> None:
@@ -125,7 +159,10 @@ class Upstreams:
         try:
             while True:
                 poked.clear()
-                await self._turn()
+                try:
+                    await self._turn()
+                except Exception:
+                    logger.exception("upstreams: a turn failed; going on")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY_S / 2):
                         await poked.wait()
@@ -175,33 +212,36 @@ class Upstreams:
                 with guard.lock:
                     guard.core.told(told, now)
 
-    async def ask(self, guard: UpstreamGuard) -> None:
+    async def ask(self, guard: UpstreamGuard, *, permits: bool = True) -> None:
         """Have the fleet asked for what a call lacks, now; not while it is out of reach."""
-        if self._unheard:
-            return
         if self._task is None:
-            with suppress(HeadraceError):
-                await self._open()
+            await self._begin()
+        if self._task is None or self._unheard:
+            return
         loop = self._loop
         if loop is None or loop is asyncio.get_running_loop():
-            await self._ask(guard)
+            await self._ask(guard, permits)
         else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._ask(guard), loop))
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._ask(guard, permits), loop))
 
-    def ask_sync(self, guard: UpstreamGuard) -> None:
+    def ask_sync(self, guard: UpstreamGuard, *, permits: bool = True) -> None:
         """As `ask`, from a thread."""
-        self._wait(self.ask(guard), f"async with {guard.name}")
+        self._wait(self.ask(guard, permits=permits), f"async with {guard.name}")
 
-    async def _ask(self, guard: UpstreamGuard) -> None:
-        with guard.lock:
-            guard.core.ask_permits(self._clock.now(), 1)
-        await self.say(guard)
+    async def _ask(self, guard: UpstreamGuard, permits: bool) -> None:
+        guard.asking += permits
+        try:
+            if permits and guard.name in self._saying:  # that word was made before this was asked
+                await self.say(guard)
+            with guard.lock:
+                guard.core.ask_permits(self._clock.now(), guard.asking)
+            await self.say(guard)
+        finally:
+            guard.asking -= permits
 
     async def say(self, guard: UpstreamGuard) -> None:
         """Bring this process's word to the store, and hear the answer."""
-        saying = self._saying_of(guard)
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(saying)
+        await asyncio.wait((self._saying_of(guard),))
 
     def _saying_of(self, guard: UpstreamGuard) -> "asyncio.Future[None]":
         saying = self._saying.get(guard.name)

@@ -27,6 +27,7 @@ class Surroundings:
     queues: Sequence[QueueRecord] = ()
     workers: Sequence[WorkerRecord] = ()
     ahead: int | None = None
+    limit: str | None = None  # how a limit of its task keeps it back
     upstreams: Sequence[UpstreamRecord] = ()
 
 
@@ -225,6 +226,8 @@ def _holds(record: JobRecord, around: Surroundings) -> list[dict[str, str]]:
     elif not any(_takes(worker, record) for worker in alive):
         reason = f"no running worker that knows its task takes from the queue {record.queue!r}"
         holds.append({"kind": "queue-untaken", "reason": reason})
+    if around.limit is not None:
+        holds.append({"kind": "limit", "reason": around.limit})
     return holds
 
 

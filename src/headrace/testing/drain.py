@@ -39,7 +39,7 @@ async def working(hr: Headrace, bodies: Callable[..., Bodies] = Bodies) -> Async
     """A real worker on this loop, without the thread that renews leases: a test is shorter than its lease."""
     await hr.open()
     hr.registry.check()
-    worker = build(hr, worker_id(), EMBEDDED, bodies=bodies, lease_s=LEASE_S)
+    worker = build(hr, worker_id(), EMBEDDED, bodies=bodies, lease_s=LEASE_S, rates=False)
     running = asyncio.get_running_loop().create_task(worker.run())
     try:
         await asyncio.sleep(0)  # it has begun, and so can be told to end
@@ -54,7 +54,8 @@ async def drain(hr: Headrace, *, until: float | timedelta = 0.0, timeout: float 
     """Run every ready job, and those that they enqueue, until none is left; how many attempts there were.
 
     Jobs that become due within `until` are run too: with a `ManualClock`, it is moved to each of
-    them; with a real one, they are waited for. Paused queues and unknown tasks stay as they are.
+    them; with a real one, they are waited for. Paused queues and unknown tasks stay as they are, and
+    the rates of tasks do not hold.
 
     Raises:
         TimeoutError: jobs were still running after `timeout` (real) seconds.

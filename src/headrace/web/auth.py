@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from headrace.app import Headrace
 from headrace.app.keys import PREFIX, digest_of
 from headrace.app.tokens import SCOPES, BadToken, Claims, Signer
-from headrace.core.errors import InvalidConfig, UsageError
+from headrace.core.errors import InvalidConfig, StoreUnavailable
 from headrace.core.model import JobId
 from headrace.core.session_events import Grant, Granted
 from headrace.ports.vault import ApiKey
@@ -27,6 +27,7 @@ from headrace.web.problems import Refused
 
 COOKIE: Final = "headrace_session"
 KEYS_FRESH_S: Final = 2.0
+KEYS_SPOOLING_S: Final = 3600.0  # with a spool, while the store is out of reach
 TOKEN_CHARS_MAX: Final = 8 * 1024
 FORWARDED: Final = frozenset({"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip"})
 SCOPE_KEY: Final = "headrace.credential"  # in an admitted request's ASGI scope
@@ -87,7 +88,7 @@ class Guard:
         Raises:
             Refused: there is none.
         """
-        await self._hr.open()
+        await self._hr.reach()
         request.scope[SCOPE_KEY] = await self.credential(request)
 
     async def bearer(self, token: str) -> Credential:
@@ -184,8 +185,17 @@ class Guard:
     async def _known_keys(self) -> dict[str, ApiKey]:
         now = self._hr.clock.now()
         if now - self._keys_at > KEYS_FRESH_S:
-            await self._hr.open()
-            self._keys = {key.id: key for key in await self._hr.vault.api_keys()}
+            spool = self._hr.services.spooling.spool
+            known = spool is not None and now - self._keys_at <= KEYS_SPOOLING_S
+            if known and spool is not None and spool.away:
+                return self._keys
+            try:
+                await self._hr.open()
+                self._keys = {key.id: key for key in await self._hr.vault.api_keys()}
+            except StoreUnavailable:
+                if not known:
+                    raise
+                return self._keys  # enqueues are spooled for those who were known
             self._keys_at = now
         return self._keys
 
@@ -202,7 +212,7 @@ class Guard:
         """The open Headrace's signer."""
         signer = self._hr.services.signer
         if signer is None:
-            raise UsageError("the store is not open yet")
+            raise StoreUnavailable("the signing secret is in the store, which is out of reach")
         return signer
 
 

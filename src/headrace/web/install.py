@@ -12,7 +12,7 @@ from starlette.routing import Match
 
 from headrace.app import Headrace
 from headrace.app.metrics import installed
-from headrace.core.errors import InvalidConfig, StoreUnavailable
+from headrace.core.errors import InvalidConfig, Rejected, StoreUnavailable
 from headrace.ports.observer import Moment
 from headrace.web.auth import COOKIE, Guard, check_auth
 from headrace.web.jobs import JobsApi, jobs_router
@@ -52,7 +52,8 @@ def install(hr: Headrace, app: FastAPI, *, workers: int = 0, prefix: str | None 
     setattr(app.state, STATE, {**taken, chosen: hr})
     live = Live(hr)
     app.include_router(router(hr, live), prefix=chosen)
-    app.exception_handlers.setdefault(StoreUnavailable, come_again)
+    for kind in (StoreUnavailable, Rejected):
+        app.exception_handlers.setdefault(kind, come_again)
     _wrap_lifespan(hr, app, live, workers)
 
 
@@ -129,7 +130,8 @@ def _wrap_lifespan(hr: Headrace, app: FastAPI, live: Live, workers: int) -> None
 
     @asynccontextmanager
     async def lifespan(served: Any) -> AsyncGenerator[Any]:
-        await hr.open()
+        await hr.reach()
+        hr.services.spooling.begin()
         if installed():
             hr.services.metrics.begin()
         try:

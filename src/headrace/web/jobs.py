@@ -11,18 +11,20 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from headrace.app import Headrace
-from headrace.app.job import JobAnswer
+from headrace.app.job import NO_EPOCH, JobAnswer
+from headrace.app.limits import limit_of
+from headrace.app.spooling import WHY
 from headrace.app.task import new_job
-from headrace.core.errors import IllegalTransition, UnknownJob, UnknownTask, UsageError
+from headrace.core.errors import IllegalTransition, StoreUnavailable, UnknownJob, UnknownTask, UsageError
 from headrace.core.feed import Position
 from headrace.core.ids import as_uuid
 from headrace.core.model import Enqueued, JobFilter, JobId, JobRecord
-from headrace.core.states import JobState
+from headrace.core.states import JobState, SpoolState
 from headrace.runtime.durations import instant
 from headrace.runtime.views import AHEAD_MAX, Surroundings, attempt_view, job_view, links
 from headrace.web.auth import Credential, Guard
 from headrace.web.idempotency import Idempotency, JobIds
-from headrace.web.problems import ProblemRoute, Refused, refusals
+from headrace.web.problems import ProblemRoute, Refused, rate_limit, refusals
 from headrace.web.schemas import (
     AttemptsView,
     BatchAnswer,
@@ -61,16 +63,22 @@ class JobsApi:
         return f"{request.scope.get('root_path', '').rstrip('/')}{self._hr.prefix}"
 
     async def allowed(self, request: Request, scope: str, job: UUID | None = None) -> Credential:
-        """The credential, if it covers this; the store is open afterwards."""
-        await self._hr.open()
+        """The credential, if it covers this; the store is open afterwards, unless enqueues are spooled."""
+        await self._hr.reach()
         return await self._guard.allowed(request, scope, None if job is None else job.bytes)
 
     async def found(self, job: UUID) -> JobRecord:
         """The job's record."""
-        (record,) = await self._hr.store.get([job.bytes])
+        if self.spooled(job):
+            raise StoreUnavailable(WHY)
+        (record,) = await self._hr.store.get([self._hr.services.spooling.landed(job.bytes)])
         if record is None:
             raise UnknownJob(f"no job {job} is in the store")
         return record
+
+    def spooled(self, job: UUID) -> bool:
+        """Whether this process has yet to bring the job to the store."""
+        return self._hr.services.spooling.holds(job.bytes)
 
     # -- enqueue ----------------------------------------------------------------------------------
 
@@ -89,10 +97,25 @@ class JobsApi:
             return json.dumps(told[0] if one else {"jobs": told}, ensure_ascii=False).encode()
 
         body = await self._repeats.once(credential.id, key, request, work)
-        headers = {"Cache-Control": "no-store"}
+        headers = {"Cache-Control": "no-store", **self._left(bodies)}
         if one:
             headers["Location"] = f"{self.base(request)}/api/jobs/{json.loads(body)['id']}"
         return Response(body, 202, headers, media_type="application/json")
+
+    def _left(self, bodies: list[NewJobBody]) -> dict[str, str]:
+        """What is left of the bounds of their queues."""
+        gate = self._hr.gate
+        if not gate.declared:
+            return {}
+        lowest: dict[str, int] = {}
+        for body in bodies:
+            if body.task not in self._hr.registry:  # a replay, of a task that there was
+                continue
+            task, options = self._hr.registry.get(body.task), body.options or {}
+            queue, priority = options.get("queue") or task.queue, options.get("priority")
+            priority = task.priority if priority is None else priority
+            lowest[queue] = min(priority, lowest.get(queue, priority))
+        return rate_limit(room for queue in sorted(lowest) for room in gate.rooms(queue, lowest[queue]))
 
     def _call(self, body: NewJobBody) -> Any:
         task = self._hr.registry.get(body.task) if body.task in self._hr.registry else None
@@ -104,8 +127,8 @@ class JobsApi:
         return {
             "id": str(as_uuid(job.id)),
             "state": job.state.value,
-            "position": str(Position(self._hr.store.epoch, job.offset)),
-            "token": self._guard.signer.for_jobs([job.id]),
+            "position": str(Position(self._hr.store.epoch or NO_EPOCH, job.offset)),
+            "token": None if self._hr.services.signer is None else self._guard.signer.for_jobs([job.id]),
             "links": links(job.id, self.base(request)),
         }
 
@@ -126,6 +149,10 @@ class JobsApi:
     async def view(self, request: Request, job: UUID) -> dict[str, object]:
         """One job, and why it is not running."""
         credential = await self.allowed(request, "read", job)
+        waiting = await self._hr.services.spooling.find(job.bytes)
+        if waiting is not None:
+            epoch = self._hr.store.epoch or NO_EPOCH
+            return job_view(waiting, epoch, self.base(request)) | {"state": SpoolState.SPOOLED.value, "why": WHY}
         record = await self.found(job)
         trusted = credential.jobs is None
         around = await self._around(record)
@@ -138,7 +165,8 @@ class JobsApi:
         store = self._hr.store
         queues, workers = await store.queues(), await store.workers()
         ahead = await self._ahead(record) if record.state is JobState.READY else None
-        return Surroundings(now_at, queues, workers, ahead, await self._hr.upstreams())
+        limit = await limit_of(self._hr, record)
+        return Surroundings(now_at, queues, workers, ahead, limit, await self._hr.upstreams())
 
     async def _ahead(self, record: JobRecord) -> int:
         """How many jobs of its kind come first, as far as it is worth counting: older ones, and more urgent ones."""
@@ -221,7 +249,8 @@ class JobsApi:
     async def token(self, request: Request, job: UUID) -> dict[str, object]:
         """A new token, for whoever may read the job now."""
         credential = await self.allowed(request, "read", job)
-        await self.found(job)
+        if not self.spooled(job):
+            await self.found(job)
         operate = credential.jobs is not None and credential.allows("operate", job.bytes)
         token = self._guard.signer.for_jobs([job.bytes], operate=operate)
         return {"token": token, "expires_in_s": self._hr.settings.token_ttl_s}
@@ -231,13 +260,13 @@ def jobs_router(api: JobsApi, route: type[ProblemRoute]) -> APIRouter:
     """The routes under `/api/jobs`."""
     router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=route)
 
-    @router.post("", status_code=202, response_model=JobAnswer, responses=refusals(400, 401, 403, 409, 413, 422))
+    @router.post("", status_code=202, response_model=JobAnswer, responses=refusals(400, 401, 403, 409, 413, 422, 429))
     async def enqueue(request: Request, body: NewJobBody, idempotency_key: KeyHeader = None) -> Response:
         """Enqueue a public task."""
         return await api.enqueue(request, [body], idempotency_key, one=True)
 
     @router.post(
-        "/batch", status_code=202, response_model=BatchAnswer, responses=refusals(400, 401, 403, 409, 413, 422)
+        "/batch", status_code=202, response_model=BatchAnswer, responses=refusals(400, 401, 403, 409, 413, 422, 429)
     )
     async def enqueue_batch(request: Request, body: BatchBody, idempotency_key: KeyHeader = None) -> Response:
         """Enqueue up to 1,000 jobs, all or none."""

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 
 from headrace.app import Headrace
-from headrace.ports.observer import Moment
+from headrace.ports.observer import Moment, Spooled
 
 ENDING_S: Final = 1.0  # for connections to say goodbye, before the server hears that it is to stop
 
@@ -59,7 +59,9 @@ class Live:
     def moment(self) -> Moment:
         """What the metrics tell of it."""
         connections = {"sse": 0, "websocket": 0, **Counter(self._connections.values())}
-        return Moment(connections, dict(self._closes), self.hr.feed.followed)
+        figures = self.hr.services.spooling.figures
+        spool = None if figures is None else Spooled(figures.bytes, figures.jobs, figures.drained, figures.rejected)
+        return Moment(connections, dict(self._closes), self.hr.feed.followed, spool=spool)
 
     def shut_down(self) -> None:
         """Ask every connection to come back elsewhere, and take no further ones."""

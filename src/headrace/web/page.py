@@ -1,4 +1,4 @@
-"""`GET /`: queues, jobs and workers on one plain page that only reads."""
+"""`GET /`: queues, upstreams, jobs and workers on one plain page that only reads."""
 
 import base64
 import hashlib
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import HTMLResponse
 
 from headrace.app import Headrace
+from headrace.core.fleet import BreakerState, UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord, QueueRecord, WorkerRecord
 from headrace.core.problems import Problem
@@ -20,6 +21,8 @@ from headrace.web.problems import ProblemRoute, Refused
 JOBS_SHOWN: Final = 50
 REFRESH_S: Final = 3
 MESSAGE_CHARS: Final = 160
+RAMP_SHOWN_S: Final = 60.0
+"""For so long, an upstream that has come back says so."""
 
 STYLE: Final = """
 :root{color-scheme:light dark;--line:light-dark(#e4e2dd,#35373b);--dim:light-dark(#6b6f76,#9a9fa8)}
@@ -74,7 +77,12 @@ def page_router(hr: Headrace, guard: Guard, route: type[ProblemRoute]) -> APIRou
             return HTMLResponse(shown, refused.problem.status, HEADERS)
         queues, workers = await hr.store.queues(), await hr.store.workers()
         jobs = (await hr.store.find(JobFilter(), limit=JOBS_SHOWN)).jobs
-        return HTMLResponse(_overview(queues, workers, jobs, hr.clock.wall()), 200, HEADERS)
+        upstreams, now_at = await hr.upstreams(), hr.clock.wall()
+        shown = _frame(
+            _queues(queues) + _upstreams(upstreams, now_at) + _workers(workers, now_at) + _jobs(jobs, now_at),
+            refresh=True,
+        )
+        return HTMLResponse(shown, 200, HEADERS)
 
     return router
 
@@ -103,11 +111,8 @@ def _log_in(problem: Problem) -> str:
     )
 
 
-def _overview(
-    queues: Sequence[QueueRecord], workers: Sequence[WorkerRecord], jobs: Sequence[JobRecord], now_at: float
-) -> str:
-    states = [state.value for state in JobState]
-    queue_rows = [
+def _queues(queues: Sequence[QueueRecord]) -> str:
+    rows = [
         [
             html.escape(queue.name) + (" <span class=dim>paused</span>" if queue.paused else ""),
             *(f"{queue.counts.get(state, 0):,}" for state in JobState),
@@ -115,8 +120,56 @@ def _overview(
         ]
         for queue in queues
     ]
-    shown = [worker for worker in workers if worker.pid]
-    worker_rows = [
+    heads = ["queue", *(state.value for state in JobState), "oldest ready"]
+    return _section("Queues", heads, rows, "No job yet.", numbers=True)
+
+
+def _upstreams(upstreams: Sequence[UpstreamRecord], now_at: float) -> str:
+    """Nothing where no process has ever had one."""
+    if not upstreams:
+        return ""
+    rows = [
+        [
+            html.escape(upstream.name),
+            f'<span class="{_COLOURS[upstream.state]}">{upstream.state.value.replace("_", " ")}</span>',
+            _age(now_at - upstream.since_at),
+            f"{upstream.counts.failures:,} <span class=dim>of {upstream.counts.calls:,}</span>"
+            if upstream.state is BreakerState.CLOSED
+            else "",
+            html.escape(", ".join(upstream.tasks)) if upstream.holds else "",
+            html.escape(upstream.reason) + _next(upstream, now_at),
+        ]
+        for upstream in upstreams
+    ]
+    return _section("Upstreams", ["upstream", "state", "for", "failed", "holds", ""], rows, "")
+
+
+_COLOURS: Final = {
+    BreakerState.CLOSED: "succeeded",
+    BreakerState.HALF_OPEN: "running",
+    BreakerState.OPEN: "failed",
+    BreakerState.FORCED_OPEN: "failed",
+    BreakerState.DISABLED: "dim",
+}
+
+
+def _next(upstream: UpstreamRecord, now_at: float) -> str:
+    """What comes next: the try, the outcomes of the probes so far, or the ramp."""
+    said = ""
+    if upstream.retry_at is not None:
+        wait_s = upstream.retry_at - now_at
+        said = f"tried again in {_age(wait_s)}" if wait_s > 0 else "tried again by what comes next"
+    elif upstream.state is BreakerState.HALF_OPEN:
+        under_way = f", {upstream.permits} under way" if upstream.permits else ""
+        said = f"probes: {upstream.probed.calls} ended, {upstream.probed.failures} failed{under_way}"
+    elif upstream.ramp_at is not None and now_at - upstream.ramp_at < RAMP_SHOWN_S:
+        said = "closed after its probes; what it held comes back over its ramp"
+    between = "; " if said and upstream.reason else ""
+    return f"<span class=dim>{between}{said}</span>" if said else ""
+
+
+def _workers(workers: Sequence[WorkerRecord], now_at: float) -> str:
+    rows = [
         [
             f"<code>{html.escape(worker.id)}</code>",
             html.escape(worker.role) + ("" if worker.alive else " <span class=failed>silent</span>"),
@@ -125,20 +178,20 @@ def _overview(
             f"{worker.running} of {worker.concurrency}",
             _age(now_at - worker.started_at),
         ]
-        for worker in shown
+        for worker in workers
+        if worker.pid
     ]
-    job_rows = [_job_row(job, now_at) for job in jobs]
-    return _frame(
-        _section("Queues", ["queue", *states, "oldest ready"], queue_rows, "No job yet.", numbers=True)
-        + _section(
-            "Workers",
-            ["worker", "role", "where", "version", "running", "up"],
-            worker_rows,
-            "No worker is running: start one with <code>headrace worker APP</code>.",
-        )
-        + _section("Latest jobs", ["job", "state", "attempt", "created", ""], job_rows, "None."),
-        refresh=True,
+    return _section(
+        "Workers",
+        ["worker", "role", "where", "version", "running", "up"],
+        rows,
+        "No worker is running: start one with <code>headrace worker APP</code>.",
     )
+
+
+def _jobs(jobs: Sequence[JobRecord], now_at: float) -> str:
+    rows = [_job_row(job, now_at) for job in jobs]
+    return _section("Latest jobs", ["job", "state", "attempt", "created", ""], rows, "None.")
 
 
 def _job_row(job: JobRecord, now_at: float) -> list[str]:

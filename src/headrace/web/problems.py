@@ -1,13 +1,16 @@
 """Refusals as RFC 9457 answers inside our prefix; the host app's handlers stay untouched.
 
-Its own endpoints get one default: a store that is away is 503 with Retry-After, not their fault.
+Its own endpoints get one default: a store that is away, or a policy that refuses an enqueue, is 503 or 429 with
+Retry-After, not 500.
 """
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from inspect import isawaitable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,13 +19,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from headrace.core.errors import HeadraceError, StoreError
+from headrace.core.admission import Reason, Room
+from headrace.core.errors import HeadraceError, Rejected, StoreError
 from headrace.core.problems import KINDS, Problem, problem_of
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+_SAFE: Final = "!#$&'()*+,/:;<=>?@[]^`{|} "  # in a structured field's string, beside letters and digits
 _BY_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 401: "unauthorized", 403: "forbidden"}
 
 
@@ -87,27 +92,50 @@ def told_as(error: Exception) -> Response:
             code = _BY_STATUS.get(error.status_code, "bad-request")
             return answer(Problem(code, str(error.detail)), dict(error.headers or {}))
         case HeadraceError() if (problem := problem_of(error)).code != "internal":
-            return answer(problem)
+            return answer(problem, when(error))
         case _:
             logger.error("a request failed", exc_info=error)
             return answer(Problem("internal", KINDS["internal"].title))
 
 
+def when(error: Exception) -> dict[str, str]:
+    """The header fields that tell when to come again."""
+    if not isinstance(error, Rejected):
+        return {}
+    fields = rate_limit(error.rooms)
+    if error.retry_in is not None:
+        fields["Retry-After"] = str(max(1, math.ceil(error.retry_in)))
+    return fields
+
+
+def rate_limit(rooms: Iterable[Room]) -> dict[str, str]:
+    """What is left of a queue's bounds, as draft-ietf-httpapi-ratelimit-headers-11 says it; nothing without bounds."""
+    policies: list[str] = []
+    lefts: list[str] = []
+    for room in rooms:
+        name = quote(room.queue, safe=_SAFE) + ("-age" if room.reason is Reason.AGE else "")
+        policies.append(f'"{name}";q={room.quota}' + ("" if room.window_s is None else f";w={room.window_s}"))
+        lefts.append(f'"{name}";r={room.left}' + ("" if room.more_in_s is None else f";t={room.more_in_s}"))
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(lefts)} if policies else {}
+
+
 async def come_again(request: Request, error: Exception) -> Response:
-    """What an endpoint of the host's answers where it lets `StoreUnavailable` through.
+    """What an endpoint of the host's answers where it lets `StoreUnavailable` or a `Rejected` through.
 
     A handler of the host's for an error that this one is a kind of goes first. What the database said
     stands in the log: who asks here may be anybody.
     """
     handlers = request.app.exception_handlers
     for base in (StoreError, HeadraceError):
-        if base in handlers:
+        if base in handlers and isinstance(error, base):
             told: Response | Awaitable[Response] = handlers[base](request, error)
             return await told if isawaitable(told) else told
     if request.scope["type"] != "http":
         raise error
-    logger.warning("%s %s: %s", request.method, request.url.path, error)
-    return answer(Problem("store-unavailable", KINDS["store-unavailable"].title))
+    rejected = isinstance(error, Rejected)  # many, when there are any
+    logger.log(logging.DEBUG if rejected else logging.WARNING, "%s %s: %s", request.method, request.url.path, error)
+    code = error.code if isinstance(error, HeadraceError) and error.code in KINDS else "rejected"
+    return answer(Problem(code, KINDS[code].title), when(error))
 
 
 def _bounded(request: Request, most: int) -> Request:

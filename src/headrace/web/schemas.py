@@ -7,7 +7,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.app.job import JobAnswer
-from headrace.core.states import JobState
+from headrace.core.fleet import BreakerState
+from headrace.core.states import JobState, ShownState
 
 Scope = Literal["read", "enqueue", "operate"]
 
@@ -82,10 +83,21 @@ class ErrorView(BaseModel):
 
 
 class Hold(BaseModel):
-    """What keeps a ready job from running."""
+    """What keeps a waiting job from running."""
 
     kind: str
     reason: str
+
+
+class UpstreamHold(BaseModel):
+    """A hold by an upstream that its task needs."""
+
+    kind: Literal["upstream"]
+    reason: str
+    upstream: str
+    state: BreakerState
+    since: str
+    next_try: str | None = Field(default=None, description="While it is open: when it is tried again.")
 
 
 class JobView(BaseModel):
@@ -94,7 +106,7 @@ class JobView(BaseModel):
     id: UUID
     task: str
     queue: str
-    state: JobState
+    state: ShownState
     attempt: int
     failures: int
     max_attempts: int
@@ -116,7 +128,7 @@ class JobView(BaseModel):
     error: ErrorView | None
     position: str
     links: Links
-    holds: list[Hold] = Field(default_factory=list[Hold])
+    holds: list[UpstreamHold | Hold] = Field(default_factory=list[UpstreamHold | Hold])
     why: str | None = None
 
 
@@ -211,6 +223,32 @@ class PausedAnswer(BaseModel):
     paused: bool
 
 
+class UpstreamView(BaseModel):
+    """One upstream, as the fleet sees it; `calls`, `failures` and `slow` are of the windows, or of the probes."""
+
+    name: str
+    state: BreakerState
+    generation: int
+    since: str
+    reason: str = Field(description="Why it is not closed.")
+    retry_in_s: float | None = Field(description="While it is open: how long until it is tried again.")
+    ramp_s: float | None = Field(description="How long ago it closed after probes.")
+    calls: int
+    failures: int
+    slow: int
+    permits: int = Field(description="Probes under way, or about to be.")
+    slots: int = Field(description="How much of max_concurrency is with processes.")
+    processes: int = Field(description="That were heard of within a minute.")
+    definitions: int = Field(description="That processes heard of lately have of it; two: they disagree.")
+    tasks: list[str] = Field(description="That need it.")
+
+
+class UpstreamsView(BaseModel):
+    """Every upstream that any process has had."""
+
+    upstreams: list[UpstreamView]
+
+
 class WorkerView(BaseModel):
     """One process that runs attempts."""
 
@@ -251,9 +289,25 @@ class SessionAnswer(BaseModel):
     expires_in_s: float
 
 
-class HealthView(BaseModel):
-    """Alive, or ready to serve; the rest only for a credential with the scope read."""
+class SpoolView(BaseModel):
+    """What this process keeps until the store can take it."""
 
-    status: Literal["live", "ready"]
+    files: int
+    bytes: int
+    jobs: int
+    oldest_s: float | None = Field(description="The age of the oldest file.")
+    drained: int
+    rejected: int
+    trouble: str | None = Field(description="Why the store takes nothing, where a person is needed.")
+
+
+class HealthView(BaseModel):
+    """Alive, or ready to serve; the rest only for a credential with the scope read.
+
+    `spooling`: the store does not answer, and enqueues are kept until it does.
+    """
+
+    status: Literal["live", "ready", "spooling"]
     store: str | None = None
     version: str | None = None
+    spool: SpoolView | None = None

@@ -117,6 +117,10 @@ class FeedResponse(Response):
             done, _ = await asyncio.wait([opening], timeout=PENDING_AFTER_S)
             if not done:
                 yield _event("pending", "{}", None)
+            while not opening.done():  # a job that is spooled may take long
+                await asyncio.wait([opening], timeout=self._following.heartbeat_s)
+                if not opening.done():
+                    yield ":\n\n"
             where = await opening
         except HeadraceError as error:
             yield _event("error", wire.error(problem_of(error), None), None)
@@ -217,6 +221,8 @@ def updates_router(api: JobsApi, live: Live, route: type[ProblemRoute]) -> APIRo
 
 async def _is_over(api: JobsApi, job: UUID, position: Position | None, credential: Credential) -> bool:
     """Whether the reader has seen all of it. An unknown job is waited for only with a token for it."""
+    if api.spooled(job):
+        return False
     try:
         record = await api.found(job)
     except UnknownJob:

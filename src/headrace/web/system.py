@@ -1,4 +1,4 @@
-"""What there is beside jobs: tasks, queues, workers, figures, sessions, health."""
+"""What there is beside jobs: tasks, queues, upstreams, workers, figures, sessions, health."""
 
 import secrets
 from importlib.metadata import version
@@ -8,9 +8,12 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import JSONResponse
 
 from headrace.app import Headrace
+from headrace.app.upstream import NAME_CHARS_MAX as UPSTREAM_CHARS_MAX
 from headrace.core.errors import HeadraceError
+from headrace.core.fleet import Force
 from headrace.core.states import JobState
-from headrace.runtime.views import counts_view, queue_view, worker_view
+from headrace.runtime.spool import Spool
+from headrace.runtime.views import counts_view, queue_view, upstream_view, worker_view
 from headrace.web.auth import COOKIE, Guard, own_user
 from headrace.web.problems import ProblemRoute, Refused, refusals
 from headrace.web.schemas import (
@@ -21,6 +24,8 @@ from headrace.web.schemas import (
     SessionBody,
     StatsView,
     TasksView,
+    UpstreamsView,
+    UpstreamView,
     WorkersView,
 )
 
@@ -67,6 +72,18 @@ class SystemApi:
         await self._allowed(request, "operate")
         await self._hr.store.pause(queue, paused=paused)
         return {"name": queue, "paused": paused}
+
+    async def upstreams(self, request: Request) -> dict[str, object]:
+        """Every upstream."""
+        await self._allowed(request, "read")
+        now_at = self._hr.clock.wall()
+        return {"upstreams": [upstream_view(upstream, now_at) for upstream in await self._hr.upstreams()]}
+
+    async def force(self, request: Request, upstream: str, to: Force) -> dict[str, object]:
+        """Set a breaker by hand."""
+        await self._allowed(request, "operate")
+        found = await self._hr.force_upstream(upstream, to)
+        return upstream_view(found, self._hr.clock.wall())
 
     async def workers(self, request: Request) -> dict[str, object]:
         """Every worker."""
@@ -127,18 +144,30 @@ class SystemApi:
 
     # -- health -----------------------------------------------------------------------------------
 
-    async def ready(self, request: Request) -> dict[str, object]:
-        """Whether the store answers."""
+    async def _status(self) -> str:
+        spool = self._hr.services.spooling.spool
+        if spool is not None and spool.away and not spool.full:
+            return "spooling"  # the spool's keeper asks, and a probe need not wait
         try:
             await self._hr.open()
             await self._hr.store.get([bytes(16)])  # a read that reaches the store
         except HeadraceError as error:
-            raise Refused("not-ready", "the store does not answer") from error
+            if spool is None or spool.full or not error.transient:
+                raise Refused("not-ready", "the store does not answer") from error
+            return "spooling"
+        return "ready"
+
+    async def ready(self, request: Request) -> dict[str, object]:
+        """Whether the store answers, or else whether there is room to spool."""
+        status = await self._status()
+        spool = self._hr.services.spooling.spool
         try:
             await self._guard.allowed(request, "read")
-        except Refused:
-            return {"status": "ready"}
-        return {"status": "ready", "store": self._hr.settings.store.partition(":")[0], "version": version("headrace")}
+        except (Refused, HeadraceError):
+            return {"status": status}
+        store = self._hr.settings.store.partition(":")[0]
+        said: dict[str, object] = {"status": status, "store": store, "version": version("headrace")}
+        return said if spool is None else {**said, "spool": spool_view(spool, self._hr.clock.wall())}
 
 
 def system_routers(
@@ -168,6 +197,8 @@ def system_routers(
         """End a hold."""
         return await api.pause(request, queue, paused=False)
 
+    _upstreams(router, api)
+
     @router.get("/api/workers", response_model=WorkersView, responses=refusals(400, 401, 403))
     async def workers(request: Request) -> dict[str, object]:
         """Every worker that is known."""
@@ -181,6 +212,45 @@ def system_routers(
     doors = APIRouter(tags=["system"], route_class=unguarded)
     _doors(doors, api)
     return router, doors
+
+
+def spool_view(spool: Spool, now_at: float) -> dict[str, object]:
+    """What this process holds."""
+    seen = spool.figures
+    return {
+        "files": seen.files,
+        "bytes": seen.bytes,
+        "jobs": seen.jobs,
+        "oldest_s": None if seen.oldest_at is None else round(max(0.0, now_at - seen.oldest_at), 3),
+        "drained": seen.drained,
+        "rejected": seen.rejected,
+        "trouble": None if spool.trouble is None else str(spool.trouble),
+    }
+
+
+def _upstreams(router: APIRouter, api: SystemApi) -> None:
+    name = Path(min_length=1, max_length=UPSTREAM_CHARS_MAX)
+    said = refusals(400, 401, 403, 404, 413, 422)
+
+    @router.get("/api/upstreams", response_model=UpstreamsView, responses=refusals(400, 401, 403))
+    async def upstreams(request: Request) -> dict[str, object]:
+        """Every upstream that any process has had."""
+        return await api.upstreams(request)
+
+    @router.post("/api/upstreams/{upstream}/open", response_model=UpstreamView, responses=said)
+    async def open_(request: Request, upstream: str = name) -> dict[str, object]:
+        """Open its breaker by hand: no call goes through, and what needs it is held, until it is closed by hand."""
+        return await api.force(request, upstream, "open")
+
+    @router.post("/api/upstreams/{upstream}/close", response_model=UpstreamView, responses=said)
+    async def close(request: Request, upstream: str = name) -> dict[str, object]:
+        """Close its breaker by hand; from here on it counts anew."""
+        return await api.force(request, upstream, "close")
+
+    @router.post("/api/upstreams/{upstream}/disable", response_model=UpstreamView, responses=said)
+    async def disable(request: Request, upstream: str = name) -> dict[str, object]:
+        """Let every call through, whatever comes of it, until its breaker is closed by hand."""
+        return await api.force(request, upstream, "disable")
 
 
 def _doors(router: APIRouter, api: SystemApi) -> None:
@@ -203,5 +273,5 @@ def _doors(router: APIRouter, api: SystemApi) -> None:
 
     @router.get("/health/ready", response_model=HealthView, response_model_exclude_none=True, responses=refusals(503))
     async def ready(request: Request) -> dict[str, object]:
-        """The store answers too; details only for a credential."""
+        """The store answers too, or enqueues are spooled until it does; details only for a credential."""
         return await api.ready(request)

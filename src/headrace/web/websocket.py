@@ -62,7 +62,7 @@ def websocket_router(live: Live, guard: Guard) -> APIRouter:
             return
         await socket.accept(subprotocol=PROTOCOL)
         try:
-            await hr.open()
+            await hr.reach()
         except HeadraceError:
             usable = False
         else:

@@ -19,10 +19,10 @@ class CountingPermit:
         self.guard.end(self, "succeeded")
 
     def failed(self, error: BaseException | None = None, retry_after_s: float | None = None) -> None:
-        if error is not None:
-            self.guard.blame(error, retry_after_s)
         if self.guard.end(self, "failed"):
             self.guard.retry_afters.append(retry_after_s)
+            if error is not None:
+                self.guard.blame(error, retry_after_s)
 
     def ignored(self) -> None:
         self.guard.end(self, "ignored")

@@ -165,6 +165,12 @@ async def test_a_read_is_tried_again(bad: Say, bank: Upstream, guard: CountingGu
     assert guard.asked == 2
 
 
+async def test_a_repeat_does_not_wait_for_the_connection_of_the_try_before(bank: Upstream, flaky: Flaky) -> None:
+    flaky.will(Say(503, b"busy" * 100_000), Say(503, b"busy" * 100_000))
+    async with bank.client(base_url=flaky.url, limits=httpx.Limits(max_connections=1), timeout=2) as http:
+        assert (await http.get("/")).text == "fine"
+
+
 async def test_at_most_so_often(bank: Upstream, guard: CountingGuard, flaky: Flaky) -> None:
     flaky.default = Say(503, b"busy")
     async with bank.client(base_url=flaky.url) as http:
@@ -295,6 +301,17 @@ async def test_a_reader_that_stops_early_is_content(bank: Upstream, guard: Count
     async with bank.client(base_url=flaky.url) as http, http.stream("GET", "/big") as answer:
         async for _ in answer.aiter_bytes(10):
             break
+    assert guard.outcomes == ["succeeded"]
+
+
+async def test_a_reader_that_closes_its_iterator_is_content_too(
+    bank: Upstream, guard: CountingGuard, flaky: Flaky
+) -> None:
+    flaky.will(Say(body=b"ab" * 200_000))
+    async with bank.client(base_url=flaky.url) as http, http.stream("GET", "/big") as answer:
+        parts = answer.stream.__aiter__()  # type: ignore[union-attr]
+        await anext(parts)
+        await parts.aclose()  # type: ignore[attr-defined]
     assert guard.outcomes == ["succeeded"]
 
 

@@ -88,3 +88,17 @@ def test_for_a_person_it_ends_with_a_count(shop: Any) -> None:
     lines = shop.out("doctor").splitlines()
     assert lines[-1].endswith(" 0 fail")
     assert all(line.startswith(("ok    ", "warn  ", "      ")) for line in lines[:-2])
+
+
+def test_a_spool(shop: Any) -> None:
+    shop.enqueue("nap.enqueue(1)")
+    shop.env |= {"HEADRACE_SPOOL": "spool", "HEADRACE_BUSY_TIMEOUT_S": "0.1"}
+    held = sqlite3.connect(shop.path / "shop.db", isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+    shop.enqueue("nap.enqueue(2)")
+    held.execute("ROLLBACK")
+    held.close()
+    assert the(checks(shop), "spool", "in 1 files")["mend"] == "they are enqueued as soon as the store is back"
+    shop.run_script("await shop.nap.enqueue(3); await asyncio.sleep(1)")  # takes it over
+    assert the(checks(shop), "spool", "nothing waits")["grade"] == "ok"
+    assert the(checks(shop, code=1, HEADRACE_SPOOL="shop.db"), "spool", "shop.db")["grade"] == "fail"

@@ -44,6 +44,7 @@ class Served:
     loop: asyncio.AbstractEventLoop
     prefix: str = "/headrace"
     keys: dict[str, str] = field(default_factory=dict)
+    defined: Any = None
 
     @property
     def url(self) -> str:
@@ -218,18 +219,21 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             workers: int = 1,
             app: FastAPI | None = None,
             prefix: str | None = None,
+            *,
             config: dict[str, Any] | None = None,
             hr: dict[str, Any] | None = None,
+            define: Callable[[Headrace], Any] | None = None,
             **settings: Any,
         ) -> Served:
             path = settings.pop("store", f"sqlite:///{tmp_path}/jobs.db")
             made = Headrace(settings=Settings(store=path, grace_s=0, **settings), **(hr or {}))
             gates: dict[str, threading.Event] = {}
             tasks(made, gates)
+            defined = None if define is None else define(made)
             host = FastAPI() if app is None else app
             made.install(host, workers=workers, prefix=prefix)
             port, loop = stack.enter_context(running(host, **(config or {})))
-            return Served(made, host, port, gates, loop, made.prefix)
+            return Served(made, host, port, gates, loop, made.prefix, defined=defined)
 
         yield start
 

@@ -26,6 +26,10 @@ ROUTES = [
     ("GET", "/api/queues", "read"),
     ("POST", "/api/queues/default/pause", "operate"),
     ("POST", "/api/queues/default/resume", "operate"),
+    ("GET", "/api/upstreams", "read"),
+    ("POST", "/api/upstreams/bank/open", "operate"),
+    ("POST", "/api/upstreams/bank/close", "operate"),
+    ("POST", "/api/upstreams/bank/disable", "operate"),
     ("GET", "/api/workers", "read"),
     ("GET", "/api/stats", "read"),
     ("GET", "/metrics", "read"),
@@ -48,7 +52,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, object]
 
 def test_every_route_is_in_the_table_of_the_tests(served: Served) -> None:
     documented = {
-        (method.upper(), path.removeprefix("/headrace").replace("{job_id}", JOB).replace("{queue}", "default"))
+        (method.upper(), path.removeprefix("/headrace").format(job_id=JOB, queue="default", upstream="bank"))
         for path, methods in served.app.openapi()["paths"].items()
         for method in methods
     }

@@ -17,7 +17,7 @@ MUTANTS = (
     sim(
         "suspects have a worker of their own",
         "A worker that runs suspects takes no other jobs.",
-        edit("core.worker_pools:Appetite.request", ("self._settings.queues, self._company)", "self._settings.queues, (Suspicion.NONE, Suspicion.SHARED))")),
+        edit("core.worker_pools:Appetite.request", ("tuple(claims), self._company)", "tuple(claims), (Suspicion.NONE, Suspicion.SHARED))")),
         worlds=CRASHES, bound=76, breaks=("quarantine hits poison, not its neighbours",),
     ),
     sim(

@@ -157,4 +157,11 @@ MUTANTS = (
         edit(f"{STORE}.jobs:_retry_one", ("not in {FAILED, CANCELLED}", "not in {3, FAILED, CANCELLED}")),
         bound=6, breaks=("retry",),
     ),
+    model(
+        "sql: a slot counts while its job runs",
+        "An attempt that has ended takes no slot of a limit from those that run.",
+        Sql("slot_sweep", "AND job.state = 2", ""),
+        Sql("slot_count", "AND job.state = 2", ""),
+        bound=180, breaks=("exchange",),
+    ),
 )  # fmt: skip

@@ -2,11 +2,12 @@
 """Safeguards of the store, removed from the one that the simulator runs on."""
 
 from tests.simulation.mutants.edits import edit
-from tests.simulation.mutants.kinds import CRASHES, ZOMBIES, busy_people, lost_answers, sim
+from tests.simulation.mutants.kinds import CRASHES, ZOMBIES, busy_people, limited, lost_answers, sim
 
 MEMORY = "stores.memory.store:MemoryStore"
 BOARD = "stores.memory.board:Board"
 ROW = "stores.memory.rows:Row"
+LIMITS = "stores.memory.limits:Limits"
 
 MUTANTS = (
     sim(
@@ -128,5 +129,17 @@ MUTANTS = (
         "A job that somebody asked to cancel ends as cancelled instead of waiting again.",
         edit("core.outcomes:_unless", ("JobEvent.CANCEL if cancelling else event", "event")),
         worlds=CRASHES, befalls=busy_people, bound=116, breaks=("cancelled stays cancelled",),
+    ),
+    sim(
+        "a claim counts what runs",
+        "A claim of a task with a limit leaves what would be one too many.",
+        edit(f"{LIMITS}.hold", ("add(job)", "discard(job)")),
+        worlds=limited, bound=60, breaks=("limits hold over all workers",),
+    ),
+    sim(
+        "a rate remembers its starts",
+        "A claim of a task with a rate moves on when the next may start.",
+        edit(f"{LIMITS}.keep", ("self._rates.update(rates)", "pass")),
+        worlds=limited, bound=60, breaks=("limits hold over all workers",),
     ),
 )  # fmt: skip

@@ -38,6 +38,11 @@ def where_any(*kinds: FaultKind) -> Worlds:
     return lambda scenario: any(scenario.has(kind) for kind in kinds)
 
 
+def limited(scenario: Scenario) -> bool:
+    """Worlds whose tasks have limits."""
+    return bool(scenario.limits)
+
+
 Befalls: TypeAlias = Callable[[World], None]
 
 

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from headrace import Headrace, JobContext, StoreUnavailable
+from headrace import BreakerOpen, Headrace, JobContext, StoreUnavailable
 from headrace.app import metrics as metrics_module
 from headrace.app.metrics import FRESH_S, Metrics, installed
 from headrace.core.model import QueueRecord, WorkerRecord
@@ -40,6 +40,9 @@ class Dear:
     async def workers(self) -> list[WorkerRecord]:
         return []
 
+    async def upstreams(self) -> tuple[float, dict[str, str]]:
+        return 0.0, {}
+
 
 @pytest.fixture
 def clock() -> ManualClock:
@@ -53,7 +56,7 @@ def store(clock: ManualClock) -> Dear:
 
 @pytest.fixture
 def metrics(store: Dear, clock: ManualClock) -> Metrics:
-    return Metrics(store, clock)  # type: ignore[arg-type]
+    return Metrics(store, clock, {})  # type: ignore[arg-type]
 
 
 async def told(metrics: Metrics) -> dict[str, Metric]:
@@ -107,7 +110,7 @@ async def test_a_store_that_hangs_is_not_waited_for(
 
 
 async def test_ten_thousand_queues(clock: ManualClock) -> None:
-    families = await told(Metrics(Dear(clock, 10_000), clock))  # type: ignore[arg-type]
+    families = await told(Metrics(Dear(clock, 10_000), clock, {}))  # type: ignore[arg-type]
     jobs = families["headrace_jobs"].samples
     assert len(jobs) == (LABELS_MAX + 1) * len(JobState)
     assert sum(sample.value for sample in jobs) == 10_000
@@ -161,3 +164,33 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed()
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     assert not installed()
+
+
+async def test_calls_of_upstreams_are_counted_by_their_outcome_and_handed_on_once(hr: Headrace) -> None:
+    bank = hr.upstream("bank")
+    async with bank:
+        pass
+    with pytest.raises(RuntimeError):
+        async with bank:
+            raise RuntimeError("down")
+    with pytest.raises(asyncio.CancelledError):
+        async with bank:
+            raise asyncio.CancelledError
+    await hr.force_upstream("bank", "open")
+    await hr.services.upstreams.say(hr.services.upstreams.guards["bank"])
+    with pytest.raises(BreakerOpen):
+        await bank.__aenter__()
+    taken = hr.services.metrics.take()
+    assert taken is not None
+    assert taken["totals"] == {
+        "headrace_upstream_calls": [
+            ["bank", "succeeded", 1],
+            ["bank", "failed", 1],
+            ["bank", "ignored", 1],
+            ["bank", "refused", 1],
+        ]
+    }
+    ((name, buckets, total_s),) = taken["spreads"]["headrace_upstream_call_seconds"]
+    assert (name, sum(buckets)) == ("bank", 3)
+    assert total_s > 0
+    assert hr.services.metrics.take() is None

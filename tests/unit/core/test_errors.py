@@ -36,7 +36,7 @@ def test_the_module_draws_every_error(kind: type[HeadraceError]) -> None:
 
 def test_transient_says_that_the_same_call_may_work_later() -> None:
     transient = {kind for kind in EVERY if kind.transient}
-    refusals = {Rejected, errors.Full, errors.BreakerOpen, errors.RateLimited}
+    refusals = {Rejected, errors.Full, errors.Shed, errors.BreakerOpen, errors.RateLimited}
     assert transient == {StoreUnavailable, NotifierError, SlowConsumer} | refusals
 
 

@@ -17,6 +17,7 @@ from headrace.core.errors import (
     NotifierError,
     PositionLost,
     Rejected,
+    Shed,
     SlowConsumer,
     StoreUnavailable,
     UnknownJob,
@@ -38,6 +39,7 @@ from headrace.core.problems import KINDS, TYPE_PREFIX, Problem, problem_of
         (StoreUnavailable("no"), 503),
         (Rejected("no"), 503),
         (Full("no"), 429),
+        (Shed("no", retry_in=7.0), 429),
     ],
     ids=lambda case: type(case).__name__,
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from headrace.core.breaker import Breaker, CallCounts
+from headrace.core.bulkhead import Adaptive
 from headrace.core.fleet import SLICE_S, BreakerState, Fleet, Said, Terms
 from headrace.core.upstream import Refusal, Refused, Ticket, UpstreamCore
 
@@ -152,10 +153,10 @@ def test_permits_that_nobody_uses_are_given_back() -> None:
     assert pair.core.free_permits == 2
     pair.core.drop_free_permits(pair.now + 1, 1)
     pair.now += 1
-    assert pair.core.due(pair.now), "others wait for them"
+    assert pair.core.due(pair.now), "nobody else gets them before their leases end"
     pair.speak()
-    assert not Fleet.of(pair.text, pair.now).permits
-    assert pair.core.due(pair.now) is False
+    assert not pair.core.due(pair.now)
+    assert Fleet.of(pair.text, pair.now).permits == {}
     pair.core.ask_permits(pair.now, 1)
     pair.speak()
     assert list(Fleet.of(pair.text, pair.now).permits) == ["a/3"]
@@ -276,6 +277,51 @@ def test_permits_that_are_not_named_any_more_are_free_for_others() -> None:
     pair.speak()
     fleet = Fleet.of(pair.text, pair.now)
     assert fleet.hear(Said("b", permits=("b/1", "b/2")), TERMS).permits == {"b/1", "b/2"}
+
+
+def test_calls_from_before_the_fleet_was_heard_of_count() -> None:
+    core = UpstreamCore("a", TERMS, 0)
+    tickets = [core.acquire(0) for _ in range(4)]
+    for ticket in tickets[:2]:
+        assert isinstance(ticket, Ticket)
+        core.end(ticket, 0, failed=True)
+    fleet = Fleet.of(None, 0)
+    said = core.said(0)
+    core.told(fleet.hear(said, TERMS), 0, said)
+    for ticket in tickets[2:]:
+        assert isinstance(ticket, Ticket)
+        core.end(ticket, 0, failed=True)
+    assert core.state is BreakerState.OPEN
+    assert fleet.hear(core.said(0), TERMS).state is BreakerState.OPEN
+
+
+def test_an_adaptive_bound_keeps_calls_back_and_learns() -> None:
+    core = UpstreamCore("a", Terms(None), 0, Adaptive(initial=2, max=4))
+    tickets = [core.acquire(0), core.acquire(0)]
+    refused = core.acquire(0)
+    assert isinstance(refused, Refused)
+    assert (refused.why, refused.ask, refused.reason) == (Refusal.FULL, False, "2 calls of this process are under way")
+    for ticket in tickets:
+        assert isinstance(ticket, Ticket)
+        core.end(ticket, 0.1, failed=False)
+    assert isinstance(core.acquire(0.1), Ticket)
+
+
+def test_what_an_attempt_may_do_in_each_state() -> None:
+    pair = Pair()
+    assert pair.core.lets_start == (True, False)
+    for _ in range(4):
+        pair.call(failed=True)
+    assert pair.core.tripped
+    assert pair.core.lets_start == (False, False)
+    pair.speak()
+    assert not pair.core.tripped
+    pair.now += 5
+    assert pair.core.ask_permits(pair.now, 1)
+    pair.speak()
+    assert pair.core.lets_start == (True, True)
+    assert pair.core.probing_since == pair.now
+    assert not pair.core.limited
 
 
 def test_a_call_that_outlives_its_attempt_ends_well_as_the_probe_that_it_was() -> None:

@@ -35,10 +35,14 @@ def test_the_model_tells_a_life_from_updates(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_the_page_is_whole_and_asks_nobody_else() -> None:
-    html = (PAGE / "index.html").read_text("utf-8")
-    for name in re.findall(r'(?:src|href)="([^"#:]+\.(?:js|css))"', html):
+@pytest.mark.parametrize("page", ["index", "prints"])
+def test_a_page_is_whole(page: str) -> None:
+    html = (PAGE / f"{page}.html").read_text("utf-8")
+    for name in re.findall(r'(?:src|href)="([^"#:]+\.(?:js|css|html))"', html):
         assert (PAGE / name).is_file()
+
+
+def test_the_pages_ask_nobody_else() -> None:
     for path in PAGE.iterdir():
         text = path.read_text("utf-8")
         hosts = set(re.findall(r"(?:https?:)?//([a-z0-9-]+(?:\.[a-z0-9-]+)+)", text))
@@ -48,10 +52,11 @@ def test_the_page_is_whole_and_asks_nobody_else() -> None:
             assert (PAGE / imported).is_file()
 
 
-def test_every_element_that_the_script_takes_by_id_is_there() -> None:
-    html = (PAGE / "index.html").read_text("utf-8")
+@pytest.mark.parametrize(("page", "script"), [("index", "app"), ("prints", "prints")])
+def test_every_element_that_the_script_takes_by_id_is_there(page: str, script: str) -> None:
+    html = (PAGE / f"{page}.html").read_text("utf-8")
     ids = set(re.findall(r'\bid="([^"]+)"', html))
-    asked = set(re.findall(r'\$\("([^"]+)"\)', (PAGE / "app.js").read_text("utf-8")))
+    asked = set(re.findall(r'\$\("([^"]+)"\)', (PAGE / f"{script}.js").read_text("utf-8")))
     assert asked
     assert asked <= ids
 

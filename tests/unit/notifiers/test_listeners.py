@@ -14,7 +14,8 @@ from headrace.notifiers.listeners import EVERYTHING, Subscription
         (("job:", "cancel"), {"job", "cancel"}, {"job:1", "job:*", "cancel"}),
         (("job:2",), {"job"}, {"job:*"}),
         (("c",), {"cancel"}, {"cancel"}),
-        (("",), {"queue", "job", "cancel"}, {"queue:mail", "job:1"} | EVERYTHING),
+        (("upstream",), {"upstream"}, {"upstream"}),
+        (("",), {"queue", "job", "cancel", "upstream"}, {"queue:mail", "job:1"} | EVERYTHING),
         ((), set(), set()),
     ],
 )

@@ -7,11 +7,13 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from headrace.core.breaker import CallCounts
+from headrace.core.fleet import BreakerState, UpstreamRecord
 from headrace.core.model import ClaimedJob, Exchanged, QueueRecord, SettleResult, Succeeded, WorkerRecord
 from headrace.core.states import JobState
 from headrace.observers.prometheus import Look, folded, text
 from headrace.observers.tally import LABELS_MAX, OTHER, Tally
-from headrace.ports.observer import Moment
+from headrace.ports.observer import CALL_BOUNDS_S, Called, Moment, Spooled
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "metrics.md"
 
@@ -42,10 +44,14 @@ def busy() -> Tally:
     tally.attempt_ended(job, Succeeded(), 0.0, lost=False)
     tally.exchanged(Exchanged((SettleResult.SETTLED,), (job,)), 0.29)
     tally.worker_crashed("worker")
+    tally.called("bank", Called(succeeded=2, refused=1, spread=[2, *[0] * len(CALL_BOUNDS_S)], total_s=0.002))
     return tally
 
 
-MOMENT = Moment({"sse": 2, "websocket": 0}, {("sse", "slow"): 1}, 7, {"worker": 0.5})
+BANK = UpstreamRecord(
+    "bank", BreakerState.HALF_OPEN, 3, "down", 0.0, None, None, CallCounts(), CallCounts(), 0, 0, 1, (), 1
+)
+MOMENT = Moment({"sse": 2, "websocket": 0}, {("sse", "slow"): 1}, 7, {"worker": 0.5}, Spooled(4096, 3, 12, 1))
 
 
 def test_queues() -> None:
@@ -88,8 +94,20 @@ def test_what_was_counted() -> None:
     assert values(families["headrace_worker_crashes"], "role") == {("worker",): 1, ("suspects",): 0}
 
 
+def test_upstreams() -> None:
+    families = parsed(text("1", Look({}, (), (BANK,)), busy(), Moment()))
+    states = values(families["headrace_upstream_state"], "upstream", "state")
+    assert {key for key, value in states.items() if value} == {("bank", "half_open")}
+    assert {state for _, state in states} == {state.value for state in BreakerState}
+    assert values(families["headrace_upstream_transitions"], "upstream") == {("bank",): 2}  # open, half open
+    calls = values(families["headrace_upstream_calls"], "upstream", "outcome")
+    assert calls == {("bank", "succeeded"): 2, ("bank", "refused"): 1, ("bank", "failed"): 0, ("bank", "ignored"): 0}
+    samples = families["headrace_upstream_call_seconds"].samples
+    assert {each.labels["le"]: each.value for each in samples if each.name.endswith("_bucket")}["0.005"] == 2
+
+
 def test_names_follow_the_conventions() -> None:
-    for name, family in parsed(text("1", Look(folded([queue("a")]), ()), busy(), MOMENT)).items():
+    for name, family in parsed(text("1", Look(folded([queue("a")]), (), (BANK,)), busy(), MOMENT)).items():
         assert re.fullmatch(r"headrace_[a-z_]+", name)
         assert family.documentation.endswith(".")
         assert (family.type == "histogram") <= name.endswith("_seconds")
@@ -133,7 +151,7 @@ def test_the_worst_case_is_bounded() -> None:
 
 @pytest.mark.parametrize("line", re.findall(r"^\| `(headrace_\w+)` .*$", PAGE.read_text("utf-8"), re.MULTILINE))
 def test_the_page_names_no_metric_that_there_is_not(line: str) -> None:
-    families = parsed(text("1", Look(folded([queue("a")]), ()), busy(), MOMENT))
+    families = parsed(text("1", Look(folded([queue("a")]), (), (BANK,)), busy(), MOMENT))
     assert line.removesuffix("_total") in families
 
 
@@ -145,7 +163,7 @@ def test_the_page_has_every_metric_with_its_type_and_labels() -> None:
     }
     tally = busy()
     tally.enqueued([], [])
-    for name, family in parsed(text("1", Look(folded([queue("a")]), ()), tally, MOMENT)).items():
+    for name, family in parsed(text("1", Look(folded([queue("a")]), (), (BANK,)), tally, MOMENT)).items():
         shown = f"{name}_total" if family.type == "counter" else name
         kind, labels = rows[shown]
         assert kind == family.type, name

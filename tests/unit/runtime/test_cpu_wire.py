@@ -39,6 +39,7 @@ def test_a_job_survives_the_way() -> None:
         Retried(FAILURE, 2.5),
         Failed(FAILURE),
         Snoozed(60.0, "later"),
+        Snoozed(60.0, "later", FAILURE),
         Cancelled("why"),
         GivenBack(started=True),
     ],
@@ -47,5 +48,5 @@ def test_an_outcome_survives_the_way(outcome: Outcome) -> None:
     back = outcome_from_wire(json.loads(json.dumps(outcome_to_wire(outcome))))
     assert back == outcome
     assert type(back) is type(outcome)
-    if isinstance(back, Failed | Retried):
+    if isinstance(back, Failed | Retried | Snoozed) and back.failure is not None:
         assert isinstance(back.failure.cause, Cause)

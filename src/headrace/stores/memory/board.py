@@ -52,7 +52,7 @@ class Board:
         self.ended: dict[JobId, Row] = {}  # in the order in which they ended
         self.hints: set[str] = set()
         self.grown: set[JobId] = set()  # feeds to hint about
-        self.limits = Limits(self.rows)
+        self.limits = Limits()
         self._seq = count(1)
         self._served: dict[frozenset[str], tuple[Lane, Suspicion]] = {}  # by pool: the lane that was served last
 
@@ -78,7 +78,7 @@ class Board:
         return row
 
     def claim(self, worker: Worker, request: ClaimRequest, now: float) -> tuple[list[Row], bool, float | None]:
-        """Start what the request takes, a fair share of every lane in turn; whether more is left, a rate's wait."""
+        """Start what the request takes, a fair share of every lane in turn; is there more, and what a rate waits."""
         claimed: list[Row] = []
         more, waits = False, list[float]()
         gate = self.limits.gate(request.limits, now)
@@ -91,7 +91,7 @@ class Board:
                 self.grown.add(row.job.id)
                 claimed.append(row)
                 if scope is not None:
-                    self.limits.hold(scope, row)
+                    self.limits.hold(scope, row.job.id)
                 limited -= gate.limited(row.job.task)
             may_more = pool.limited is None or limited > 0
             for (_, task, key), _ in self.lanes(pool, request):
@@ -115,6 +115,8 @@ class Board:
     def end_attempt(self, row: Row, verdict: Verdict, now: float) -> None:
         """Carry a verdict out."""
         self._leave(row)
+        if self.limits.let_go(row.job.id):  # another worker may wait for that
+            self.hints.add(f"queue:{row.job.queue}")
         row.end_attempt(verdict.outcome, verdict.failure, now)
         if verdict.attempt < 0:
             row.attempts.pop()  # it never started

@@ -1,45 +1,40 @@
-"""Which attempts hold a slot of a limit, and where rates stand.
-
-A slot counts while its job runs under its very fence: nobody needs to free it when the attempt ends.
-"""
+"""Which attempts hold a slot of a limit, and where rates stand."""
 
 from collections.abc import Iterable, Mapping
 
 from headrace.core.limits import Gate, TaskLimit
 from headrace.core.model import JobId
-from headrace.core.states import JobState
-from headrace.stores.memory.rows import Row
 
 
 class Limits:
     """Slots and rates of a board, by scope."""
 
-    def __init__(self, rows: Mapping[JobId, Row]) -> None:
-        """None; `rows` are the board's."""
-        self._rows = rows
-        self._slots: dict[str, dict[JobId, int]] = {}
+    def __init__(self) -> None:
+        """None."""
+        self._holders: dict[str, set[JobId]] = {}
+        self._scopes: dict[JobId, str] = {}
         self._rates: dict[str, float] = {}
 
     def gate(self, limits: Iterable[TaskLimit], now: float) -> Gate:
         """What the limits allow now."""
-        return Gate(limits, now, lambda scope: (self.running(scope), self._rates.get(scope)))
+        return Gate(limits, now, self.look)
 
-    def running(self, scope: str) -> int:
-        """How many attempts hold a slot."""
-        slots = self._slots.get(scope, {})
-        dead = [job_id for job_id, fence in slots.items() if not self._runs(job_id, fence)]
-        for job_id in dead:
-            del slots[job_id]
-        return len(slots)
+    def look(self, scope: str) -> tuple[int, float | None]:
+        """How many of it run, and where its rate stands."""
+        return len(self._holders.get(scope, ())), self._rates.get(scope)
 
-    def hold(self, scope: str, row: Row) -> None:
+    def hold(self, scope: str, job: JobId) -> None:
         """An attempt takes a slot."""
-        self._slots.setdefault(scope, {})[row.job.id] = row.fence
+        self._holders.setdefault(scope, set()).add(job)
+        self._scopes[job] = scope
+
+    def let_go(self, job: JobId) -> bool:
+        """The job's attempt has ended; whether it held a slot."""
+        scope = self._scopes.pop(job, None)
+        if scope is not None:
+            self._holders[scope].discard(job)
+        return scope is not None
 
     def keep(self, rates: Mapping[str, float]) -> None:
         """Rates have moved on."""
         self._rates.update(rates)
-
-    def _runs(self, job_id: JobId, fence: int) -> bool:
-        row = self._rows.get(job_id)
-        return row is not None and row.state is JobState.RUNNING and row.fence == fence

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TypeVar
 
 from headrace.core.errors import Conflict, StoreUnavailable, UsageError
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -41,7 +42,7 @@ from headrace.core.states import TRANSITIONS, JobEvent, JobState
 from headrace.core.story import tell
 from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
 from headrace.stores.memory.board import Board
-from headrace.stores.memory.chores import prune, queue_records, worker_records
+from headrace.stores.memory.chores import prune, queue_load, queue_records, worker_records
 from headrace.stores.memory.rows import Key, Row, Worker
 from headrace.stores.memory.vault import MemoryVault
 
@@ -328,6 +329,17 @@ class MemoryStore(MemoryVault):
         with self._transaction() as (board, now):
             return queue_records(board, now)
 
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+        with self._transaction() as (board, now):
+            found = [board.limits.look(name) for name in names]
+            return [(running, None if at is None else at - now) for running, at in found]
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order."""
+        with self._transaction() as (board, now):
+            return [queue_load(board, each, now) for each in asked]
+
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue."""
         with self._transaction() as (board, _):
@@ -360,7 +372,7 @@ class MemoryStore(MemoryVault):
             if amendment.document is not None:
                 board.upstreams[upstream] = amendment.document
             if amendment.tell:
-                board.hints.add("upstream:")
+                board.hints.add("upstream")
             return amendment.answer
 
 

@@ -21,7 +21,7 @@ from headrace.stores.postgres import days, schema
 from headrace.stores.postgres.faults import mapped, shown, sqlstate
 from headrace.stores.postgres.loop_pool import CONNECT_S, Connection
 from headrace.stores.postgres.sql import query
-from headrace.stores.postgres.store import ConnectionTx
+from headrace.stores.postgres.tx import ConnectionTx
 from headrace.stores.postgres.tx import Row as Found
 
 LOCK: Final = 0x4D6F7665  # "Move": one into this database at a time

@@ -1,9 +1,10 @@
 """Queues and chores: holds, counts, promotion, retention, the days of the history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from headrace.core.load import LineLoad, LoadAsked, QueueLoad, gathered
 from headrace.core.model import QueueRecord
 from headrace.ports.store import StoreSettings
 from headrace.stores.encoding import state_of
@@ -21,6 +22,8 @@ _COUNT_LIVE: Final = query("count_live")
 _COUNT_ENDED: Final = query("count_ended")
 _HISTORY_SIZE: Final = query("history_size")
 _OLDEST: Final = query("oldest_ready")
+_SCOPES: Final = query("scopes")
+_LOAD: Final = query("load")
 _PROMOTE: Final = query("promote")
 _NEXT_DUE: Final = query("next_due")
 _META_GET: Final = query("meta_get")
@@ -38,6 +41,11 @@ _RESULTS_PRUNED_TO: Final = "results_pruned_to"
 _ENDED_MAX: Final = 200_000  # ended jobs that are worth counting
 _DEAR: Final = 50_000  # from so many jobs on
 _SHARE: Final = 20  # so that a page which asks all the time costs at most a twentieth of a core
+
+
+async def scopes(tx: Tx, names: Sequence[str]) -> list[tuple[int, float | None]]:
+    """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    return [(row[0], row[1]) for row in await tx.all(_SCOPES, list(names), tx.now)]
 
 
 async def pause(tx: Tx, queue: str, *, paused: bool) -> None:
@@ -81,11 +89,30 @@ class Counts:
         return known
 
 
+async def loads(tx: Tx, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+    """How much waits in these queues, in order."""
+    names = [each.queue for each in asked]
+    most, since = [each.jobs_max for each in asked], [each.since_s for each in asked]
+    lines: dict[int, list[LineLoad]] = {at: [] for at, _ in enumerate(asked)}
+    held: set[int] = set()
+    for at, paused, task, priority, ready, older, oldest_s, scheduled in await tx.all(
+        _LOAD, tx.now, names, most, since
+    ):
+        if paused:
+            held.add(at - 1)
+        if task is not None:
+            age_s = None if oldest_s is None else max(0.0, oldest_s)
+            lines[at - 1].append(LineLoad(task, priority, ready, older, age_s, scheduled))
+    return [gathered(name, lines[at], paused=at in held) for at, name in enumerate(names)]
+
+
 async def promote(tx: Tx, lines: Lines, limit: int) -> tuple[int, float | None]:
     """Make due jobs ready, the longest due first; how many, and how long until the next is due."""
     due = await tx.all(_PROMOTE, tx.now, limit)
     for number in {row[1] for row in due}:
         woke(tx, lines, number)
+    if due:
+        lines.promoted()
     tx.grown += [row[0].bytes for row in due]
     row = await tx.one(_NEXT_DUE, tx.now)
     return len(due), None if row is None or row[0] is None else max(0.0, row[0])

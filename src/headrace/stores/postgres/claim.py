@@ -20,6 +20,7 @@ _LINES: Final = query("lines")
 _NOTHING: Final = (None,) * 4
 _NO_OFFER: Final = (None,) * 10
 _ROUNDS: Final = 8  # of one call: lanes that had less than their share leave it to others
+_LANES_MAX: Final = 500  # of tasks with limits, in one round: where more have work, they take turns
 _NO_KEYS: Final = frozenset[str]()
 _NO_CLAIM: Final = ClaimRequest(())
 
@@ -122,31 +123,36 @@ class Claim:
         if not self._request.limits:
             return False
         plain, limited = split(self._request)
+        self._more_limited = False
         for _ in range(_ROUNDS):
             pools = [
                 replace(pool, limit=min(pool.limit, whole.limit - self._taken[other.tasks]))
                 for pool, whole, other in zip(limited.pools, self._request.pools, plain.pools, strict=True)
             ]
-            offer = self._lines.offer(replace(limited, pools=tuple(pools)), self._taken)
+            offer = self._lines.offer(replace(limited, pools=tuple(pools)), self._taken, _LANES_MAX)
             if not offer.lanes or not self._lines.limited_due(offer, idle=not self.claimed):
-                return False
-            before = len(self.claimed)
+                break
             await self._ask_limited(offer)
-            if len(self.claimed) > before or not offer.cut:
+            if not offer.cut:
                 break
         return self._more_plain and self._has_room
 
     async def _ask_limited(self, offer: Offer) -> None:
         lines, request = self._lines, self._request
-        rows = await self._tx.all(
-            _LIMITED, self._tx.now, self._worker, *offer.params, *scopes_of(offer.lanes, request.limits)
-        )
-        more, kept = ([offer.lanes[at - 1] for at in rows[-1][place]] for place in (18, 19))
+        scopes = scopes_of(offer.lanes, request.limits, lines.kept.floors)
+        rows = await self._tx.all(_LIMITED, self._tx.now, self._worker, *offer.params, *scopes)
+        last = rows[-1]
+        lines.kept.floors.update(zip(scopes[2], last[21], strict=True))
+        more: list[Lane] = [offer.lanes[at - 1] for at in last[18]]
+        kept: list[Lane] = [offer.lanes[at - 1] for at in last[19]]
         lines.taken_limited(offer, self._note(offer, rows[:-1]), more, kept)
+        counted = {limit.task for limit in request.limits if limit.concurrency is not None}
         for row in rows[:-1]:
-            lines.kept.took(row[0].bytes, lines.lane_of(row[2]))
+            lane = lines.lane_of(row[2])
+            if lane[1] in counted:
+                lines.kept.took(row[0].bytes, lane)
         self.waiting = (self.waiting or set()) | {task for _, (_, task, _) in (*more, *kept)}
-        wait_s: float | None = rows[-1][20]
+        wait_s: float | None = last[20]
         if wait_s is not None:
             self.next_start_s = wait_s if self.next_start_s is None else min(wait_s, self.next_start_s)
         capped = {
@@ -155,7 +161,7 @@ class Claim:
             if whole.limited is not None and self._taken[pool.tasks] >= limited_of(whole)
             for task in pool.tasks
         }
-        self._more_limited = any(lane[1][1] not in capped for lane in more)
+        self._more_limited = self._more_limited or any(lane[1][1] not in capped for lane in more)
 
     # -- what came ----------------------------------------------------------------------------
 

@@ -26,11 +26,12 @@ async def exchange(
     last = rows[-1]
     told = (last[21], last[22], last[23])
     moved: list[int] = last[20] or []
-    ended = [batch.done[at - 1].id for at in moved]
+    ended: list[JobId] = [batch.done[at - 1].id for at in moved]
     tx.grown += ended
     if told[0]:
         note_ended(tx, lines, batch.ends, zip(*told, strict=True))
-        ended += [batch.ends[at].id for at in told[0]]
+        places: list[int] = told[0]
+        ended += [batch.ends[at].id for at in places]
     freed = lines.kept.let_go(ended)
     answers = await batch.answers(tx, moved, told[0] or ()) if settles else ()
     again = claim.learn(rows)

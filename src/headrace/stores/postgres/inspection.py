@@ -13,7 +13,7 @@ from headrace.stores.postgres.holder import Holder
 from headrace.stores.postgres.pool import Pools
 from headrace.stores.postgres.server import Seen, forbidden, look
 from headrace.stores.postgres.sql import query
-from headrace.stores.postgres.store import ConnectionTx
+from headrace.stores.postgres.tx import ConnectionTx
 
 if TYPE_CHECKING:
     from headrace.stores.postgres.loop_pool import Connection

@@ -3,8 +3,8 @@
 Their lanes are offered apart from all others, so that a claim of tasks without limits costs what it did.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headrace.core.limits import Limit, RateLimit, TaskLimit, scope_of
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 REST_S: Final = 0.05  # so long room is not set aside for a lane that was kept back, nor an empty one looked at
 HELD_MAX: Final = 100_000
-Params: TypeAlias = tuple[list[int], list[int], list[str], list[int | None], list[float | None], list[int | None]]
+Params: TypeAlias = tuple[
+    list[int], list[int], list[str], list[int | None], list[float | None], list[int | None], list[int]
+]
 
 
 def split(request: ClaimRequest, aside: Iterable[int] = ()) -> tuple[ClaimRequest, ClaimRequest]:
@@ -34,7 +36,7 @@ def limited_of(pool: Pool) -> int:
     return pool.limit if pool.limited is None else min(pool.limit, pool.limited)
 
 
-def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit]) -> Params:
+def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit], floors: Mapping[str, int]) -> Params:
     """The scopes of these lanes as `headrace_claim_limited` takes them: two places a lane, and what stands there."""
     by_task = {limit.task: limit for limit in limits}
     places: dict[str, int] = {}
@@ -63,30 +65,32 @@ def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit]) -> Params:
     for _, (_, task, key) in lanes:
         runs.append(place(by_task[task].concurrency, task, key))
         rates.append(place(by_task[task].rate, task, key))
-    return runs, rates, list(places), concurrency, intervals_s, bursts
+    return runs, rates, list(places), concurrency, intervals_s, bursts, [floors.get(name, 0) for name in places]
 
 
-@dataclass(slots=True)
 class Kept:
-    """One per `Lines`, under its lock or where a lost update does no harm."""
+    """One per `Lines`, where a lost update does no harm."""
 
-    clock: Callable[[], float]
-    held: "dict[JobId, LaneName]" = field(default_factory=dict)
-    _rest: "dict[Lane, float]" = field(default_factory=dict)
-    _looked_at: float = float("-inf")
-    _credit: dict[frozenset[str], float] = field(default_factory=dict[frozenset[str], float])
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Nothing known; `clock` is monotonic."""
+        self._clock = clock
+        self._held: dict[JobId, LaneName] = {}
+        self._rest: dict[Lane, float] = {}
+        self._looked_at = float("-inf")
+        self._credit: dict[frozenset[str], float] = {}
+        self.floors: dict[str, int] = {}  # by scope: the slots up to there are dead, and what is dead stays so
 
     def took(self, job: JobId, lane: "LaneName") -> None:
         """This process holds a job of a task with limits."""
-        if len(self.held) > HELD_MAX:
-            self.held.clear()  # left by jobs that others ended
-        self.held[job] = lane
+        if len(self._held) > HELD_MAX:
+            self._held.clear()  # left by jobs that others ended
+        self._held[job] = lane
 
     def let_go(self, jobs: Iterable[JobId]) -> "list[LaneName]":
         """Their attempts have ended; the lanes of those that had limits. What these kept back may go on."""
-        if not self.held:
+        if not self._held:
             return []
-        lanes = [lane for lane in (self.held.pop(job, None) for job in jobs) if lane is not None]
+        lanes = [lane for lane in (self._held.pop(job, None) for job in jobs) if lane is not None]
         tasks = {task for _, task, _ in lanes}
         for lane in [lane for lane in self._rest if lane[1][1] in tasks]:
             self._rest.pop(lane, None)
@@ -94,17 +98,17 @@ class Kept:
 
     def looked(self, kept: "Iterable[Lane]") -> None:
         """A claim found that these are kept back."""
-        self._looked_at = self.clock()
+        self._looked_at = self._clock()
         for lane in kept:
             self._rest[lane] = self._looked_at + REST_S
 
     def look_due(self) -> bool:
         """Whether lanes that were empty are to be looked at again."""
-        return self.clock() - self._looked_at >= REST_S
+        return self._clock() - self._looked_at >= REST_S
 
     def aside(self, pool: Pool, hot: int, limited: "Iterable[Lane]") -> int:
         """How much of a pool's room its tasks with limits should have, so that in the long run all lanes share it."""
-        now = self.clock()
+        now = self._clock()
         lanes = sum(self._rest.get(lane, 0.0) <= now for lane in limited)
         if not lanes:
             return 0

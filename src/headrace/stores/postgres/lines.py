@@ -159,6 +159,10 @@ class Lines:
         """Whether to look for suspects before this claim."""
         return any(request.suspicion) and self._clock() - self._suspects_at >= SUSPECTS_S
 
+    def promoted(self) -> None:
+        """Some jobs became ready, of which any may be a suspect."""
+        self._suspects_at = float("-inf")
+
     def surveyed_suspects(self, found: Iterable[tuple[int, int]]) -> None:
         """Where suspects are ready: kind and line."""
         lanes = {(kind, line.name[:3]) for kind, number in found if (line := self._by_number.get(number)) is not None}
@@ -198,15 +202,15 @@ class Lines:
 
     # -- claims -------------------------------------------------------------------------------
 
-    def offer(self, request: ClaimRequest, taken: dict[frozenset[str], int]) -> Offer:
-        """What to ask for, less what was `taken` before, by pool."""
+    def offer(self, request: ClaimRequest, taken: dict[frozenset[str], int], most: int = _LINES_MAX) -> Offer:
+        """What to ask for, less what was `taken` before, by pool; of each at `most` so many lanes."""
         offer = Offer()
         lanes, hot = self._serving(request)
         for pool in request.pools:
             limit = pool.limit - taken.get(pool.tasks, 0)
             mine = [lane for lane in lanes if lane[1][1] in pool.tasks]
             if limit > 0 and mine:
-                self._offer_pool(offer, pool, limit, mine, hot)
+                self._offer_pool(offer, pool, limit, mine, hot, most)
         return offer
 
     def _serving(self, request: ClaimRequest) -> tuple[list[Lane], set[Lane]]:
@@ -220,19 +224,21 @@ class Lines:
             hot = self._hot
         return sorted(lane for lane in lanes if request.queues is None or lane[1][0] in request.queues), hot
 
-    def _offer_pool(self, offer: Offer, pool: Pool, limit: int, lanes: list[Lane], hot: set[Lane]) -> None:
+    def _offer_pool(  # noqa: PLR0917 - private
+        self, offer: Offer, pool: Pool, limit: int, lanes: list[Lane], hot: set[Lane], most: int
+    ) -> None:
         served = self._served.get(pool.tasks)
         start = 0 if served is None else sum(lane <= served for lane in lanes)
         warm = sum(lane in hot for lane in lanes)
         share = max(1, limit // max(1, warm))
         lanes = lanes[start:] + lanes[:start]
-        if len(lanes) > _LINES_MAX:
+        if len(lanes) > most:
             lanes.sort(key=lambda lane: lane not in hot)  # stable
-            offer.cut = offer.cut or warm > _LINES_MAX
+            offer.cut = offer.cut or warm > most
         offer.pools.append(pool)
         offer.limits.append(limit)
         offer.pool_from.append(len(offer.lanes) + 1)
-        for lane in lanes[:_LINES_MAX]:
+        for lane in lanes[:most]:
             lines = self._lanes[lane[1]]
             offer.lanes.append(lane)
             offer.queues.append(lines[0].queue)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from headrace.stores.migrations import Migrated, Plan
 from headrace.stores.postgres import days, schema
 from headrace.stores.postgres.pool import Pools
-from headrace.stores.postgres.store import ConnectionTx
+from headrace.stores.postgres.tx import ConnectionTx
 
 
 async def plan_database(url: str) -> Plan:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -47,10 +48,9 @@ from headrace.stores.postgres.gather import Gatherer
 from headrace.stores.postgres.holder import CLASS, Holder
 from headrace.stores.postgres.join import Home, join
 from headrace.stores.postgres.lines import LineName, Lines
-from headrace.stores.postgres.loop_pool import Connection
 from headrace.stores.postgres.pool import Pools
 from headrace.stores.postgres.sql import query
-from headrace.stores.postgres.tx import Row, Tx, instant
+from headrace.stores.postgres.tx import ConnectionTx, EachTx, Tx, instant
 
 T = TypeVar("T")
 _NOTIFY: Final = "SELECT pg_notify($1, $2)"
@@ -58,32 +58,6 @@ _DEAD: Final = query("workers_dead")
 _AGAIN: Final = 4  # tries of a transaction that met another one (a deadlock), in all
 _ABSENT_S: Final = 0.1  # between the two looks that must miss a holder's lock
 _DAYS_EVERY_S: Final = 3600.0
-
-
-class ConnectionTx(Tx):
-    """On a connection inside a transaction."""
-
-    def __init__(self, connection: Connection, now: datetime | None) -> None:
-        """The caller begins and ends it."""
-        super().__init__(now)
-        self._connection = connection
-
-    async def all(self, sql: str, *params: object) -> Sequence[Row]:
-        """Every row."""
-        return await self._connection.fetch(sql, *params)
-
-
-class EachTx(Tx):
-    """Each statement is a transaction of its own."""
-
-    def __init__(self, pools: Pools, now: datetime | None) -> None:
-        """Connections come from the pools."""
-        super().__init__(now)
-        self._pools = pools
-
-    async def all(self, sql: str, *params: object) -> Sequence[Row]:
-        """Every row."""
-        return await self._pools.fetch(sql, *params)
 
 
 class PostgresStore:
@@ -338,6 +312,14 @@ class PostgresStore:
     async def queues(self) -> list[QueueRecord]:
         """Every queue that has or had jobs, by name."""
         return await self._each(self._counts.queues)
+
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+        return await self._each(lambda tx: chores.scopes(tx, names))
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order."""
+        return await self._each(lambda tx: chores.loads(tx, asked)) if asked else []
 
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: one row, whatever waits in it."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from headrace.core.model import JobId
+    from headrace.stores.postgres.loop_pool import Connection
+    from headrace.stores.postgres.pool import Pools
 
 Row: TypeAlias = Any  # a driver's, indexed by number
 
@@ -41,6 +43,32 @@ class Tx(ABC):
         if len(self.grown) > JOB_HINTS_MAX:
             return self.hints | {"job:*"}
         return self.hints.union(f"job:{job.hex()}" for job in self.grown)
+
+
+class ConnectionTx(Tx):
+    """On a connection inside a transaction."""
+
+    def __init__(self, connection: "Connection", now: datetime | None) -> None:
+        """The caller begins and ends it."""
+        super().__init__(now)
+        self._connection = connection
+
+    async def all(self, sql: str, *params: object) -> Sequence[Row]:
+        """Every row."""
+        return await self._connection.fetch(sql, *params)
+
+
+class EachTx(Tx):
+    """Each statement is a transaction of its own."""
+
+    def __init__(self, pools: "Pools", now: datetime | None) -> None:
+        """Connections come from the pools."""
+        super().__init__(now)
+        self._pools = pools
+
+    async def all(self, sql: str, *params: object) -> Sequence[Row]:
+        """Every row."""
+        return await self._pools.fetch(sql, *params)
 
 
 def instant(seconds: float) -> datetime:

@@ -34,5 +34,5 @@ async def amend(tx: Tx, upstream: str, change: Callable[[Json | None, float], Am
     if amendment.document is not None:
         await tx.all(_PUT, upstream, amendment.document)
     if amendment.tell:
-        tx.hints.add("upstream:")
+        tx.hints.add("upstream")
     return amendment.answer

@@ -33,7 +33,7 @@ _Lane = tuple[Suspicion, int]  # and the lane's number
 
 @dataclass(slots=True)
 class Claimed:
-    """What a claim took; `next_due_at` is in microseconds, `more`: some was left; `waits` until rates let go."""
+    """What a claim took; `next_due_at` is in microseconds, `more` says that some was left, `waits`: by a rate."""
 
     next_due_at: int | None
     more: bool = False
@@ -71,8 +71,18 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
     return claimed
 
 
+def scopes(tx: Tx, names: Sequence[str]) -> list[tuple[int, float | None]]:
+    """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    found = [_count(tx, name) for name in names]
+    return [(running, None if at is None else at - tx.now / MICRO) for running, at in found]
+
+
 def _look(tx: Tx, scope: str) -> tuple[int, float | None]:
     tx.run(_SLOT_SWEEP, (scope,))
+    return _count(tx, scope)
+
+
+def _count(tx: Tx, scope: str) -> tuple[int, float | None]:
     row = tx.one(_SLOT_COUNT, (scope,))
     assert row is not None  # noqa: S101 - a count answers
     return row[0], row[1]
@@ -159,6 +169,7 @@ def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Clai
     ]
     if scope is not None:
         claimed.slots += [(scope, row[1], row[2] + 1) for row in rows]
+        tx.ledger.held.update((row[1], tx.lane_name(lane_number)) for row in rows)
 
 
 def _pick(tx: Tx, lane: _Lane, limit: int) -> list[Row]:
@@ -172,6 +183,7 @@ def _start(tx: Tx, lane: tuple[str, str, Suspicion], rows: Sequence[Row], jobs: 
     numbers = tx.ledger.numbers
     if len(numbers) > NUMBERS_MAX:
         numbers.clear()  # left by jobs that others ended; a job without its number is found by its id
+        tx.ledger.held.clear()
     none = frozenset[str]()
     for n, job, fence, args, attempt, failures, crashes, snoozes, attempts_max, timeout_s, deadline_at, tags, \
             signature, offset, traceparent, seq in rows:  # fmt: skip

@@ -19,7 +19,7 @@ from headrace.ports.store import Joined
 from headrace.stores.joins import ring_soon, unknown
 from headrace.stores.sqlite.connection import fault
 from headrace.stores.sqlite.enqueue import enqueue
-from headrace.stores.sqlite.settle import settle_one
+from headrace.stores.sqlite.settle import settle_alone
 from headrace.stores.sqlite.tx import MICRO, CursorTx, Ledger, Tx
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class JoinedSqlite3:
 
     async def settle(self, settle: Settle) -> SettleResult:
         """Settle one attempt with the user's transaction."""
-        return self._run(lambda tx: settle_one(tx, settle))
+        return self._run(lambda tx: settle_alone(tx, settle))
 
     def _run(self, op: Callable[[Tx], T]) -> T:
         connection = self._connection

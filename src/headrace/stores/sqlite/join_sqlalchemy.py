@@ -14,7 +14,7 @@ from headrace.ports.store import Joined
 from headrace.stores.alchemy import AsyncConnection, AsyncSession, Using, answered, bound, dialect, flush, ring_after
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, refuse_autocommit
-from headrace.stores.sqlite.settle import settle_one
+from headrace.stores.sqlite.settle import settle_alone
 from headrace.stores.sqlite.tx import Row, Tx
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class JoinedSqlalchemy:
 
     async def settle(self, settle: Settle) -> SettleResult:
         """Settle one attempt with the user's transaction."""
-        return await self._run(lambda tx: settle_one(tx, settle))
+        return await self._run(lambda tx: settle_alone(tx, settle))
 
     async def commit(self) -> None:
         """Commit the user's transaction."""

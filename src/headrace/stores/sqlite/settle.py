@@ -13,7 +13,7 @@ from headrace.core.states import JobState, transition
 from headrace.core.story import state_data
 from headrace.stores.encoding import NUMBERS, RUNNING, failure_text
 from headrace.stores.sqlite.sql import query
-from headrace.stores.sqlite.tx import MICRO, Row, Tx
+from headrace.stores.sqlite.tx import MICRO, LaneName, Row, Tx
 
 _SETTLING_INSERT: Final = query("settling_insert")
 _SETTLING_MOVE: Final = query("settling_move")
@@ -103,6 +103,19 @@ def settle_one(tx: Tx, entry: Settle) -> SettleResult:
         return SettleResult.LOST
     _settle_live(tx, live, entry.outcome)
     return SettleResult.SETTLED
+
+
+def settle_alone(tx: Tx, entry: Settle) -> SettleResult:
+    """Settle one attempt in a transaction of the user's."""
+    result = settle_one(tx, entry)
+    tx.hints.update(f"queue:{queue}" for queue, _, _ in freed(tx, (entry,)))
+    return result
+
+
+def freed(tx: Tx, settles: Sequence[Settle]) -> list[LaneName]:
+    """The lanes of those that held a slot of a limit, as far as this process knows: others may want them."""
+    held = tx.ledger.held
+    return [lane for lane in (held.pop(entry.id, None) for entry in settles) if lane is not None] if held else []
 
 
 def _settle_live(tx: Tx, live: Live, outcome: Outcome) -> None:

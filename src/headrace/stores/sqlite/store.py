@@ -7,12 +7,14 @@ the file.
 import sqlite3
 import threading
 import time as _time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from headrace.core.errors import InvalidConfig, StoreUnavailable
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -37,9 +39,10 @@ from headrace.core.model import (
 from headrace.core.states import JobState
 from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
 from headrace.ports.vault import ApiKey, Replay, Taken
-from headrace.stores.sqlite import chores, feed, schema, upstreams, vault, workers
+from headrace.stores.sqlite import chores, feed, load, schema, upstreams, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
+from headrace.stores.sqlite.claim import scopes
 from headrace.stores.sqlite.connection import (
     SYNCHRONOUS,
     check_path,
@@ -52,7 +55,7 @@ from headrace.stores.sqlite.connection import (
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, join
 from headrace.stores.sqlite.readers import Readers
-from headrace.stores.sqlite.settle import settle
+from headrace.stores.sqlite.settle import freed, settle
 from headrace.stores.sqlite.slots import Slots
 from headrace.stores.sqlite.tx import MICRO, Ledger, Tx
 from headrace.stores.sqlite.writer import Writer
@@ -293,6 +296,14 @@ class SqliteStore:
         """Every queue that has or had jobs, by name."""
         return await self._read(self._counts.queues)
 
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+        return await self._read(lambda tx: scopes(tx, names))
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """How much waits in these queues, in order."""
+        return await self._read(lambda tx: load.loads(tx, list(asked)))
+
     async def pause(self, queue: str, *, paused: bool) -> None:
         """Hold or release a queue: one row, whatever waits in it."""
         await self._write(lambda tx: chores.pause(tx, queue, paused=paused))
@@ -344,7 +355,11 @@ class SqliteStore:
 
 def _exchange(tx: Tx, worker: WorkerId, settles: Sequence[Settle], request: ClaimRequest | None) -> Exchanged:
     settled = settle(tx, settles) if settles else ()
+    free = freed(tx, settles)
     claimed = start(tx, worker, request)
+    if free:
+        left = Counter(task for _, task, _ in free) - Counter(job.task for job in claimed.jobs)
+        tx.hints.update(f"queue:{queue}" for queue, task, _ in free if left[task])
     due = claimed.next_due_at
     next_due_s = None if due is None else max(0.0, (due - tx.now) / MICRO)
     return Exchanged(settled, tuple(claimed.jobs), next_due_s, claimed.more, min(claimed.waits, default=None))

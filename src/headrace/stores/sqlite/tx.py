@@ -33,6 +33,7 @@ class Ledger:
         self.names: dict[int, LaneName] = {}
         self.seq = 0
         self.numbers: dict[JobId, int] = {}  # of jobs that this process claimed
+        self.held: dict[JobId, LaneName] = {}  # of them, those that hold a slot of a limit
         self.served: dict[frozenset[str], tuple[int, int]] = {}  # by pool: (suspicion, lane) served last
 
     def place(self, now: int) -> int:

@@ -26,5 +26,5 @@ def amend(tx: Tx, upstream: str, change: Callable[[Json | None, float], Amendmen
     if amendment.document is not None:
         tx.run(_PUT, (upstream, amendment.document))
     if amendment.tell:
-        tx.hints.add("upstream:")
+        tx.hints.add("upstream")
     return amendment.answer

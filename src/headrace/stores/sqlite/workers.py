@@ -95,6 +95,8 @@ def reap(tx: Tx, dead: Sequence[WorkerId], settings: StoreSettings) -> Reaped:
             _crash(tx, live, settings, tally)
         tx.run(_GONE, (row[0], tx.now))
         tally.workers.append(worker)
+    if tally.jobs:
+        tx.hints.add("queue:")  # what ended for good may have held a slot of a limit
     return Reaped(tuple(tally.workers), tuple(tally.jobs), tally.suspects, tally.quarantined)
 
 

@@ -22,7 +22,6 @@ for _part in (
     "base",
     "enqueue",
     "claim",
-    "limits",
     "settle",
     "feed",
     "read",
@@ -30,10 +29,12 @@ for _part in (
     "workers",
     "chores",
     "threads",
+    "upstreams",
     "model",
 ):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
-pytest.register_assert_rewrite("headrace.testing.conformance.vault")
+for _part in ("store_limits", "vault"):
+    pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
 
 from headrace.testing.conformance.store import StoreConformance  # noqa: E402 - after the rewriting is asked for
 from headrace.testing.conformance.store_base import FullStore, MakeStore, ManualTime, StoreTime, TimeControl  # noqa: E402

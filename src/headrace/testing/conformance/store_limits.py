@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headrace.core.limits import Limit, RateLimit, TaskLimit
+from headrace.core.limits import Limit, RateLimit, TaskLimit, scope_of
 from headrace.core.model import (
     Cancelled,
     ClaimedJob,
@@ -185,6 +185,14 @@ class LimitsSuite(StoreSuite):
         assert len(await take(store, TWO)) == 1
         assert again.id == job.id
 
+    async def test_a_slot_ends_with_its_attempt_even_if_the_job_runs_again(self, store: FullStore) -> None:
+        await store.enqueue([new_job()])
+        (job,) = await take(store, TWO)
+        await settle(store, job, GivenBack(started=False))
+        assert ids_of(await claim(store)) == [job.id]  # by a worker that knows of no limit
+        await store.enqueue([new_job() for _ in range(3)])
+        assert len(await take(store, TWO)) == 2
+
     async def test_a_dead_worker_frees_its_slots(self, store: FullStore) -> None:
         await store.enqueue([new_job() for _ in range(4)])
         assert len(await take(store, TWO)) == 2
@@ -222,14 +230,14 @@ class LimitsSuite(StoreSuite):
     # -- rates --------------------------------------------------------------------------------
 
     async def test_no_more_start_than_the_rate(self, store: FullStore, time: TimeControl) -> None:
-        rate = TaskLimit("charge", rate=RateLimit(2, 2 * time.tick))
+        rate = TaskLimit("charge", rate=RateLimit(2, 20 * time.tick))
         await store.enqueue([new_job() for _ in range(6)])
         answer = await ask(store, rate)
         assert (len(answer.claimed), answer.more) == (2, False)
         assert answer.next_start_s is not None
-        assert 0 < answer.next_start_s <= time.tick + 0.001
+        assert 0 < answer.next_start_s <= 10 * time.tick + 0.001
         assert (await ask(store, rate)).claimed == ()
-        await time.pass_time(time.tick)
+        await time.pass_time(10 * time.tick)
         assert len((await ask(store, rate, most=1)).claimed) == 1
 
     async def test_the_end_of_an_attempt_gives_a_rate_nothing_back(self, store: FullStore) -> None:
@@ -266,6 +274,21 @@ class LimitsSuite(StoreSuite):
         await store.enqueue([new_job() for _ in range(2)])
         answer = await ask(store, both)
         assert (len(answer.claimed), answer.next_start_s) == (1, None)
+
+    async def test_scopes_tell_what_runs_and_where_rates_stand(self, store: FullStore, time: TimeControl) -> None:
+        limit = TaskLimit("charge", Limit(3, key="tenant"), RateLimit(4, 400 * time.tick))
+        names = [scope_of("charge", "a"), scope_of("charge", "b"), scope_of("charge", None)]
+        assert await store.scopes(names) == [(0, None)] * 3
+        await store.enqueue([new_job(lane_key=key) for key in "aaab"])
+        jobs = await take(store, limit, most=2)
+        await settle(store, next(job for job in jobs if job.id == jobs[0].id), Succeeded())
+        found = await store.scopes(names)
+        assert sum(running for running, _ in found) == 1
+        assert [ahead is None for _, ahead in found[:2]] == [True, True]
+        ahead_s = found[2][1]
+        assert ahead_s is not None
+        assert 190 * time.tick < ahead_s <= 200 * time.tick
+        assert await store.scopes([]) == []
 
     # -- fair shares --------------------------------------------------------------------------
 

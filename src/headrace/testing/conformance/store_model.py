@@ -21,11 +21,11 @@ from hypothesis.stateful import (
 )
 
 from headrace.core.errors import Conflict
+from headrace.core.limits import TaskLimit
 from headrace.core.model import (
     ClaimedJob,
     ClaimRequest,
     FeedWrite,
-    JobFilter,
     JobId,
     Lease,
     NewJob,
@@ -35,7 +35,6 @@ from headrace.core.model import (
     Suspicion,
     UpdateKind,
 )
-from headrace.core.states import JobState
 from headrace.ports.store import StoreSettings
 from headrace.stores.memory import MemoryStore
 from headrace.testing.conformance.store_base import (
@@ -46,7 +45,8 @@ from headrace.testing.conformance.store_base import (
     register,
     request,
 )
-from headrace.testing.conformance.store_moves import OUTCOMES, SPECS, WORKERS, draw_move
+from headrace.testing.conformance.store_looks import look_at
+from headrace.testing.conformance.store_moves import LIMITS, OUTCOMES, SPECS, WORKERS, Limits, draw_move
 
 SETTINGS = StoreSettings(
     retention_s=300.0,
@@ -57,7 +57,6 @@ SETTINGS = StoreSettings(
     crash_backoff_s=10.0,
 )
 LEASE_S = 500.0
-LIVE = (JobState.SCHEDULED, JobState.READY, JobState.RUNNING)
 Answer = TypeVar("Answer")
 places = st.one_of(st.integers(0, 3), st.integers(0, 3), st.integers(0, 10_000))  # mostly the newest
 workers = st.sampled_from(WORKERS)
@@ -225,6 +224,29 @@ class StoreWalk(RuleBasedStateMachine):
             limit = lane.count(max(lane))
             self.trade(worker, [], replace(request(limit, [task], queues=[queue]), suspicion=(kind,)))
 
+    @rule(
+        worker=workers,
+        task=st.sampled_from(["charge", "refund"]),
+        queue=st.sampled_from(["billing", "mail"]),
+        most=st.sampled_from([1, 3, 1000]),
+        limits=st.sampled_from(LIMITS),
+        outcome=st.sampled_from(OUTCOMES),
+        unlimited=st.booleans(),
+    )
+    def claim_under_limits(  # noqa: PLR0917 - what a rule draws
+        self, worker: str, task: str, queue: str, most: int, limits: Limits, outcome: Outcome, *, unlimited: bool
+    ) -> None:
+        """Twice, with ends in between: of one lane, since to which a limit leaves its room is a store's own choice."""
+        wanted = request(most, [task], queues=[queue])
+        limited = replace(wanted, limits=(TaskLimit(task, *limits),))
+        before = len(self.claims)
+        self.trade(worker, [], limited)
+        settles = [Settle(job.id, job.fence, outcome) for job in self.claims[before:][:2]]
+        if unlimited:  # as by a worker that knows of no limits; what it claims does not count
+            self.trade(worker, settles, wanted)
+            settles = []
+        self.trade(worker, settles, limited)
+
     @precondition(lambda self: self.former_claims())
     @rule(worker=workers, pick=places, outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=4))
     def come_late(self, worker: str, pick: int, outcomes: list[Outcome]) -> None:
@@ -254,7 +276,8 @@ class StoreWalk(RuleBasedStateMachine):
             answer = await store.exchange(worker, settles, wanted)
             # In which order lanes are served is a store's own choice; how long a job waited is about true.
             claimed = [replace(job, waited_s=None) for job in answer.claimed]
-            return replace(answer, claimed=tuple(sorted(claimed, key=lambda job: job.id)))
+            start_s = None if answer.next_start_s is None else round(answer.next_start_s, 3)
+            return replace(answer, claimed=tuple(sorted(claimed, key=lambda job: job.id)), next_start_s=start_s)
 
         answer = self.both(exchange)
         self.claims += answer.claimed if answer is not None else ()
@@ -357,36 +380,4 @@ class StoreWalk(RuleBasedStateMachine):
         """Records, ends of feeds, lists, queues, workers; with `everything` feeds and attempts too."""
         ids = [job.id for job in self.jobs]
         since = self.time.wall() - SETTINGS.retention_s
-        self.both(partial(_all, ids=ids, told=ids if everything else ids[-2:], since=since))
-
-
-async def _all(store: FullStore, ids: list[JobId], told: list[JobId], since: float) -> Any:
-    return [
-        await store.get(ids),
-        await store.offsets(ids),
-        await store.find(JobFilter(task="charge"), limit=3),
-        await _queues(store),
-        await _workers(store),
-        [await _story(store, job_id, since) for job_id in told],
-    ]
-
-
-async def _queues(store: FullStore) -> Any:
-    return [
-        (queue.name, queue.paused, [queue.counts.get(state, 0) for state in LIVE], queue.oldest_ready_s)
-        for queue in await store.queues()
-    ]
-
-
-async def _workers(store: FullStore) -> Any:
-    return sorted((worker.id, worker.running) for worker in await store.workers() if worker.alive)
-
-
-async def _story(store: FullStore, job_id: JobId, since: float) -> Any:
-    page = await store.read_updates(job_id, 0, 1000)
-    attempts = [
-        # Who ran it may be forgotten: a worker that is gone is kept no longer than an ended job.
-        replace(attempt, worker=None) if attempt.ended_at is not None and attempt.ended_at <= since else attempt
-        for attempt in await store.attempts(job_id)
-    ]
-    return None if page is None else replace(page, epoch=""), attempts
+        self.both(partial(look_at, ids=ids, told=ids if everything else ids[-2:], since=since))

@@ -2,8 +2,9 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+from headrace.core.limits import Limit, RateLimit
 from headrace.core.model import (
     Cancelled,
     Failed,
@@ -40,6 +41,14 @@ SPECS: tuple[Sequence[Any], ...] = (
     ("d", "d", "e"),  # and their digests
     (None, None, 30.0),  # deadlines
     (0, 0, 5),  # priorities
+)
+Limits: TypeAlias = tuple[Limit | None, RateLimit | None]
+LIMITS: tuple[Limits, ...] = (
+    (Limit(1), None),
+    (Limit(2, key="tenant"), None),
+    (Limit(4), None),
+    (None, RateLimit(2, 40.0)),
+    (Limit(3), RateLimit(1, 20.0, burst=2)),
 )
 WAITS_S = (1.0, 1.0, 20.0, 20.0, 110.0, 110.0, 250.0, 600.0)
 KINDS = (UpdateKind.ITEM, UpdateKind.ITEM, UpdateKind.LOG, UpdateKind.PROGRESS)
@@ -91,4 +100,8 @@ def draw_move(rng: random.Random) -> tuple[str, dict[str, Any]]:
         "let_time_pass": {"seconds": rng.choice(WAITS_S), "pruning": rng.random() < OFTEN},
     }
     name = rng.choice(MOVES)
+    own = random.Random(f"{worker} {picks} {task} {queue}")  # noqa: S311 - so that the others are drawn as ever
+    if name == "claim_what_is_first" and own.random() < OFTEN:
+        limits = {"limits": own.choice(LIMITS), "most": own.choice((1, 3, 1000)), "unlimited": own.random() < OFTEN}
+        return "claim_under_limits", {"worker": worker, "task": task, "queue": queue, "outcome": outcomes[0], **limits}
     return name, arguments[name]

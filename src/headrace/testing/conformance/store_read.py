@@ -1,6 +1,7 @@
 # ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
 """Reading: get, find with filters and pages, queues."""
 
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import Failed, Failure, JobFilter, JobId, Succeeded
 from headrace.core.states import JobState
 from headrace.testing.conformance.store_base import (
@@ -8,6 +9,7 @@ from headrace.testing.conformance.store_base import (
     FullStore,
     StoreSuite,
     TimeControl,
+    accuse,
     claim,
     claim_one,
     enqueue_claimed,
@@ -149,3 +151,33 @@ class ReadSuite(StoreSuite):
         claimed = await claim_one(store)
         running = await record_of(store, job.id)
         assert (running.attempt, running.fence, running.offset) == (1, claimed.fence, claimed.offset)
+
+    async def test_loads_tell_what_waits_by_task_and_priority(self, store: FullStore, time: TimeControl) -> None:
+        await store.enqueue([new_job(priority=5), new_job(), new_job(task="refund")])
+        await time.pass_time(2 * time.tick)
+        await store.enqueue([new_job(priority=5), new_job(), new_job(delay_s=FOREVER_S), new_job(queue="mail")])
+        await store.pause("attic", paused=True)
+        asked = [LoadAsked("billing", 100, time.tick), LoadAsked("attic", 100), LoadAsked("gone", 100)]
+        billing, attic, gone = await store.loads(asked)
+        assert (attic, gone) == (QueueLoad("attic", paused=True), QueueLoad("gone"))
+        assert (billing.name, billing.paused, billing.scheduled, billing.ready) == ("billing", False, 1, 5)
+        told = [(load.priority, load.task, load.ready, load.older) for load in billing.tasks]
+        assert told == [(5, "charge", 2, 1), (0, "charge", 2, 1), (0, "refund", 1, 1)]
+        assert all(2 * time.tick - 0.002 <= load.oldest_s < 2 * time.tick + 60 for load in billing.tasks)
+        assert await store.loads([]) == []
+
+    async def test_loads_count_no_further_than_asked(self, store: FullStore) -> None:
+        await store.enqueue([new_job() for _ in range(5)] + [new_job(priority=1) for _ in range(3)])
+        await store.enqueue([new_job(delay_s=FOREVER_S) for _ in range(5)])
+        for most, found in ((4, [3, 1]), (3, [3, 0]), (2, [2, 0]), (8, [3, 5])):
+            (load,) = await store.loads([LoadAsked("billing", most)])
+            assert [task.ready for task in load.tasks] == found
+            assert [task.older for task in load.tasks] == found
+            assert load.scheduled == min(most, 5)
+
+    async def test_loads_leave_out_what_is_no_work_waiting_in_line(self, store: FullStore) -> None:
+        await accuse(store)
+        await settle(store, await enqueue_claimed(store), Succeeded())
+        await enqueue_claimed(store, task="refund")
+        (load,) = await store.loads([LoadAsked("billing", 100)])
+        assert load == QueueLoad("billing")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable, UsageError
+from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
     ClaimRequest,
@@ -216,6 +217,16 @@ class RemoteStore:
     async def queues(self) -> list[QueueRecord]:
         """As `Store.queues`."""
         result: list[QueueRecord] = await self.call("queues")
+        return result
+
+    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+        """As `Store.scopes`."""
+        result: list[tuple[int, float | None]] = await self.call("scopes", tuple(names))
+        return result
+
+    async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
+        """As `Store.loads`."""
+        result: list[QueueLoad] = await self.call("loads", tuple(asked))
         return result
 
     async def pause(self, queue: str, *, paused: bool) -> None:

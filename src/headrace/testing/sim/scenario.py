@@ -7,9 +7,11 @@ import random
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from headrace.core.limits import Limit, RateLimit, TaskLimit
 from headrace.testing.sim import outages
 from headrace.testing.sim.outages import Outages
 
+UNLIMITED = 0.7  # so many worlds are
 HEARTBEATS_PER_LEASE = 20  # as in production: a lease of 10 s, renewed every 0.5 s
 
 
@@ -61,6 +63,7 @@ class Scenario:
     load_s: float  # jobs are enqueued, and faults happen, for so long
     faults: dict[FaultKind, float] = field(default_factory=dict[FaultKind, float])  # intensity, 0 to 1
     outages: Outages | None = None  # of services outside, and how they are guarded
+    limits: tuple[TaskLimit, ...] = ()
 
     @property
     def lease_s(self) -> float:
@@ -72,6 +75,15 @@ class Scenario:
         """Of ended jobs; where that is short, they are deleted while others still run."""
         days_s = 7 * 86_400.0
         return self.pace_s * (20.0 + 200.0 * self.faults.get(FaultKind.SHORT_RETENTION, days_s))
+
+    @property
+    def work_s(self) -> float:
+        """How long all jobs may take with all their retries, one after the other where only one may run."""
+        at_once = float(self.trees * self.processes)
+        for limit in self.limits:
+            at_once = min(at_once, at_once if limit.concurrency is None else limit.concurrency.n)
+        spread_s = sum(0.0 if limit.rate is None else 9 * limit.rate.interval_s for limit in self.limits)
+        return self.jobs * ((30.0 + 8 * 60.0) * self.pace_s / at_once + spread_s)
 
     def has(self, kind: FaultKind) -> bool:
         """Whether this world suffers it."""
@@ -87,7 +99,9 @@ def draw(seed: int, *, upstreams: bool | None = None) -> Scenario:
     outside = None if upstreams is False else outages.draw(seed, always=upstreams is True)
     if outside is None:
         return drawn
-    return replace(drawn, pace_s=1.0, load_s=drawn.load_s / drawn.pace_s, outages=outside)
+    return replace(
+        drawn, pace_s=1.0, load_s=drawn.load_s / drawn.pace_s, limits=_draw_limits(seed, 1.0), outages=outside
+    )
 
 
 def _draw(seed: int) -> Scenario:
@@ -107,6 +121,7 @@ def _draw(seed: int) -> Scenario:
         jobs=rng.choice((10, 30, 60, 120)),
         load_s=rng.uniform(20, 90) * pace_s,
         faults=_draw_faults(seed, share),
+        limits=_draw_limits(seed, pace_s),
     )
 
 
@@ -114,6 +129,18 @@ def _draw_faults(seed: int, share: float) -> dict[FaultKind, float]:
     """Each kind by a generator of its own: a kind more leaves the others of a seed as they were."""
     drawn = {kind: _rng(f"{seed} {kind.value}") for kind in FaultKind}
     return {kind: rng.uniform(0.05, 1.0) for kind, rng in drawn.items() if rng.random() < share}
+
+
+def _draw_limits(seed: int, pace_s: float) -> tuple[TaskLimit, ...]:
+    """Of the task that every version knows; most worlds have none. A job's lane key is drawn with it."""
+    rng = _rng(f"{seed} limits")
+    if rng.random() < UNLIMITED:
+        return ()
+    concurrency = Limit(rng.choice((1, 2, 5)), rng.choice((None, "steps")))
+    rate = RateLimit(
+        rng.choice((1, 5)), rng.uniform(0.2, 5.0) * pace_s, rng.choice((None, 1)), rng.choice((None, "steps"))
+    )
+    return (TaskLimit("both", *rng.choice(((concurrency, None), (None, rate), (concurrency, rate)))),)
 
 
 def _rng(name: str) -> random.Random:

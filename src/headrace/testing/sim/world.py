@@ -238,10 +238,9 @@ class World:
     def patience_s(self) -> float:
         """How long after the last fault every job must have ended, and every reader seen its end."""
         scenario = self.scenario
-        work = scenario.jobs * (30.0 + 8 * 60.0) / (scenario.trees * scenario.processes)  # each with all its retries
         steps_back = max(0.0, -self.server.step_s)
         held_s = 0.0 if self.outside is None else self.outside.settles_s
-        return (900.0 + work) * scenario.pace_s + steps_back + held_s
+        return 900.0 * scenario.pace_s + scenario.work_s + steps_back + held_s
 
     def _drain(self) -> None:
         """See everything end; what needs no upstream that a person keeps open, before that is let go."""

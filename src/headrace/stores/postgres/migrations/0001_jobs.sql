@@ -81,6 +81,7 @@ CREATE TABLE headrace_job (
 );
 CREATE INDEX headrace_job_ready ON headrace_job (suspect, line, seq) WHERE state = 1;
 CREATE INDEX headrace_job_due ON headrace_job (due_at, seq) WHERE state = 0;
+CREATE INDEX headrace_job_scheduled ON headrace_job (line) WHERE state = 0;
 CREATE INDEX headrace_job_running ON headrace_job (worker) WHERE state = 2;
 CREATE INDEX headrace_job_cancelling ON headrace_job (worker) WHERE cancelling;  -- few, where a held snapshot keeps many dead ones
 
@@ -169,9 +170,10 @@ CREATE TABLE headrace_limit (
 -- needs to free it; the next claim of the scope removes what is dead.
 CREATE TABLE headrace_slot (
     scope text NOT NULL,
+    n bigint GENERATED ALWAYS AS IDENTITY,  -- given under the scope's lock, so that it rises: what is dead stays dead
     job uuid NOT NULL,                  -- job.id
     fence integer NOT NULL,
-    PRIMARY KEY (scope, job)
+    PRIMARY KEY (scope, n)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
 -- Processes that run attempts. A claim locks its worker's row (FOR KEY SHARE), a reap for itself (FOR UPDATE).

@@ -361,12 +361,13 @@ $$;
 
 -- What limits leave room for in these of their scopes, as far as this statement sees: how many may start now, and how long
 -- a rate alone keeps the next one back (NULL: it waits for the end of another one, or for nothing). A rate is that of the
--- generic cell rate algorithm, as in core/limits.py.
+-- generic cell rate algorithm, as in core/limits.py. Slots up to a scope's floor are known to be dead, and are not read: a
+-- held snapshot may keep many. `first` is the first that is not.
 CREATE FUNCTION headrace_rooms_1(
     p_now timestamptz, p_wanted integer[],
-    p_scopes text[], p_concurrency integer[], p_intervals_s double precision[], p_bursts integer[]
+    p_scopes text[], p_concurrency integer[], p_intervals_s double precision[], p_bursts integer[], p_floors bigint[]
 )
-RETURNS TABLE (ord integer, room integer, wait_s double precision)
+RETURNS TABLE (ord integer, room integer, wait_s double precision, first bigint)
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off
@@ -377,21 +378,23 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT found.ord, greatest(0, least(found.left_, found.starts)),
-        CASE WHEN found.starts < 1 AND coalesce(found.left_, 1) > 0 THEN found.ahead_s - (found.burst - 1) * found.interval_s END
+        CASE WHEN found.starts < 1 AND coalesce(found.left_, 1) > 0 THEN found.ahead_s - (found.burst - 1) * found.interval_s END,
+        found.first
     FROM (
         SELECT wanted.ord, p_intervals_s[wanted.ord] AS interval_s, p_bursts[wanted.ord] AS burst, rate.ahead_s,
-            p_concurrency[wanted.ord] - (
-                SELECT count(*)::integer FROM headrace_slot AS slot
-                CROSS JOIN LATERAL (
-                    SELECT FROM headrace_job AS job
-                    WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 LIMIT 1
-                ) AS job
-                WHERE slot.scope = p_scopes[wanted.ord] AND p_concurrency[wanted.ord] IS NOT NULL
-            ) AS left_,
+            p_concurrency[wanted.ord] - running.count AS left_, running.first,
             CASE WHEN p_bursts[wanted.ord] IS NOT NULL THEN
                 greatest(0, floor(p_bursts[wanted.ord] - rate.ahead_s / p_intervals_s[wanted.ord] + 1e-6))::integer
             END AS starts
         FROM unnest(p_wanted) AS wanted (ord)
+        LEFT JOIN LATERAL (
+            SELECT count(*)::integer AS count, min(slot.n) AS first FROM headrace_slot AS slot
+            CROSS JOIN LATERAL (
+                SELECT FROM headrace_job AS job
+                WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 LIMIT 1
+            ) AS job
+            WHERE slot.scope = p_scopes[wanted.ord] AND slot.n > p_floors[wanted.ord]
+        ) AS running ON p_concurrency[wanted.ord] IS NOT NULL
         LEFT JOIN LATERAL (
             SELECT greatest(0, least(coalesce(limited.rate_at, 0) - v_now, p_intervals_s[wanted.ord] * p_bursts[wanted.ord])) AS ahead_s
             FROM (VALUES (1)) AS one LEFT JOIN headrace_limit AS limited ON limited.scope = p_scopes[wanted.ord]
@@ -411,13 +414,14 @@ CREATE FUNCTION headrace_claim_limited_1(
     p_lane_from integer[], p_lane_to integer[], p_lane_shares integer[], p_lane_queues integer[],
     p_kinds smallint[], p_lines integer[], p_floors bigint[],
     p_lane_runs integer[], p_lane_rates integer[],  -- the scope of its concurrency, of its rate
-    p_scopes text[], p_concurrency integer[], p_intervals_s double precision[], p_bursts integer[]
+    p_scopes text[], p_concurrency integer[], p_intervals_s double precision[], p_bursts integer[],
+    p_slot_floors bigint[]
 )
 RETURNS TABLE (
     id uuid, fence integer, line integer, seq bigint, args text, attempt integer, failures integer, crashes integer,
     snoozes integer, max_attempts integer, timeout_s double precision, deadline_in_s double precision, tags text[],
     signature text, feed_end integer, suspect smallint, traceparent text, emitted text[],
-    more_lanes integer[], kept_lanes integer[], wait_s double precision
+    more_lanes integer[], kept_lanes integer[], wait_s double precision, slot_floors bigint[]
 )
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
@@ -447,6 +451,7 @@ DECLARE
     v_more integer[] := '{}';
     v_kept integer[] := '{}';
     v_wait double precision;
+    v_floors bigint[] := p_slot_floors;
     v_each record;
 BEGIN
     SELECT w.n INTO v_worker FROM headrace_worker AS w WHERE w.id = p_worker AND w.gone_at IS NULL FOR KEY SHARE;
@@ -465,7 +470,7 @@ BEGIN
     IF v_ready IS NOT NULL THEN
         v_wanted := ARRAY(SELECT DISTINCT scope FROM unnest(v_ready) AS lane (ord)
             CROSS JOIN LATERAL (VALUES (p_lane_runs[lane.ord]), (p_lane_rates[lane.ord])) AS scopes (scope) WHERE scope > 0);
-        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts) LOOP
+        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts, p_slot_floors) LOOP
             v_rooms[v_each.ord] := v_each.room;
             v_waits[v_each.ord] := v_each.wait_s;
         END LOOP;
@@ -491,22 +496,24 @@ BEGIN
             CROSS JOIN LATERAL (VALUES (p_lane_runs[lane.ord]), (p_lane_rates[lane.ord])) AS scopes (scope) WHERE scope > 0);
         INSERT INTO headrace_limit (scope)
         SELECT p_scopes[wanted.ord] FROM unnest(v_wanted) AS wanted (ord)
-        WHERE NOT EXISTS (SELECT FROM headrace_limit AS limited WHERE limited.scope = ANY (ARRAY[p_scopes[wanted.ord]]) OFFSET 0)
+        WHERE NOT EXISTS (SELECT FROM headrace_limit AS limited WHERE limited.scope = p_scopes[wanted.ord] OFFSET 0)
         ORDER BY 1
         ON CONFLICT (scope) DO NOTHING;
         FOREACH v_lane IN ARRAY v_wanted LOOP
             v_busy[v_lane] := true;
         END LOOP;
         v_wanted := ARRAY(SELECT wanted.ord FROM unnest(v_wanted) AS wanted (ord)
-            JOIN headrace_limit AS limited ON limited.scope = ANY (ARRAY[p_scopes[wanted.ord]])
-            FOR UPDATE OF limited SKIP LOCKED);
+            CROSS JOIN LATERAL (
+                SELECT FROM headrace_limit AS limited WHERE limited.scope = p_scopes[wanted.ord] FOR UPDATE SKIP LOCKED
+            ) AS limited);
         v_now := coalesce(p_now, clock_timestamp());
-        DELETE FROM headrace_slot AS slot USING unnest(v_wanted) AS wanted (ord)
-        WHERE slot.scope = p_scopes[wanted.ord] AND NOT EXISTS (
-            SELECT FROM headrace_job AS job
-            WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 OFFSET 0
-        );
-        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts) LOOP
+        FOREACH v_runs IN ARRAY v_wanted LOOP
+            DELETE FROM headrace_slot AS slot WHERE slot.scope = p_scopes[v_runs] AND slot.n > p_slot_floors[v_runs] AND NOT EXISTS (
+                SELECT FROM headrace_job AS job
+                WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 OFFSET 0
+            );
+        END LOOP;
+        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts, p_slot_floors) LOOP
             v_busy[v_each.ord] := false;
             v_rooms[v_each.ord] := v_each.room;
             v_waits[v_each.ord] := v_each.wait_s;
@@ -550,10 +557,12 @@ BEGIN
             END IF;
         END LOOP;
 
-        UPDATE headrace_limit AS limited SET rate_at = extract(epoch FROM v_now) + p_intervals_s[started.ord] * started.count
-            + greatest(0, least(coalesce(limited.rate_at, 0) - extract(epoch FROM v_now), p_intervals_s[started.ord] * p_bursts[started.ord]))
-        FROM unnest(v_starts) WITH ORDINALITY AS started (count, ord)
-        WHERE started.count > 0 AND limited.scope = ANY (ARRAY[p_scopes[started.ord]]);
+        FOREACH v_rate IN ARRAY v_wanted LOOP
+            CONTINUE WHEN v_starts[v_rate] = 0;
+            UPDATE headrace_limit AS limited SET rate_at = extract(epoch FROM v_now) + p_intervals_s[v_rate] * v_starts[v_rate]
+                + greatest(0, least(coalesce(limited.rate_at, 0) - extract(epoch FROM v_now), p_intervals_s[v_rate] * p_bursts[v_rate]))
+            WHERE limited.scope = p_scopes[v_rate];
+        END LOOP;
         RETURN QUERY
         WITH started AS (
             UPDATE headrace_job AS job SET state = 2, fence = job.fence + 1, attempt = job.attempt + 1, worker = v_worker,
@@ -568,18 +577,22 @@ BEGIN
             FROM started AS job WHERE job.fence > 1
         ), slots AS (
             INSERT INTO headrace_slot (scope, job, fence) SELECT job.scope, job.id, job.fence FROM started AS job WHERE job.scope IS NOT NULL
-            ON CONFLICT (scope, job) DO UPDATE SET fence = excluded.fence
         )
         SELECT job.id, job.fence, job.line, job.seq, job.args, job.attempt, job.failures, job.crashes, job.snoozes,
             job.max_attempts, job.timeout_s, extract(epoch FROM job.deadline_at - v_now)::double precision, job.tags,
             job.signature, job.feed_end, job.suspect, job.traceparent,
             CASE WHEN job.fence > 1 THEN ARRAY(SELECT feed.key FROM headrace_feed AS feed WHERE feed.job = job.id AND feed.key IS NOT NULL) END,
-            NULL::integer[], NULL::integer[], NULL::double precision
+            NULL::integer[], NULL::integer[], NULL::double precision, NULL::bigint[]
         FROM started AS job;
-        -- What the rates keep back now.
-        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts) LOOP
+        -- What the rates keep back now, and up to where slots are dead.
+        FOR v_each IN SELECT * FROM headrace_rooms_1(v_now, v_wanted, p_scopes, p_concurrency, p_intervals_s, p_bursts, p_slot_floors) LOOP
             v_rooms[v_each.ord] := v_each.room;
             v_waits[v_each.ord] := v_each.wait_s;
+            IF v_each.first IS NOT NULL THEN
+                v_floors[v_each.ord] := v_each.first - 1;
+            ELSIF p_concurrency[v_each.ord] IS NOT NULL THEN
+                v_floors[v_each.ord] := nextval('headrace_slot_n_seq');
+            END IF;
         END LOOP;
         v_again := ARRAY(
             SELECT lane.ord FROM unnest(v_again) AS lane (ord) WHERE EXISTS (
@@ -606,7 +619,7 @@ BEGIN
     END LOOP;
     RETURN QUERY SELECT NULL::uuid, NULL::integer, NULL::integer, NULL::bigint, NULL::text, NULL::integer, NULL::integer, NULL::integer,
         NULL::integer, NULL::integer, NULL::double precision, NULL::double precision, NULL::text[], NULL::text, NULL::integer,
-        NULL::smallint, NULL::text, NULL::text[], v_more, v_kept, v_wait;
+        NULL::smallint, NULL::text, NULL::text[], v_more, v_kept, v_wait, v_floors;
 END
 $$;
 
@@ -703,5 +716,63 @@ AS $$
 BEGIN
     RETURN (SELECT extract(epoch FROM job.due_at - coalesce(p_now, clock_timestamp()))::double precision
         FROM headrace_job AS job WHERE job.state = 0 ORDER BY job.due_at LIMIT 1);
+END
+$$;
+
+-- How much waits in these queues, by line, the highest priorities first; a row without a line tells that a queue is there.
+CREATE FUNCTION headrace_load_1(
+    p_now timestamptz,                  -- NULL: the database's clock
+    p_queues text[], p_jobs_max integer[],  -- how many jobs of each are worth counting
+    p_since_s double precision[]        -- ready jobs that are ready for so long are told apart
+)
+RETURNS TABLE (ord integer, paused boolean, task text, priority integer, ready integer, older integer,
+    oldest_s double precision, scheduled integer)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := coalesce(p_now, statement_timestamp());
+    v_ready integer;
+    v_scheduled integer;
+    q record;
+    l record;
+    r record;
+BEGIN
+    FOR q IN
+        SELECT asked.ord::integer AS ord, queue.id, queue.paused, asked.jobs_max,
+            v_now - asked.since_s * interval '1 second' AS since
+        FROM unnest(p_queues, p_jobs_max, p_since_s) WITH ORDINALITY AS asked (name, jobs_max, since_s, ord)
+            JOIN headrace_queue AS queue ON queue.name = asked.name
+    LOOP
+        RETURN QUERY SELECT q.ord, q.paused, NULL::text, 0, 0, 0, NULL::double precision, 0;
+        v_ready := q.jobs_max;
+        v_scheduled := q.jobs_max;
+        FOR l IN
+            SELECT line.id, line.task, line.priority FROM (
+                SELECT line.id, line.task, line.priority FROM headrace_line AS line WHERE line.queue = q.id LIMIT 2000
+            ) AS line ORDER BY line.priority DESC, line.id
+        LOOP
+            SELECT least(count(*)::integer, v_ready) AS jobs,
+                least((count(*) FILTER (WHERE first.due_at <= q.since))::integer, v_ready) AS older, min(first.due_at) AS oldest
+            INTO r FROM (
+                SELECT job.due_at FROM headrace_job AS job WHERE job.state = 1 AND job.suspect = 0 AND job.line = l.id
+                ORDER BY job.suspect, job.line, job.seq LIMIT greatest(v_ready, 1)
+            ) AS first;
+            v_ready := v_ready - r.jobs;
+            scheduled := 0;
+            IF v_scheduled > 0 THEN
+                SELECT count(*)::integer INTO scheduled FROM (
+                    SELECT FROM headrace_job AS job WHERE job.state = 0 AND job.line = l.id LIMIT v_scheduled
+                ) AS later;
+                v_scheduled := v_scheduled - scheduled;
+            END IF;
+            IF r.oldest IS NOT NULL OR scheduled > 0 THEN
+                RETURN QUERY SELECT q.ord, q.paused, l.task, l.priority, r.jobs, r.older,
+                    extract(epoch FROM v_now - r.oldest)::double precision, scheduled;
+            END IF;
+        END LOOP;
+    END LOOP;
 END
 $$;

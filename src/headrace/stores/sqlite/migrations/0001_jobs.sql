@@ -80,6 +80,7 @@ CREATE TABLE headrace_job (
 CREATE INDEX headrace_job_ready ON headrace_job (lane, priority DESC, seq) WHERE state = 1 AND suspect = 0;
 CREATE INDEX headrace_job_suspect ON headrace_job (suspect, lane, priority DESC, seq) WHERE state = 1 AND suspect > 0;
 CREATE INDEX headrace_job_due ON headrace_job (run_at) WHERE state = 0;
+CREATE INDEX headrace_job_scheduled ON headrace_job (lane) WHERE state = 0;
 CREATE INDEX headrace_job_running ON headrace_job (worker) WHERE state = 2;
 
 -- Jobs that ended, until their retention is over. Columns as in job.

@@ -14,6 +14,7 @@ from headrace.testing.sim.checkers.items import ItemsAreKept
 from headrace.testing.sim.checkers.keys import OneHolderPerKey
 from headrace.testing.sim.checkers.leaks import NothingLeaks
 from headrace.testing.sim.checkers.leases import LeasesHold
+from headrace.testing.sim.checkers.limits import LimitsHold
 from headrace.testing.sim.checkers.live import BrowsersAreServed
 from headrace.testing.sim.checkers.outcomes import OutcomeOnce
 from headrace.testing.sim.checkers.quarantine import OnlyPoisonIsQuarantined
@@ -31,6 +32,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     OnlyPoisonIsQuarantined,
     LeasesHold,
     Slots,
+    LimitsHold,
     NothingIsEarly,
     OneHolderPerKey,
     WorkIsKept,

@@ -1,0 +1,96 @@
+"""The lane key of a job: what its task's limits count apart, and its queue serves in turn."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+from headrace.core.errors import InvalidConfig, UsageError
+from headrace.core.limits import KeyOf, Limit, RateLimit
+
+CHARS_MAX: Final = 256
+_BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class LaneKey:
+    """Computed from a job's validated arguments."""
+
+    __slots__ = ("_defaults", "_fn", "_key", "_names", "_task")
+
+    def __init__(self, task: str, key: KeyOf, parameters: Collection[str], fn: Callable[..., Any]) -> None:
+        """`parameters` are those that callers give; `fn` is the task's function, for their defaults.
+
+        Raises:
+            InvalidConfig: the key is of a parameter that there is not; says which there are.
+        """
+        self._task = task
+        self._key = key
+        self._fn: Callable[..., Any] | None = None if isinstance(key, str) else key
+        self._names = (key,) if isinstance(key, str) else _names_of(task, key)
+        for name in self._names:
+            if name not in parameters:
+                known = ", ".join(parameters) or "none"
+                raise InvalidConfig(
+                    f"task {task}: a key of its limits or fair_by is of the parameter {name!r}, which callers "
+                    f"do not give; those that they give are: {known}"
+                )
+        found = inspect.signature(fn).parameters
+        self._defaults = {name: found[name].default for name in self._names}
+
+    def of(self, args: Mapping[str, Any]) -> str:
+        """The key of a call with these arguments, by name.
+
+        Raises:
+            UsageError: it is not a text or whole number, too long, or not printable.
+        """
+        values = {name: args.get(name, self._defaults[name]) for name in self._names}
+        value: object = values[self._names[0]] if self._fn is None else self._fn(**values)
+        if isinstance(value, Enum):
+            value = value.value
+        if value is None:
+            return ""
+        if not isinstance(value, str | int | UUID):
+            raise UsageError(f"task {self._task}: its key is a text or a whole number, not {value!r}")
+        text = str(value)
+        if len(text) > CHARS_MAX or not text.isprintable():
+            shown = repr(text[: CHARS_MAX + 1])
+            raise UsageError(f"task {self._task}: its key has at most {CHARS_MAX} printable characters, not {shown}")
+        return text
+
+
+def key_of(task: str, concurrency: Limit | None, rate: RateLimit | None, fair_by: KeyOf | None) -> KeyOf | None:
+    """The one key of a task; None: it has none.
+
+    Raises:
+        InvalidConfig: several that differ, or policies of another kind.
+    """
+    if concurrency is not None and not isinstance(concurrency, Limit):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidConfig(f"concurrency is a Limit, as in Limit(5), not {concurrency!r}")
+    if rate is not None and not isinstance(rate, RateLimit):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidConfig(f"rate is a RateLimit, as in RateLimit(5, per=1), not {rate!r}")
+    if fair_by is not None and not isinstance(fair_by, str) and not callable(fair_by):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidConfig(f"fair_by is the name of a parameter, or a function of some, not {fair_by!r}")
+    given = {
+        "concurrency": None if concurrency is None else concurrency.key,
+        "rate": None if rate is None else rate.key,
+        "fair_by": fair_by,
+    }
+    keys = {name: key for name, key in given.items() if key is not None}
+    if any(key != next(iter(keys.values())) for key in keys.values()):
+        said = ", ".join(f"{name} by {key!r}" for name, key in keys.items())
+        raise InvalidConfig(f"task {task}: its keys differ ({said}); a task has one key, give all of them the same")
+    return next(iter(keys.values()), None)
+
+
+def _names_of(task: str, key: Callable[..., Any]) -> tuple[str, ...]:
+    try:
+        found = inspect.signature(key).parameters.values()
+    except (TypeError, ValueError):
+        found = None
+    if not found or any(each.kind not in _BY_NAME for each in found):
+        raise InvalidConfig(
+            f"task {task}: a key that is a function takes some of the task's parameters by their names, "
+            f"as in `lambda tenant: tenant`, not {key!r}"
+        )
+    return tuple(each.name for each in found)
