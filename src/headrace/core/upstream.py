@@ -113,7 +113,6 @@ class _Permits:
     parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
     asked: set[str] = field(default_factory=set[str])
     ended: list[Probe] = field(default_factory=list[Probe])
-    dropped: bool = False  # some go back, and the fleet does not know
     lent: frozenset[str] = frozenset()  # that the fleet thinks it has
     number: int = 0
     free_since: float = 0.0
@@ -281,7 +280,6 @@ class UpstreamCore:
         if not self._permits.free or now - self._permits.free_since < after_s:
             return False
         self._permits.free.clear()
-        self._permits.dropped = True
         return True
 
     @property
@@ -307,7 +305,7 @@ class UpstreamCore:
         quiet_s = now - self._said_at
         permits = self._permits
         unsaid = quiet_s == float("inf")
-        if self._tripped or permits.asked or permits.ended or permits.dropped or permits.given_up or unsaid:
+        if self._tripped or permits.asked or permits.ended or permits.given_up or unsaid:
             return True
         if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
             return True
@@ -339,7 +337,6 @@ class UpstreamCore:
         self.starts.made, self.starts.spoke_at = 0, now
         self._said_at, self._said_wanted = now, wanted
         self._said_counts = self._window.counts(now)
-        self._permits.dropped = False
         return Said(
             self._process,
             self.generation,

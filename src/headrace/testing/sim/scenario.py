@@ -62,8 +62,8 @@ class Scenario:
     jobs: int
     load_s: float  # jobs are enqueued, and faults happen, for so long
     faults: dict[FaultKind, float] = field(default_factory=dict[FaultKind, float])  # intensity, 0 to 1
-    outages: Outages | None = None  # of services outside, and how they are guarded
     limits: tuple[TaskLimit, ...] = ()
+    outages: Outages | None = None  # of services outside, and how they are guarded
 
     @property
     def lease_s(self) -> float:
