@@ -126,7 +126,7 @@ class _Permits:
 
     @property
     def given_up(self) -> bool:
-        """Whether the fleet keeps some for this process that it has no use for."""
+        """Whether the fleet keeps some for this process that it has no use for, as after a word that was lost."""
         return bool(self.lent) and not self.lent.issubset(self.names)
 
 

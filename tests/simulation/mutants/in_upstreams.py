@@ -52,7 +52,7 @@ MUTANTS = (
     sim(
         "another generation changes nothing",
         "A call counts only in the generation in which it began.",
-        edit(f"{CORE}.end", ("if ticket.generation == self.generation:", "if True:")),
+        edit(f"{CORE}.end", ("if ticket.generation in {self.generation, self._before}:", "if True:")),
         upstreams=True, bound=60, breaks=("breakers count what calls came to",),
     ),
     sim(
@@ -100,7 +100,7 @@ MUTANTS = (
     sim(
         "who waits no longer leaves the line",
         "A call that is cancelled while it waits for its turn gives its place up.",
-        edit("runtime.guard:UpstreamGuard.acquire", ("except BaseException:  # cancelled; if its turn had come, it is another's\n                self._waited(turn, refused)", "except BaseException:")),
+        edit("runtime.guard:_Entry.in_line", ("except BaseException:\n        self._guard.leave_line(turn, self._refused)", "except BaseException:")),
         upstreams=True, bound=120, breaks=("calls leave nothing behind", "acknowledged jobs end", "jobs wait only for what they need"),
     ),
     sim(

@@ -99,7 +99,9 @@ def draw(seed: int, *, upstreams: bool | None = None) -> Scenario:
     outside = None if upstreams is False else outages.draw(seed, always=upstreams is True)
     if outside is None:
         return drawn
-    return replace(drawn, pace_s=1.0, load_s=drawn.load_s / drawn.pace_s, outages=outside)
+    return replace(
+        drawn, pace_s=1.0, load_s=drawn.load_s / drawn.pace_s, limits=_draw_limits(seed, 1.0), outages=outside
+    )
 
 
 def _draw(seed: int) -> Scenario:

@@ -149,12 +149,12 @@ class Calls:
         for call in self._under_way.values():
             call.orphaned()
 
-    def needs(self, known: "Registry", slots: int) -> "WatchedNeeds | None":
+    def needs(self, known: "Registry", slots: int, *, suspects: bool) -> "WatchedNeeds | None":
         """For a worker of this process; None: no task of it needs one."""
         guards = {task.name: tuple(self.upstreams.guards[name] for name in task.needs) for task in known if task.needs}
         for name, guard in self.upstreams.guards.items():
             guard.tasks = tuple(sorted(task for task, its in guards.items() if any(it.name == name for it in its)))
-        return WatchedNeeds(self, guards, slots) if guards else None
+        return WatchedNeeds(self, guards, slots, suspects=suspects) if guards else None
 
     async def call(self, name: str, *, not_ours: bool = False, retry_after_s: float | None = None) -> None:
         """Call a service, as `async with bank:` does.
@@ -227,10 +227,11 @@ class Calls:
 class WatchedNeeds(Needs):
     """Tells the world what a worker knew when it let a job start."""
 
-    def __init__(self, calls: Calls, guards: dict[str, Any], slots: int) -> None:
+    def __init__(self, calls: Calls, guards: dict[str, Any], slots: int, *, suspects: bool) -> None:
         """Of the worker of this process."""
         node = calls.node
-        super().__init__(calls.upstreams, guards, slots, calls.outside.world.rng(f"needs {node.name}"))
+        rng = calls.outside.world.rng(f"needs {node.name}")
+        super().__init__(calls.upstreams, guards, slots, rng, others_first=suspects)
         self.node = node
         self.guards = guards
 

@@ -233,7 +233,7 @@ def build(
             needy=frozenset(task.name for task in known if task.needs),
             kill_grace_s=10.0 * scenario.pace_s,
         ),
-        needs=None if calls is None else calls.needs(known, pool.slots),
+        needs=None if calls is None else calls.needs(known, pool.slots, suspects=suspects),
         lease_s=scenario.lease_s,
         beat=beat,
         beat_every_s=0.25 * scenario.pace_s,

@@ -148,7 +148,8 @@ class OutcomesAreTrue(Checker):
             if opened or (after.generation == before.generation and after.probed != before.probed):
                 words = f"{said.process} says of generation {said.generation}"
                 self.fail(f"{event.upstream} heeds what {words}, in generation {before.generation}")
-        well, failed = self._outcomes.get((event.upstream, said.process, said.generation), (0, 0))
+        known = [self._outcomes.get((event.upstream, said.process, of), (0, 0)) for of in {0, said.generation}]
+        well, failed = sum(each[0] for each in known), sum(each[1] for each in known)  # 0: before it was heard of
         if said.counts.calls > well + failed or said.counts.failures > failed:
             heard = f"{said.counts.failures} of {said.counts.calls} calls of {event.upstream} failed"
             self.fail(f"{said.process} says that {heard}; {failed} of {well + failed} did")
