@@ -19,6 +19,7 @@ PERMIT_S: Final = 10.0  # so long a permit may be used, unless its process is he
 SLICE_S: Final = 30.0  # and a slice
 CALL_S: Final = 30.0  # that a call takes, where no timeout says so
 SILENT_S: Final = 60.0  # after which a process is forgotten
+TURN_S: Final = 2.0  # so long a process has a slot for which others wait
 KNOWN_S: Final = 1.0  # after which every process that reaches the store knows of a turn
 FRESH_S: Final = 10.0  # so long what a process has counted is believed
 
@@ -265,14 +266,19 @@ class Fleet:
         return [(name, one) for name, one in self.members.items() if self.seen_at < one.until_at]
 
     def _fair(self, process: str, most: int) -> int:
-        """How many slots a process should hold: an equal share, and what others leave of theirs, if it wants more."""
-        holders = self._holders()
-        wanted = next((one.wanted for name, one in holders if name == process), 0)
-        if not wanted:
+        """How many slots a process should hold: an equal share, and what others leave of theirs, if it wants more.
+
+        Where there are fewer slots than processes that want one, they take turns.
+        """
+        wanted = {name: one.wanted for name, one in self._holders() if one.wanted}
+        if process not in wanted:
             return 0
-        share = max(1, most // sum(one.wanted > 0 for _, one in holders))
-        left = most - sum(min(one.wanted, share) for name, one in holders if name != process)
-        return max(share, min(wanted, left))
+        if len(wanted) > most:
+            first = int(self.seen_at / TURN_S) * most
+            return int((sorted(wanted).index(process) - first) % len(wanted) < most)
+        share = most // len(wanted)
+        left = most - sum(min(others, share) for name, others in wanted.items() if name != process)
+        return max(share, min(wanted[process], left))
 
     def _open(self, breaker: Breaker, reason: str) -> None:
         self._turn(BreakerState.OPEN, reason)

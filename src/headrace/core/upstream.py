@@ -15,6 +15,7 @@ from headrace.core.fleet import KNOWN_S, NO_CALLS, PERMIT_S, SLICE_S, BreakerSta
 from headrace.core.window import Window
 
 SAY_EVERY_S: Final = 1.0  # while there is something new that can wait
+SAY_FAILURES_S: Final = 0.1  # while calls fail: what others have counted trips a breaker too
 SHORT_S: Final = 0.2  # while it is short of slots
 RENEW_S: Final = 2.0  # while something is held under a lease
 MARGIN_S: Final = 2.0  # a slice is let go so long before others may have it
@@ -297,11 +298,16 @@ class UpstreamCore:
         """Whether the fleet should hear something now."""
         quiet_s = now - self._said_at
         permits = self._permits
-        if self._tripped or permits.asked or permits.ended or permits.dropped or self.heard_at is None:
+        unsaid = quiet_s == float("inf")
+        if self._tripped or permits.asked or permits.ended or permits.dropped or unsaid:
             return True
         if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
             return True
-        return quiet_s >= SAY_EVERY_S and self._window.counts(now) != self._said_counts
+        counts = self._window.counts(now)
+        if counts == self._said_counts:
+            return False
+        worse = counts.failures + counts.slow > self._said_counts.failures + self._said_counts.slow
+        return quiet_s >= (SAY_FAILURES_S if worse else SAY_EVERY_S)
 
     def _short(self, now: float, quiet_s: float) -> bool:
         """Whether its slots or starts are too few, or to be renewed, or more than it should have."""
@@ -384,8 +390,3 @@ class UpstreamCore:
     def counts(self) -> CallCounts:
         """What was counted here, as last said."""
         return self._said_counts
-
-    @property
-    def retry_at(self) -> float:
-        """When probes are permitted, while it is open."""
-        return self._until

@@ -158,7 +158,7 @@ class UpstreamGuard:
             if probe is not None and failed is False:
                 probe.good, probe.slow = True, probe.slow or slow
             wake = self._next_in_line()
-            news = self.core.tripped
+            news = self.core.tripped or failed
         _wake(wake)
         if news:
             self._service.poke()

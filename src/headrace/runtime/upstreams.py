@@ -98,10 +98,9 @@ class Upstreams:
             return
         self._saying.clear()  # of a loop that has ended
         self._loop = loop
-        if not self.guards:
-            return
-        self._poked = asyncio.Event()
-        self._task = self._loop.create_task(self._run())
+        if self.guards:
+            self._poked = asyncio.Event()
+            self._task = self._loop.create_task(self._run())
 
     async def _begin(self) -> None:
         """Have the store opened, and this started with it; not again at once where that failed."""

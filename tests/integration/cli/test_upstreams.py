@@ -1,10 +1,12 @@
-"""`headrace upstreams`, on what a script of the user's has called; and what the doctor says of it."""
+"""`headrace upstreams`, on what a script of the user's has called; and what the doctor and the metrics say of it."""
 
+import signal
 from typing import Any
 
 import pytest
 
 from tests.integration.cli.test_doctor import checks, the
+from tests.integration.cli.test_metrics import values
 
 pytestmark = pytest.mark.timeout(150)  # many processes start and end in each; machines of CI are slow
 
@@ -25,8 +27,6 @@ async def pay(ctx: JobContext) -> None:
 async def use(calls, well):
     await hr.open()
     guard = hr.services.upstreams.guards["bank"]
-    while guard.core.heard_at is None:  # what was called before counts for nobody else
-        await asyncio.sleep(0.01)
     for _ in range(calls):
         try:
             async with bank:
@@ -102,3 +102,19 @@ def test_one_that_fails(bank_shop: Any) -> None:
     assert check["mend"] == "`headrace upstreams close bank`, if it is known to work again"
     assert "pay" in check["saw"]
     assert "in 9m" in check["saw"] or "in 10m" in check["saw"]
+
+
+def test_a_supervisor_tells_the_calls_of_its_workers(bank_shop: Any) -> None:
+    shop = bank_shop
+    shop.out("migrate")
+    key = shop.json("keys", "create", "prometheus", "--scope", "read")["key"]
+    worker = shop.start("worker", "shop:app", "--processes", "2", "--metrics-port", "0")
+    shop.until(shop.has_worker, "a worker is up")
+    shop.run_script("await shop.hr.enqueue_many([shop.pay.call() for _ in range(20)])")
+    calls = "headrace_upstream_calls_total"
+    counted = {("bank", "succeeded"): 20.0}
+    shop.until(lambda: values(shop, key, calls, "upstream", "outcome") == counted, "every call is counted")
+    assert values(shop, key, "headrace_upstream_call_seconds_count", "upstream") == {("bank",): 20}
+    assert values(shop, key, "headrace_upstream_state", "upstream", "state") == {("bank", "closed"): 1}
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=60) == 0

@@ -11,7 +11,7 @@ from headrace.stores.memory.store import MemoryStore
 async def test_older_and_more_urgent_jobs_come_first() -> None:
     times = iter(range(1, 1000))
     store = MemoryStore(wall=lambda: float(next(times)))
-    hr: Any = SimpleNamespace(store=store, clock=SimpleNamespace(wall=lambda: 0.0))
+    hr: Any = SimpleNamespace(store=store, clock=SimpleNamespace(wall=lambda: 0.0), registry={})
     await store.open()
     await store.register(WorkerRecord("w_1", "here", 1, "worker", "1", None, {"t": "0"}, 1, 0.0), 99.0)
     for number, priority in ((1, 0), (2, 0), (3, 5), (4, 0)):

@@ -1,13 +1,15 @@
 """A fleet of processes and one document: what holds whatever order their words come in, and whatever is lost."""
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
 
 from headrace.core.breaker import Breaker, CallCounts
-from headrace.core.fleet import PERMIT_S, SLICE_S, BreakerState, Fleet, Probe, Said, Terms, Told
-from headrace.core.upstream import Ticket, UpstreamCore
+from headrace.core.fleet import PERMIT_S, SLICE_S, BreakerState, Fleet, Probe, Said, Terms, Told, forced, record
+from headrace.core.limits import RateLimit
+from headrace.core.upstream import STARTS_S, Refusal, Ticket, UpstreamCore
 
 CALL_S = 20.0
 BREAKER = Breaker(
@@ -173,6 +175,22 @@ def test_slices_are_shared_and_lent() -> None:
     assert server.hear(Said("c", wanted=1)).slots == 10, "b has not been heard of"
 
 
+def test_where_there_are_fewer_slots_than_processes_they_take_turns() -> None:
+    server = Server(Terms(max_concurrency=2))
+    names = [f"p{n}" for n in range(5)]
+    held = dict.fromkeys(names, 0)
+    turns: Counter[str] = Counter()
+    for _ in range(200):
+        server.now += 0.2
+        for name in names:
+            fair = server.fleet.tell(name, server.terms).fair_slots
+            held[name] = server.hear(Said(name, held=min(held[name], fair), wanted=4)).slots
+            turns[name] += held[name]
+        assert sum(held.values()) <= 2
+    assert min(turns.values()) >= 50, turns
+    assert sum(turns.values()) >= 350
+
+
 @dataclass
 class Process:
     """One that calls the upstream, and whose words may be late or lost."""
@@ -204,7 +222,8 @@ def test_whatever_comes_permits_and_slots_are_never_exceeded(seed: int) -> None:
         if terms.max_concurrency is not None:
             assert len(under_way) <= terms.max_concurrency
             assert server.fleet.slots <= terms.max_concurrency
-    assert seen >= {BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN}
+    if terms.max_concurrency != 1:
+        assert seen >= {BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN}
 
 
 def turn(process: Process, server: Server, rng: random.Random, *, broken: bool) -> None:
@@ -254,3 +273,49 @@ def speak(process: Process, server: Server, rng: random.Random) -> None:
         told = None if rng.random() < 0.1 else server.hear(said)
         lost = rng.random() < 0.1
         process.word = (now + rng.choice((0.0, 0.3, 2.0)), said, None if lost else told)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_more_starts_are_given_out_than_the_rate_allows(seed: int) -> None:
+    """Over any time T at most `burst + (T + STARTS_S) * n / per`: what was drawn lapses after STARTS_S."""
+    rng = random.Random(seed)
+    rate = RateLimit(rng.randint(1, 30), 1, burst=rng.randint(1, 10))
+    server = Server(Terms(rate=rate))
+    processes = [UpstreamCore(f"p{n}", server.terms, server.now) for n in range(4)]
+    made: list[float] = []
+    for _ in range(1_500):
+        server.now += rng.choice((0.0, 0.01, 0.05))
+        core = rng.choice(processes)
+        answer = core.acquire(server.now)
+        if isinstance(answer, Ticket):
+            made.append(server.now)
+            core.end(answer, server.now, failed=False)
+        else:
+            assert answer.why is Refusal.RATE
+            core.starts.waiting = rng.randint(1, 3)
+        if core.due(server.now):
+            said = core.said(server.now)
+            core.told(server.hear(said), server.now, said)
+            core.starts.waiting = 0
+    for at, first in enumerate(made):
+        for count, last in enumerate(made[at:], 1):
+            assert count <= rate.at_once + (last - first + STARTS_S) * rate.n + 1
+    assert len(made) >= (made[-1] - made[0]) * rate.n / 2, "and it does not stand still"
+
+
+def test_what_is_shown_of_it() -> None:
+    server = Server(Terms(BREAKER, 4, definition="d1"))
+    server.hear(Said("a", 1, CallCounts(2, 1), wanted=1, tasks=("charge",)))
+    assert server.text is not None
+    shown = record("bank", server.text, server.now)
+    assert (shown.name, shown.state, shown.holds, shown.processes) == ("bank", BreakerState.CLOSED, False, 1)
+    assert (shown.counts, shown.slots, shown.tasks) == (CallCounts(2, 1), 4, ("charge",))
+    assert shown.definitions == 1
+    opened(server)
+    server.terms = Terms(BREAKER, 4, definition="d2")
+    server.hear(Said("b"))
+    shown = record("bank", server.text, server.now)
+    assert (shown.holds, shown.retry_at, shown.reason) == (True, server.now + 5, "it is broken")
+    assert shown.definitions == 2, "one of them has another one"
+    assert record("bank", forced("open", server.text, server.now), server.now).state is BreakerState.FORCED_OPEN
+    assert record("new", forced("disable", None, 5.0), 5.0).state is BreakerState.DISABLED

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.errors import InvalidConfig
-from headrace.core.limits import Gate, Limit, RateLimit, TaskLimit, may_start, next_start_s, scope_of, started
+from headrace.core.limits import (
+    Gate,
+    Limit,
+    RateLimit,
+    TaskLimit,
+    kept_back,
+    may_start,
+    next_start_s,
+    scope_of,
+    scopes,
+    started,
+)
 
 rates = st.builds(RateLimit, st.integers(1, 20), st.floats(0.01, 100.0), st.none() | st.integers(1, 30))
 pauses = st.lists(st.tuples(st.floats(0.0, 3.0), st.integers(1, 8)), min_size=1, max_size=60)
@@ -139,3 +150,60 @@ def test_scopes_of_different_tasks_and_keys_differ() -> None:
     names = [scope_of(task, key) for task in ("a", "ab") for key in (None, "", "b", "bb")]
     assert len(set(names)) == len(names)
     assert all(one != other for one, other in pairwise(sorted(names)))
+
+
+def gate(limit: TaskLimit, found: dict[str, tuple[int, float | None]], now: float = 100.0) -> Gate:
+    return Gate((limit,), now, lambda scope: found.get(scope, (0, None)))
+
+
+def test_a_gate_lets_through_what_both_limits_allow() -> None:
+    limit = TaskLimit("charge", Limit(3, key="tenant"), RateLimit(10, 1, burst=2))
+    allowed = gate(limit, {scope_of("charge", "a"): (1, None)})
+    assert allowed.limited("charge")
+    assert not allowed.limited("mail")
+    assert allowed.room("charge", "a") == 2
+    assert allowed.start("charge", "a", 2) == scope_of("charge", "a")
+    assert allowed.rates == {"charge": 100.2}
+    assert allowed.room("charge", "a") == 0, "three run"
+    assert allowed.next_start_s("charge", "a") is None, "until one of them ends"
+    assert allowed.room("charge", "b") == 0, "the rate is everybody's"
+    assert allowed.next_start_s("charge", "b") == pytest.approx(0.1)
+
+
+def test_a_gate_with_a_rate_alone_takes_no_slot() -> None:
+    limit = TaskLimit("charge", None, RateLimit(1, 60))
+    allowed = gate(limit, {})
+    assert allowed.next_start_s("charge", "") == 0
+    assert allowed.start("charge", "", 1) is None
+    assert allowed.next_start_s("charge", "") == pytest.approx(60)
+    only = gate(TaskLimit("charge", Limit(1)), {})
+    assert only.next_start_s("charge", "") == 0
+    assert scopes(limit, "a") == ["charge"]
+    assert scopes(TaskLimit("t", Limit(1, key="k"), RateLimit(1, 1)), "a") == [scope_of("t", "a"), "t"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "found", "why"),
+    [
+        (TaskLimit("t", Limit(2)), {"t": (1, None)}, None),
+        (TaskLimit("t", Limit(1)), {"t": (1, None)}, "1 attempt of 't' runs, which is its limit"),
+        (TaskLimit("t", Limit(2)), {"t": (2, None)}, "2 attempts of 't' run, which is its limit"),
+        (
+            TaskLimit("t", Limit(2, key="k")),
+            {scope_of("t", "a"): (2, None)},
+            "2 attempts of 't' of the key 'a' run, which is its limit",
+        ),
+        (
+            TaskLimit("t", None, RateLimit(1, 10)),
+            {"t": (0, 4.0)},
+            "the rate of 't' lets the next one start in 4.0 seconds",
+        ),
+        (
+            TaskLimit("t", None, RateLimit(1, 10, key="k")),
+            {scope_of("t", "a"): (0, 4.0)},
+            "the rate of 't' of the key 'a' lets the next one start in 4.0 seconds",
+        ),
+    ],
+)
+def test_why_a_job_is_kept_back(limit: TaskLimit, found: dict[str, tuple[int, float | None]], why: str | None) -> None:
+    assert kept_back(limit, "a", found) == why

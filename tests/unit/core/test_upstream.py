@@ -3,6 +3,7 @@
 import pytest
 
 from headrace.core.breaker import Breaker, CallCounts
+from headrace.core.bulkhead import Adaptive
 from headrace.core.fleet import SLICE_S, BreakerState, Fleet, Said, Terms
 from headrace.core.upstream import Refusal, Refused, Ticket, UpstreamCore
 
@@ -292,3 +293,32 @@ def test_calls_from_before_the_fleet_was_heard_of_count() -> None:
         core.end(ticket, 0, failed=True)
     assert core.state is BreakerState.OPEN
     assert fleet.hear(core.said(0), TERMS).state is BreakerState.OPEN
+
+
+def test_an_adaptive_bound_keeps_calls_back_and_learns() -> None:
+    core = UpstreamCore("a", Terms(None), 0, Adaptive(initial=2, max=4))
+    tickets = [core.acquire(0), core.acquire(0)]
+    refused = core.acquire(0)
+    assert isinstance(refused, Refused)
+    assert (refused.why, refused.ask, refused.reason) == (Refusal.FULL, False, "2 calls of this process are under way")
+    for ticket in tickets:
+        assert isinstance(ticket, Ticket)
+        core.end(ticket, 0.1, failed=False)
+    assert isinstance(core.acquire(0.1), Ticket)
+
+
+def test_what_an_attempt_may_do_in_each_state() -> None:
+    pair = Pair()
+    assert pair.core.lets_start == (True, False)
+    for _ in range(4):
+        pair.call(failed=True)
+    assert pair.core.tripped
+    assert pair.core.lets_start == (False, False)
+    pair.speak()
+    assert not pair.core.tripped
+    pair.now += 5
+    assert pair.core.ask_permits(pair.now, 1)
+    pair.speak()
+    assert pair.core.lets_start == (True, True)
+    assert pair.core.probing_since == pair.now
+    assert not pair.core.limited

@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
+from headrace.core.breaker import CallCounts
 from headrace.core.feed import Position
+from headrace.core.fleet import BreakerState, UpstreamRecord
 from headrace.core.model import (
     AttemptOutcome,
     AttemptRecord,
@@ -27,6 +29,7 @@ from headrace.runtime.views import (
     job_view,
     queue_view,
     snapshot_view,
+    upstream_view,
     worker_view,
 )
 
@@ -143,6 +146,49 @@ def test_a_paused_queue_holds_its_own_jobs_alone() -> None:
         "it is held: the queue 'billing' is paused",
     )
     assert kinds(replace(READY, queue="mail"), queues=queues, workers=(WORKER,))[0] == []
+
+
+BANK = UpstreamRecord(
+    "bank", BreakerState.OPEN, 2, "9 of 10 calls failed", NOW - 60, NOW + 30, None, CallCounts(), CallCounts(3, 1), 2,
+    0, 1, ("shop.charge",), 1,
+)  # fmt: skip
+SINCE = "2027-01-15T07:59:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("state", "retry_at", "next_try", "said"),
+    [
+        (BreakerState.OPEN, NOW + 30, "2027-01-15T08:00:30.000Z", "open since"),
+        (BreakerState.OPEN, NOW - 30, "2027-01-15T07:59:30.000Z", "it is tried next as soon as a worker is free"),
+        (BreakerState.HALF_OPEN, None, None, "half open since"),
+        (BreakerState.FORCED_OPEN, None, None, "it was opened by hand, and stays so until somebody closes it"),
+    ],
+)
+def test_an_upstream_holds_the_tasks_that_need_it(
+    state: BreakerState, retry_at: float | None, next_try: str | None, said: str
+) -> None:
+    bank = replace(BANK, state=state, retry_at=retry_at)
+    (hold,), why = explain(READY, Surroundings(NOW, workers=(WORKER,), upstreams=(bank,)))
+    fields = {name: value for name, value in hold.items() if name != "reason"}
+    asked = {} if next_try is None else {"next_try": next_try}
+    assert fields == {"kind": "upstream", "upstream": "bank", "state": state.value, "since": SINCE, **asked}
+    assert said in hold["reason"]
+    assert ("9 of 10 calls failed" in hold["reason"]) == (state is not BreakerState.FORCED_OPEN)
+    assert why == f"it is held: {hold['reason']}"
+
+
+def test_an_upstream_holds_no_others_and_none_while_calls_go_through() -> None:
+    assert kinds(replace(READY, task="mail"), workers=(WORKER,), upstreams=(BANK,))[0] == ["unknown-task"]
+    for state in (BreakerState.CLOSED, BreakerState.DISABLED):
+        assert kinds(READY, workers=(WORKER,), upstreams=(replace(BANK, state=state),))[0] == []
+
+
+def test_an_upstream_as_shown() -> None:
+    shown = upstream_view(BANK, NOW)
+    assert (shown["since"], shown["retry_in_s"], shown["ramp_s"]) == (SINCE, 30.0, None)
+    assert (shown["calls"], shown["failures"]) == (0, 0)
+    probed = upstream_view(replace(BANK, state=BreakerState.HALF_OPEN, retry_at=None), NOW)
+    assert (probed["calls"], probed["failures"], probed["permits"], probed["retry_in_s"]) == (3, 1, 2, None)
 
 
 @pytest.mark.parametrize(
