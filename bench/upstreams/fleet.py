@@ -5,6 +5,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,12 +18,14 @@ STOP_S = 10.0
 class Fleet:
     """As many processes as asked for; `next` waits for what any of them tells."""
 
-    def __init__(self, count: int, job: str, url: str, log: Path, *, port: int = 0, callers: int = 0) -> None:
+    def __init__(
+        self, count: int, job: str, url: str, log: Path, *, ports: Sequence[int] = (), callers: int = 0
+    ) -> None:
         self._told: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
         self._log = log.open("wb")
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "bench.upstreams.process", job, url, str(port), str(callers)],
+                [sys.executable, "-m", "bench.upstreams.process", job, url, json.dumps(ports), str(callers)],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

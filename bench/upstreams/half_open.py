@@ -1,11 +1,13 @@
 """At half-open: several processes with 100 callers each, and never more than the permitted in flight.
 
-The upstream fails every call, so that each half-open ends open, and the next one follows; it counts what is in
-flight itself.
+The upstreams fail every call, so that each half-open ends open, and the next one follows after a second; each of them
+counts what is in flight itself.
 """
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Sequence
 
 from bench.processes import TooSlowError
 from bench.upstreams.fleet import Fleet
@@ -18,45 +20,45 @@ HOLD_S = 0.05
 START_S = 60.0
 
 
-async def _rounds(run: Run, hr: Headrace, service: Service) -> tuple[int, float]:
-    """How many half-opens there were, in how many seconds; counted from the first open one on."""
+async def _generations(hr: Headrace) -> list[int]:
+    return [each.generation for each in await hr.upstreams()]
 
-    async def generation() -> int:
-        found = await hr.upstreams()
-        return found[0].generation if found else 0
 
+async def _rounds(run: Run, hr: Headrace, services: Sequence[Service]) -> tuple[int, float]:
+    """How many half-opens there were, in how many seconds; counted from when all were open."""
     end = time.monotonic() + START_S
-    while await generation() < 2 or service.in_flight > PERMITTED:
+    while len(found := await _generations(hr)) < len(services) or min(found) < 2:
         if time.monotonic() > end:
-            raise TooSlowError("it has not opened")
+            raise TooSlowError("they have not opened")
         await asyncio.sleep(0.05)
-    await asyncio.sleep(1)  # the first calls, of when it was closed, are over
-    began, first = time.monotonic(), await generation()
-    service.most = service.in_flight
-    service.received = 0
+    await asyncio.sleep(2)  # the first calls, of when they were closed, are over
+    began, first = time.monotonic(), sum(await _generations(hr))
+    for each in services:
+        each.most, each.received = each.in_flight, 0
     rounds = 0
     while time.monotonic() - began < run.scale.half_open_s and rounds < run.scale.half_open_rounds:
         await asyncio.sleep(0.05)
-        rounds = (await generation() - first) // 2
+        rounds = (sum(await _generations(hr)) - first) // 2
     return rounds, time.monotonic() - began
 
 
-async def _measure(run: Run, url: str, name: str) -> None:
+async def _measure(run: Run, url: str) -> None:
     scale = run.scale
     hr = Headrace(url)
     await hr.open()
-    log = run.folder(f"half-open-{name}") / "log"
-    with (
-        Service(hold_s=HOLD_S, failing=True) as service,
-        Fleet(scale.processes, "half_open", url, log, port=service.port, callers=scale.callers) as fleet,
-    ):
+    log = run.folder("half-open") / "log"
+    with contextlib.ExitStack() as stack:
+        services = [stack.enter_context(Service(hold_s=HOLD_S, failing=True)) for _ in range(scale.half_open_upstreams)]
+        ports = [each.port for each in services]
+        fleet = stack.enter_context(Fleet(scale.processes, "half_open", url, log, ports=ports, callers=scale.callers))
         for _ in range(scale.processes):
             fleet.next(START_S)
-        rounds, seconds = await _rounds(run, hr, service)
-        most, received = service.most, service.received
+        rounds, seconds = await _rounds(run, hr, services)
+        most, received = max(each.most for each in services), sum(each.received for each in services)
     await hr.close()
     run.put("upstream.half_open_rounds", rounds)
     run.put("upstream.half_open_s", seconds, 1)
+    run.put("upstream.half_open_upstreams", scale.half_open_upstreams)
     run.put("upstream.half_open_callers", scale.processes * scale.callers)
     run.put("upstream.half_open_permitted", PERMITTED)
     run.put("upstream.half_open_in_flight", most)
@@ -65,4 +67,4 @@ async def _measure(run: Run, url: str, name: str) -> None:
 
 
 def measure(run: Run) -> None:
-    asyncio.run(_measure(run, run.postgres.create_database(), "postgres"))
+    asyncio.run(_measure(run, run.postgres.create_database()))

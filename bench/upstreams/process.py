@@ -1,4 +1,4 @@
-"""One process of a fleet: `python -m bench.upstreams.process JOB URL PORT CALLERS`, spoken to in lines of JSON."""
+"""One process of a fleet: `python -m bench.upstreams.process JOB URL PORTS CALLERS`, spoken to in lines of JSON."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ PERMITTED = 10
 HALF_OPEN = Breaker(
     failure_rate_threshold=100,  # decided when the last probe is back, and not before
     minimum_number_of_calls=10,
-    wait_duration_in_open_state=0.02,
+    wait_duration_in_open_state=1,
     permitted_number_of_calls_in_half_open_state=PERMITTED,
 )
 FLEETWIDE = Breaker(minimum_number_of_calls=10, wait_duration_in_open_state=3_600)
-COME_AGAIN_S = 0.05
+COME_AGAIN_S = 0.3
 LOOK_EVERY_S = 0.002
 
 
@@ -50,11 +50,11 @@ async def call_on(bank: Upstream, port: int) -> None:
             await asyncio.sleep(random.uniform(0, COME_AGAIN_S))
 
 
-async def half_open(hr: Headrace, port: int, callers: int) -> None:
-    bank = hr.upstream("bank", breaker=HALF_OPEN)
+async def half_open(hr: Headrace, ports: list[int], callers: int) -> None:
+    banks = {hr.upstream(f"bank-{port}", breaker=HALF_OPEN): port for port in ports}
     await hr.open()
     tell(ready=True)
-    await asyncio.gather(*(call_on(bank, port) for _ in range(callers)))
+    await asyncio.gather(*(call_on(bank, port) for bank, port in banks.items() for _ in range(callers)))
 
 
 async def watch(bank: Upstream) -> None:
@@ -89,13 +89,13 @@ async def fleetwide(hr: Headrace) -> None:
     watching.cancel()
 
 
-async def main(job: str, url: str, port: int, callers: int) -> None:
+async def main(job: str, url: str, ports: list[int], callers: int) -> None:
     hr = Headrace(url)
     try:
-        await (half_open(hr, port, callers) if job == "half_open" else fleetwide(hr))
+        await (half_open(hr, ports, callers) if job == "half_open" else fleetwide(hr))
     finally:
         await hr.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])))

@@ -12,6 +12,7 @@ class Scale:
     statements_s: float
     processes: int
     callers: int
+    half_open_upstreams: int
     half_open_s: float
     half_open_rounds: int
     held_jobs: int
@@ -29,6 +30,7 @@ FULL = Scale(
     statements_s=5.0,
     processes=4,
     callers=100,
+    half_open_upstreams=8,
     half_open_s=60.0,
     half_open_rounds=1_000,
     held_jobs=1_000_000,
@@ -46,8 +48,9 @@ QUICK = Scale(
     statements_s=0.5,
     processes=2,
     callers=20,
-    half_open_s=1.5,
-    half_open_rounds=8,
+    half_open_upstreams=2,
+    half_open_s=4.0,
+    half_open_rounds=4,
     held_jobs=2_000,
     turns=3,
     claim_pairs=1,
