@@ -130,14 +130,23 @@ class Fleet:
 
     @classmethod
     def of(cls, text: Json | None, now: float) -> "Fleet":
-        """Read a document; a new one is closed."""
+        """The document as it is now; a new one is closed."""
         if text is None:
             return cls(since_at=now, seen_at=now)
+        fleet = cls.read(text)
+        if fleet.seen_at - now > STEP_S:  # the store's clock was ahead, and is not any more
+            fleet._shift(now - fleet.seen_at)
+        fleet.seen_at = max(now, fleet.seen_at)
+        return fleet
+
+    @classmethod
+    def read(cls, text: Json) -> "Fleet":
+        """The document as it was written."""
         found = json.loads(text)
         members = {
             name: Member(one[0], one[1], CallCounts(*one[2]), *one[3:]) for name, one in found["members"].items()
         }
-        fleet = cls(
+        return cls(
             BreakerState(found["state"]),
             found["generation"],
             found["since_at"],
@@ -151,10 +160,6 @@ class Fleet:
             tuple(found["tasks"]),
             found["rate_at"],
         )
-        if fleet.seen_at - now > STEP_S:  # the store's clock was ahead, and is not any more
-            fleet._shift(now - fleet.seen_at)
-        fleet.seen_at = max(now, fleet.seen_at)
-        return fleet
 
     def _shift(self, by_s: float) -> None:
         """Move every instant."""

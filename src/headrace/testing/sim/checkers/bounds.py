@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 FORGOTTEN_S = 60.0
 
 
+def read(text: str | None) -> Fleet:
+    """A document as it was written."""
+    return Fleet() if text is None else Fleet.read(text)
+
+
 @dataclass(slots=True)
 class Lent:
     """A permit that the store has granted."""
@@ -52,7 +57,7 @@ class HalfOpenIsBounded(Checker):
         }
 
     def _amended(self, event: c.Amended) -> None:
-        before, after = Fleet.of(event.before, 0.0), Fleet.of(event.after, 0.0)
+        before, after = read(event.before), read(event.after)
         lent = self._lent.setdefault(event.upstream, {})
         if event.said is not None and event.said.generation == before.generation:
             for probe in event.said.probes:
@@ -142,7 +147,7 @@ class OutcomesAreTrue(Checker):
         said = event.said
         if said is None:
             return
-        before, after = Fleet.of(event.before, 0.0), Fleet.of(event.after, 0.0)
+        before, after = read(event.before), read(event.after)
         if said.generation != before.generation:
             opened = before.state is BreakerState.CLOSED and after.state is BreakerState.OPEN
             if opened or (after.generation == before.generation and after.probed != before.probed):
@@ -179,7 +184,7 @@ class CallsAreBounded(Checker):
         return {c.Amended: self._amended, c.Called: self._called, c.Served: self._served}
 
     def _amended(self, event: c.Amended) -> None:
-        after = Fleet.of(event.after, 0.0)
+        after = read(event.after)
         busy = self._busy.get(event.upstream, {})
         for call, process in tuple(busy.items()):
             if self._until.get((event.upstream, process), 0.0) <= after.seen_at:
