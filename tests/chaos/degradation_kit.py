@@ -1,0 +1,156 @@
+"""What the degradation tests are written with: `headrace worker` processes, and ports that can be closed."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from degradation_app import Tasks
+from kit import ENDED, Line, lines_of
+
+from headrace import Headrace, Job
+from headrace.core.errors import StoreUnavailable
+from headrace.core.model import JobRecord
+from headrace.settings import Settings
+from servers.server import HOST, free_port
+from tests.e2e.kit import Program
+
+HERE = Path(__file__).parent
+PATIENCE_S = 30.0
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def until(look: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+    """Wait for what other processes bring about."""
+    async with asyncio.timeout(within_s):
+        while True:
+            found = look()
+            if await found if isinstance(found, Awaitable) else found:
+                return
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Port:
+    """A port of this machine; while it is closed it refuses, and what went through it has been cut off."""
+
+    answer: Answer
+    number: int = field(default_factory=free_port)
+    _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
+    _server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, HOST, self.number)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in self._open:
+            writer.transport.abort()
+        await until(lambda: not self._open)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            with suppress(OSError):
+                await self.answer(reader, writer)
+        finally:
+            writer.transport.abort()
+            self._open.discard(writer)
+
+
+def way_to(url: str) -> tuple[Port, str]:
+    """A port that carries everything to the server of a URL, and the URL that leads through it."""
+    parts = urlsplit(url)
+    there = f"{parts.hostname}:{parts.port}"
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            ways = [asyncio.ensure_future(_pump(*way)) for way in ((reader, far_writer), (far_reader, writer))]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+            await asyncio.wait(ways)
+        finally:
+            far_writer.transport.abort()
+
+    port = Port(carry)
+    return port, url.replace(there, f"{HOST}:{port.number}")
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+
+@dataclass
+class Site:
+    """A database, the workers on it, and this process, which enqueues."""
+
+    directory: Path
+    hr: Headrace
+    tasks: Tasks
+    programs: ExitStack = field(default_factory=ExitStack)
+
+    async def worker(self, **env: str) -> Program:
+        """A `headrace worker` that is ready."""
+        known = {each.id for each in await self.hr.workers()}
+        settings = {"HEADRACE_STORE": self.hr.settings.store, "HEADRACE_GRACE_S": "1", **env}
+        program = self.programs.enter_context(worker_on(self.directory, **settings))
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(each.id not in known and each.tasks for each in await self.hr.workers()):
+                assert program.process.poll() is None, program.err
+                await asyncio.sleep(0.02)
+        return program
+
+    def lines(self, word: str) -> list[Line]:
+        return lines_of(self.directory / "log", word)
+
+    async def wrote(self, word: str, count: int = 1) -> list[Line]:
+        await until(lambda: len(self.lines(word)) >= count)
+        return self.lines(word)
+
+    async def records(self, jobs: list[Job[Any]]) -> list[JobRecord]:
+        return [record for record in await self.hr.store.get([job.id.bytes for job in jobs]) if record is not None]
+
+    async def ended(self, *jobs: Job[Any]) -> list[JobRecord]:
+        """Their records, when all have ended, whether or not the store is there all the time."""
+        found: list[JobRecord] = []
+        async with asyncio.timeout(PATIENCE_S):
+            while len(found) < len(jobs) or any(record.state not in ENDED for record in found):
+                await asyncio.sleep(0.02)
+                with suppress(StoreUnavailable):
+                    found = await self.records(list(jobs))
+        return found
+
+
+def worker_on(directory: Path, **env: str) -> Program:
+    """A `headrace worker`, in a session of its own; its bodies write to the file `log`."""
+    env = {"FARM_LOG": str(directory / "log"), "BANK": "http://127.0.0.1:9", **env}
+    return Program("worker", "degradation_app:hr", "--app-dir", str(HERE), cwd=directory, env=env)
+
+
+def is_of(program: Program, line: Line) -> bool:
+    """Whether a worker of this program wrote it."""
+    return os.getsid(line.pid) == program.pid
+
+
+@asynccontextmanager
+async def site_on(url: str, directory: Path, **settings: Any) -> AsyncGenerator[Site]:
+    """For the time of the block; no process stays."""
+    hr = Headrace(settings=Settings(store=url, **settings))
+    site = Site(directory, hr, Tasks(hr))
+    await hr.open()
+    try:
+        with site.programs:
+            yield site
+    finally:
+        await hr.close()
