@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from degradation_app import Tasks
@@ -42,6 +42,13 @@ class Port:
     number: int = field(default_factory=free_port)
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
     _server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        """It is closed at the end, and not open yet."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
+        await self.close()
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._serve, HOST, self.number)

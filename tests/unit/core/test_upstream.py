@@ -151,7 +151,10 @@ def test_permits_that_nobody_uses_are_given_back() -> None:
     pair.core.drop_free_permits(pair.now + 0.9, 1)
     assert pair.core.free_permits == 2
     pair.core.drop_free_permits(pair.now + 1, 1)
-    pair.now += 2
+    pair.now += 1
+    assert pair.core.due(pair.now), "others wait for them"
+    pair.speak()
+    assert not Fleet.of(pair.text, pair.now).permits
     assert pair.core.due(pair.now) is False
     pair.core.ask_permits(pair.now, 1)
     pair.speak()
