@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -71,24 +73,33 @@ class Port:
             self._open.discard(writer)
 
 
-def way_to(url: str) -> tuple[Port, str]:
-    """A port that carries everything to the server of a URL, and the URL that leads through it."""
+@dataclass
+class Way(Port):
+    """Carries everything to a server; `url` leads through it."""
+
+    url: str = ""
+
+
+@asynccontextmanager
+async def way_to(url: str) -> AsyncGenerator[Way]:
+    """An open one to the server of a URL; closed at the end."""
     parts = urlsplit(url)
-    there = f"{parts.hostname}:{parts.port}"
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(parts.hostname, parts.port)
         try:
             ways = [asyncio.ensure_future(_pump(*way)) for way in ((reader, far_writer), (far_reader, writer))]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in ways:
-                way.cancel()
+            for one in ways:
+                one.cancel()
             await asyncio.wait(ways)
         finally:
             far_writer.transport.abort()
 
-    port = Port(carry)
-    return port, url.replace(there, f"{HOST}:{port.number}")
+    async with Way(carry) as way:
+        way.url = url.replace(f"{parts.hostname}:{parts.port}", f"{HOST}:{way.number}")
+        await way.open()
+        yield way
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,18 +116,31 @@ class Site:
     directory: Path
     hr: Headrace
     tasks: Tasks
-    programs: ExitStack = field(default_factory=ExitStack)
+    programs: list[Program] = field(default_factory=list[Program])
 
     async def worker(self, **env: str) -> Program:
         """A `headrace worker` that is ready."""
         known = {each.id for each in await self.hr.workers()}
         settings = {"HEADRACE_STORE": self.hr.settings.store, "HEADRACE_GRACE_S": "1", **env}
-        program = self.programs.enter_context(worker_on(self.directory, **settings))
+        program = worker_on(self.directory, **settings)
+        self.programs.append(program)
         async with asyncio.timeout(PATIENCE_S):
             while not any(each.id not in known and each.tasks for each in await self.hr.workers()):
                 assert program.process.poll() is None, program.err
                 await asyncio.sleep(0.02)
         return program
+
+    def end(self, *error: Any) -> None:
+        """Have all of them end in order; no process stays."""
+        with ExitStack() as stack:
+            for program in self.programs:
+                program.process.terminate()
+                stack.push(program.__exit__)
+            for program in self.programs:
+                with suppress(TimeoutExpired):
+                    program.process.wait(15)
+            if error[1] is not None:
+                raise error[1]
 
     def lines(self, word: str) -> list[Line]:
         return lines_of(self.directory / "log", word)
@@ -157,7 +181,7 @@ async def site_on(url: str, directory: Path, **settings: Any) -> AsyncGenerator[
     site = Site(directory, hr, Tasks(hr))
     await hr.open()
     try:
-        with site.programs:
-            yield site
-    finally:
+        yield site
+    finally:  # in a thread: while they end, the ways of this loop carry what they say
+        await asyncio.to_thread(site.end, *sys.exc_info())
         await hr.close()

@@ -15,8 +15,9 @@ from degradation_kit import Port, Site, is_of, site_on, until, way_to
 
 from headrace import JobState
 from headrace.core.fleet import BreakerState
-from headrace.core.model import AttemptOutcome, Cause
+from headrace.core.model import AttemptOutcome, Cause, Suspicion
 from servers.postgres import Postgres
+from servers.server import HOST
 from tests.integration.calling.flaky import Flaky, Say
 
 pytestmark = pytest.mark.timeout(120)
@@ -32,7 +33,7 @@ def rows(page: str) -> list[str]:
     return ["test_" + re.sub(r"\W+", "_", cell.lower()).strip("_") for cell in cells]
 
 
-def tests() -> list[str]:
+def written() -> list[str]:
     """What the tests of the table are called."""
     modules = [ast.parse(path.read_text("utf-8")) for path in sorted(HERE.glob("test_degradation*.py"))]
     names = [node.name for module in modules for node in module.body if hasattr(node, "name")]
@@ -40,7 +41,7 @@ def tests() -> list[str]:
 
 
 def test_the_page_has_a_test_for_each_row_and_no_test_is_without_one() -> None:
-    wanted, found = rows(PAGE.read_text("utf-8")), tests()
+    wanted, found = rows(PAGE.read_text("utf-8")), written()
     assert len(wanted) == 8
     assert set(wanted) - set(found) == set()
     assert [name for name in found if not name.startswith(tuple(wanted))] == []
@@ -83,22 +84,22 @@ async def hints_work(site: Site) -> bool:
 
 
 async def test_notifier_down(postgres_url: str, tmp_path: Path) -> None:
-    port, listen_url = way_to(postgres_url)
-    await port.open()
-    async with site_on(postgres_url, tmp_path, listen_url=listen_url, poll_s=POLL_S) as site:
-        worker = await site.worker(HEADRACE_LISTEN_URL=listen_url, HEADRACE_POLL_S=str(POLL_S))
+    async with (
+        way_to(postgres_url) as way,
+        site_on(postgres_url, tmp_path, listen_url=way.url, poll_s=POLL_S) as site,
+    ):
+        worker = await site.worker(HEADRACE_LISTEN_URL=way.url, HEADRACE_POLL_S=str(POLL_S))
         await until(lambda: site.hr.notifier.working)
         assert await hints_work(site)
-        await port.close()
+        await way.close()
         await until(lambda: "there is no connection for hints" in worker.err)
         await until(lambda: not site.hr.notifier.working)
         waits = [await picked_up_after(site) for _ in range(3)]
         assert max(waits) < POLL_S + 2, "they are found by polling, and in time"
         assert max(waits) > HINT_S, "no hint came through"
-        await port.open()
+        await way.open()
         await until(lambda: "hints of other processes are heard again" in worker.err and site.hr.notifier.working)
         assert await hints_work(site)
-    await port.close()
 
 
 # --- the store, under a worker ---------------------------------------------------------------
@@ -106,14 +107,14 @@ async def test_notifier_down(postgres_url: str, tmp_path: Path) -> None:
 
 async def test_store_down_worker(server: Postgres, tmp_path: Path) -> None:
     async with site_on(server.create_database(), tmp_path) as site:
-        await site.worker()
-        jobs = [await site.tasks.waits.enqueue(2.0) for _ in range(10)]
+        await site.worker(HEADRACE_LEASE_S="4")
+        jobs = [await site.tasks.waits.enqueue(4.0) for _ in range(10)]
         await site.wrote("waits", 10)
-        await asyncio.to_thread(server.down, "immediate")
+        await asyncio.to_thread(server.down)
         try:
             assert not site.lines("waited"), "all of them run when it goes away"
             await site.wrote("waited", 10)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # it has been away for longer than a lease
         finally:
             await asyncio.to_thread(server.start)
         records = await site.ended(*jobs)
@@ -123,26 +124,41 @@ async def test_store_down_worker(server: Postgres, tmp_path: Path) -> None:
         assert len(site.lines("waits")) == len(site.lines("waited")) == 10, "each of them once"
 
 
-async def test_store_down_worker_whose_lease_has_ended_meanwhile(postgres_url: str, tmp_path: Path) -> None:
-    """It goes on and ends, its job runs elsewhere, and its late outcome is refused by the fence."""
-    port, way = way_to(postgres_url)
-    await port.open()
-    async with site_on(postgres_url, tmp_path) as site:
-        cut_off = await site.worker(HEADRACE_STORE=way, HEADRACE_LEASE_S="1")
+async def test_store_down_worker_that_is_told_to_end(server: Postgres, tmp_path: Path) -> None:
+    """It ends in order, and what it leaves to its supervisor is no crash."""
+    async with site_on(server.create_database(), tmp_path) as site:
+        worker = await site.worker(HEADRACE_KILL_GRACE_S="3")
+        job = await site.tasks.waits.enqueue(60.0)
+        await site.wrote("waits")
+        await asyncio.to_thread(server.down)
+        try:
+            worker.process.terminate()
+            await until(lambda: worker.err.count("ending, and the store has not heard of it") == 2)  # both children
+        finally:
+            await asyncio.to_thread(server.start)
+        await until(lambda: worker.process.poll() is not None)
+        (record,) = await site.records([job])
+        assert (record.state, record.failures, record.suspect) == (JobState.READY, 0, Suspicion.NONE)
+        assert (worker.process.returncode, "died" in worker.err) == (0, False)
+
+
+async def test_store_down_worker_whose_job_runs_elsewhere_meanwhile(postgres_url: str, tmp_path: Path) -> None:
+    """Only its own way there is cut: its attempt goes on and ends, and its late outcome is refused by the fence."""
+    async with way_to(postgres_url) as one, way_to(postgres_url) as other, site_on(postgres_url, tmp_path) as site:
+        ways = {await site.worker(HEADRACE_STORE=way.url, HEADRACE_LEASE_S="1"): way for way in (one, other)}
         job = await site.tasks.waits.enqueue(2.5)
         (first,) = await site.wrote("waits")
-        other = await site.worker(HEADRACE_LEASE_S="1")
-        await port.close()
+        (cut_off,) = (worker for worker in ways if is_of(worker, first))
+        await ways[cut_off].close()
         _, second = await site.wrote("waits", 2)
-        assert (is_of(cut_off, first), is_of(other, second)) == (True, True)
+        assert not is_of(cut_off, second)
         await until(lambda: any(line.pid == first.pid for line in site.lines("waited")))
-        await port.open()
+        await ways[cut_off].open()
         (record,) = await site.ended(job)
         assert (record.state, record.result, record.attempt) == (JobState.SUCCEEDED, "2", 2)
         await until(lambda: "lost its lease" in cut_off.err)
         (again,) = await site.records([job])
         assert (again.result, again.fence, again.offset) == (record.result, record.fence, record.offset)
-    await port.close()
 
 
 # --- a service that is called ----------------------------------------------------------------
@@ -155,32 +171,30 @@ async def stands(site: Site, state: BreakerState) -> bool:
 
 async def test_upstream_down(site: Site) -> None:
     bank = Flaky(default=Say(delay_s=0.2))
-    port = Port(bank.answer)  # nobody answers there
-    await site.worker(BANK=f"http://127.0.0.1:{port.number}")
-    charges = await site.hr.enqueue_many([site.tasks.charge.call(number) for number in range(60)])
-    await until(lambda: stands(site, BreakerState.OPEN))
-    late = await site.hr.enqueue_many([site.tasks.charge.call(number) for number in range(60, 80)])
-    began = time.monotonic()
-    others = await site.hr.enqueue_many([site.tasks.quick.call(number) for number in range(200)])
-    await site.ended(*others)
-    assert time.monotonic() - began < 5
-    await asyncio.sleep(1.5)
-    held = await site.records([*charges, *late])
-    assert {each.state for each in held} <= {JobState.READY, JobState.SCHEDULED, JobState.RUNNING}
-    assert sum(each.state is JobState.READY and each.attempt == 0 for each in held) >= 10, "held, and not tried"
-    await port.open()
-    await until(lambda: len(bank.heard) > 2)
-    assert bank.peak <= 4, "two probes, and then a few at a time"
-    records = await site.ended(*charges, *late)
+    async with Port(bank.answer) as port:  # closed
+        await site.worker(BANK=f"http://{HOST}:{port.number}")
+        charges = await site.hr.enqueue_many([site.tasks.charge.call(number) for number in range(60)])
+        await until(lambda: stands(site, BreakerState.OPEN))
+        charges += await site.hr.enqueue_many([site.tasks.charge.call(number) for number in range(60, 80)])
+        others = await site.hr.enqueue_many([site.tasks.quick.call(number) for number in range(200)])
+        began = time.monotonic()
+        await site.ended(*others)
+        assert time.monotonic() - began < 5, "they are not slower for it"
+        await asyncio.sleep(1.5)
+        held = await site.records(charges)
+        assert {each.state for each in held} <= {JobState.READY, JobState.SCHEDULED, JobState.RUNNING}
+        assert sum(each.state is JobState.READY and each.attempt == 0 for each in held) > 10, "held, and not tried"
+        await port.open()
+        await until(lambda: len(bank.heard) > 2)
+        assert bank.peak <= 4, "two probes, and then a few at a time"
+        records = await site.ended(*charges)
     assert {(each.state, each.failures) for each in records} == {(JobState.SUCCEEDED, 0)}
-    assert len(bank.heard) == 80
-    for job in (*charges, *late):
-        for attempt in await site.hr.store.attempts(job.id.bytes):
-            if attempt.outcome is AttemptOutcome.SNOOZED:
-                assert attempt.failure is not None
-                assert attempt.failure.cause is Cause.UPSTREAM
+    assert len(bank.heard) == 80, "one charge each"
+    assert bank.peak < 80, "and not all of them at once"
+    attempts = [one for job in charges for one in await site.hr.store.attempts(job.id.bytes)]
+    snoozed = [one for one in attempts if one.outcome is AttemptOutcome.SNOOZED]
+    assert {one.failure.cause for one in snoozed if one.failure} == {Cause.UPSTREAM}
     await until(lambda: stands(site, BreakerState.CLOSED))
-    await port.close()
 
 
 # --- a careless task -------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,14 @@ class Feed:
         heard = [await self.hear()]
         while kind not in (heard[-1]["type"], heard[-1].get("kind")):
             heard.append(await self.hear())
+        return heard
+
+    async def hear_to_the_close(self) -> list[dict[str, Any]]:
+        """Every frame that is still to be had of a connection that the server has closed."""
+        heard: list[dict[str, Any]] = []
+        with suppress(websockets.ConnectionClosed):
+            while True:
+                heard.append(await self.hear())
         return heard
 
     async def closed(self, timeout_s: float = 10) -> tuple[int, str]:

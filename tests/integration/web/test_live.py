@@ -268,12 +268,7 @@ async def test_a_reader_that_never_reads_is_asked_to_come_back(serve: Serve, imp
         await feed.say(type="subscribe", id="s", topic=f"job:{job['id']}", position=position)
         assert (await feed.hear())["recovered"] is True
         await impatient.closed()
-        seen = [int(position.rpartition(":")[2])]
-        try:
-            while True:
-                seen.append(int((await feed.hear())["position"].rpartition(":")[2]))
-        except websockets.ConnectionClosed:
-            pass
+        seen = [0, *(int(each["position"].rpartition(":")[2]) for each in await feed.hear_to_the_close())]
         assert feed.raw.close_code == 4408
     assert seen == list(range(len(seen)))
     assert impatient.peak < 64 * 1024 + 2 * 31_000
