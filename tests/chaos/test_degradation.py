@@ -79,8 +79,11 @@ async def picked_up_after(site: Site) -> float:
 
 
 async def hints_work(site: Site) -> bool:
-    """Whether one of three jobs is picked up sooner than a poll would."""
-    return site.hr.notifier.working and min([await picked_up_after(site) for _ in range(3)]) < HINT_S
+    """Whether one of three jobs is picked up sooner than by a poll."""
+    for _ in range(3):
+        if site.hr.notifier.working and await picked_up_after(site) < HINT_S:
+            return True
+    return False
 
 
 async def test_notifier_down(postgres_url: str, tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ async def test_notifier_down(postgres_url: str, tmp_path: Path) -> None:
         await way.close()
         await until(lambda: "there is no connection for hints" in worker.err)
         await until(lambda: not site.hr.notifier.working)
-        waits = [await picked_up_after(site) for _ in range(3)]
+        waits = [await picked_up_after(site) for _ in range(2)]
         assert max(waits) < POLL_S + 2, "they are found by polling, and in time"
         assert max(waits) > HINT_S, "no hint came through"
         await way.open()
@@ -127,7 +130,7 @@ async def test_store_down_worker(server: Postgres, tmp_path: Path) -> None:
 async def test_store_down_worker_that_is_told_to_end(server: Postgres, tmp_path: Path) -> None:
     """It ends in order, and what it leaves to its supervisor is no crash."""
     async with site_on(server.create_database(), tmp_path) as site:
-        worker = await site.worker(HEADRACE_KILL_GRACE_S="3")
+        worker = await site.worker(HEADRACE_KILL_GRACE_S="2")
         job = await site.tasks.waits.enqueue(60.0)
         await site.wrote("waits")
         await asyncio.to_thread(server.down)
@@ -202,7 +205,7 @@ async def test_upstream_down(site: Site) -> None:
 
 async def test_event_loop_blocked_by_a_task(site: Site) -> None:
     workers = [await site.worker(HEADRACE_LEASE_S="1") for _ in range(2)]
-    job = await site.tasks.blocks.enqueue(4.0)
+    job = await site.tasks.blocks.enqueue(3.0)
     (line,) = await site.wrote("blocks")
     (blocked,) = (each for each in workers if is_of(each, line))
     (record,) = await site.ended(job)
