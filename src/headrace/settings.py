@@ -178,7 +178,7 @@ class Settings(BaseSettings):
     topics_max: Count = Field(100, description="Jobs that one WebSocket follows at a time.")
     connections_max: Count = Field(1_000, description="Live connections (WebSocket and SSE) of one API process.")
     connection_bytes_max: Bytes = Field(
-        256 * KIB, description="What may wait for a slow reader; beyond it, the reader is asked to come back."
+        256 * KIB, description="What may wait in memory for a slow reader; beyond it, its updates wait in the store."
     )
     pending_s: Seconds = Field(
         10.0, description="How long a subscription with a valid token waits for a job whose commit is not seen yet."

@@ -10,6 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # as the programs of these tests
 
 from kit import Farm, farm_on
 
+from tests.integration.web.conftest import impatient, serve
+
+__all__ = ["impatient", "serve"]
+
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:

@@ -36,6 +36,12 @@ class Line:
     args: list[str]
 
 
+def lines_of(log: Path, word: str) -> list[Line]:
+    """Those that begin with this word, in order."""
+    rows = [row.split() for row in log.read_text().splitlines()] if log.exists() else []
+    return [Line(float(row[0]), int(row[1]), row[2], row[3:]) for row in rows if row[2] == word]
+
+
 @dataclass
 class Farm:
     """A store, the trees that work on it, and this process, which enqueues."""
@@ -89,9 +95,7 @@ class Farm:
         return record
 
     def lines(self, word: str) -> list[Line]:
-        log = self.directory / "log"
-        rows = [row.split() for row in log.read_text().splitlines()] if log.exists() else []
-        return [Line(float(row[0]), int(row[1]), row[2], row[3:]) for row in rows if row[2] == word]
+        return lines_of(self.directory / "log", word)
 
     async def wrote(self, word: str, count: int = 1) -> list[Line]:
         async with asyncio.timeout(PATIENCE_S):

@@ -135,7 +135,7 @@ class Fleet:
             return cls(since_at=now, seen_at=now)
         fleet = cls.read(text)
         if fleet.seen_at - now > STEP_S:  # the store's clock was ahead, and is not any more
-            fleet._shift(now - fleet.seen_at)
+            fleet._shift(now - fleet.seen_at)  # noqa: SLF001 - one of its own
         fleet.seen_at = max(now, fleet.seen_at)
         return fleet
 

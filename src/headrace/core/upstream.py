@@ -286,6 +286,7 @@ class UpstreamCore:
         """Give back what nobody has used for so long; whether there was something."""
         if not self._permits.free or now - self._permits.free_since < after_s:
             return False
+        self._permits.ended += [Probe(permit, None, slow=False) for permit in self._permits.free]
         self._permits.free.clear()
         return True
 

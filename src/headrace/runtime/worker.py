@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from headrace.core.errors import HeadraceError, StoreUnusable
+from headrace.core.errors import HeadraceError, StoreUnavailable, StoreUnusable
 from headrace.core.model import Exchanged, GivenBack, JobId, Lease, Settle, SettleResult, WorkerRecord
 from headrace.core.worker import NOT_STORED, WorkerCore
 from headrace.core.worker_events import (
@@ -129,7 +129,7 @@ class Worker:
             left_to_supervisor = self._attempts and self.record.supervisor_pid is not None
             if not self._lost and not left_to_supervisor:
                 await self._settle_rest()
-                await self._store.unregister(self.record.id)
+                await self._take_leave()
         finally:
             forget()
             if free is not None:
@@ -152,6 +152,13 @@ class Worker:
                 for settle in left:
                     if not await self._takes((settle,)):
                         await self._takes((Settle(settle.id, settle.fence, NOT_STORED),))
+
+    async def _take_leave(self) -> None:
+        """Unregister; while the store is away, that is left to its supervisor, or to the end of its lease."""
+        try:
+            await self._store.unregister(self.record.id)
+        except StoreUnavailable as error:
+            logger.warning("ending, and the store has not heard of it: %s", error)
 
     async def _takes(self, settles: tuple[Settle, ...]) -> bool:
         """Whether the store takes these outcomes, or refuses one of them."""

@@ -6,8 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from fastapi import FastAPI
 
 from headrace import Headrace, JobContext, Retry
 from headrace.app.keys import make_key
+from headrace.core.session import SessionCore
+from headrace.core.session_events import SessionEffect, SessionEvent, SessionLimits
+from headrace.runtime import live
 from headrace.settings import Settings
 
 PROTOCOL = "headrace.v1"
@@ -117,6 +120,15 @@ class Served:
                 assert (await feed.hear())["type"] == "connected"
             yield feed
 
+    @asynccontextmanager
+    async def slow_socket(self, token: str) -> AsyncGenerator["Feed"]:
+        """One with little room: frames that nobody takes from it wait in the server."""
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
+        narrow.connect(("127.0.0.1", self.port))
+        async with self.socket(token, max_queue=1, sock=narrow, compression=None) as feed:
+            yield feed
+
 
 @dataclass
 class Feed:
@@ -137,6 +149,14 @@ class Feed:
         heard = [await self.hear()]
         while kind not in (heard[-1]["type"], heard[-1].get("kind")):
             heard.append(await self.hear())
+        return heard
+
+    async def hear_to_the_close(self) -> list[dict[str, Any]]:
+        """Every frame that is still to be had of a connection that the server has closed."""
+        heard: list[dict[str, Any]] = []
+        with suppress(websockets.ConnectionClosed):
+            while True:
+                heard.append(await self.hear())
         return heard
 
     async def closed(self, timeout_s: float = 10) -> tuple[int, str]:
@@ -242,6 +262,39 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def served(serve: Serve) -> Served:
     """One server, closed by default, with one embedded worker."""
     return serve()
+
+
+@dataclass
+class Impatient:
+    """What the servers of this process do with their WebSockets: a frame may take a second, not ten."""
+
+    cores: list[SessionCore] = field(default_factory=list[SessionCore])
+    peak: int = 0  # bytes that waited for one
+
+    async def closed(self, timeout_s: float = 10) -> None:
+        """The newest one was closed by its server."""
+        async with asyncio.timeout(timeout_s):
+            while not self.cores[-1].closed:  # noqa: ASYNC110 - it lives on another loop
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Impatient:
+    """From now on."""
+    watch = Impatient()
+
+    class Watched(SessionCore):
+        def __init__(self, limits: SessionLimits, now: float, age_s: float | None = None) -> None:
+            super().__init__(replace(limits, write_s=1.0), now, age_s)
+            watch.cores.append(self)
+
+        def handle(self, event: SessionEvent, now: float) -> list[SessionEffect]:
+            effects = super().handle(event, now)
+            watch.peak = max(watch.peak, self.queued_bytes)
+            return effects
+
+    monkeypatch.setattr(live, "SessionCore", Watched)
+    return watch
 
 
 def sse_events(response: httpx.Response) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.integration.web.conftest import PROTOCOL, Serve, Served, sse_events, until
+from tests.integration.web.conftest import PROTOCOL, Impatient, Serve, Served, sse_events, until
 
 
 def bearer(token: str, **more: str) -> dict[str, str]:
@@ -259,48 +259,19 @@ async def test_the_cookie_speaks_for_a_browser(served: Served) -> None:
         assert (await feed.hear_until("end"))[-1]["data"]["result"] == 1
 
 
-async def test_a_reader_that_never_reads_is_asked_to_come_back(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    from headrace.runtime import live as shell  # noqa: PLC0415
-
-    cores: list[Any] = []
-    peak = [0]
-
-    class Watched(shell.SessionCore):
-        def __init__(self, limits: Any, now: float, age_s: float | None = None) -> None:
-            from dataclasses import replace  # noqa: PLC0415
-
-            super().__init__(replace(limits, write_s=1.0), now, age_s)
-            cores.append(self)
-
-        def handle(self, event: Any, now: float) -> Any:
-            effects = super().handle(event, now)
-            peak[0] = max(peak[0], self.queued_bytes)
-            return effects
-
-    monkeypatch.setattr(shell, "SessionCore", Watched)
+async def test_a_reader_that_never_reads_is_asked_to_come_back(serve: Serve, impatient: Impatient) -> None:
     served = await asyncio.to_thread(lambda: serve(connection_bytes_max=64 * 1024))
     job = await asyncio.to_thread(lambda: served.enqueue("count", items=400, size=30_000))
     await asyncio.to_thread(lambda: served.ended(job["id"]))
     position = job["position"].partition(":")[0] + ":0"
-    narrow = socket.socket()
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
-    narrow.connect(("127.0.0.1", served.port))
-    async with served.socket(job["token"], max_queue=1, sock=narrow, compression=None) as feed:
+    async with served.slow_socket(job["token"]) as feed:
         await feed.say(type="subscribe", id="s", topic=f"job:{job['id']}", position=position)
         assert (await feed.hear())["recovered"] is True
-        deadline = asyncio.get_running_loop().time() + 10
-        while not cores[-1].closed:
-            assert asyncio.get_running_loop().time() < deadline, "it was not closed"
-            await asyncio.sleep(0.05)
-        seen = [int(position.rpartition(":")[2])]
-        try:
-            while True:
-                seen.append(int((await feed.hear())["position"].rpartition(":")[2]))
-        except websockets.ConnectionClosed:
-            pass
+        await impatient.closed()
+        seen = [0, *(int(each["position"].rpartition(":")[2]) for each in await feed.hear_to_the_close())]
         assert feed.raw.close_code == 4408
     assert seen == list(range(len(seen)))
-    assert peak[0] < 64 * 1024 + 2 * 31_000
+    assert impatient.peak < 64 * 1024 + 2 * 31_000
     async with served.socket(job["token"]) as feed:
         last = f"{position.partition(':')[0]}:{seen[-1]}"
         await feed.say(type="subscribe", id="s", topic=f"job:{job['id']}", position=last)
