@@ -82,7 +82,7 @@ def endpoints(app: FastAPI, hr: Headrace) -> None:
 
     @app.post("/broken")
     async def broken() -> None:
-        raise Rejected("a breaker is open, says /etc/secret", 6.2)
+        raise Rejected("a breaker is open, says /etc/secret", retry_in=6.2)
 
 
 def test_the_hosts_own_endpoints_answer_the_same(serve: Serve) -> None:
