@@ -70,6 +70,7 @@ class Said:
     counts: CallCounts = NO_CALLS  # in the process's window
     trip: str = ""  # why its breaker has opened
     permits: tuple[str, ...] = ()  # that it holds or wants, named by itself; others of its are given back
+    late: tuple[str, ...] = ()  # of half-opens that are past, whose calls are still under way
     probes: tuple[Probe, ...] = ()
     held: int = 0  # of the slots: it uses no more until it hears the answer
     wanted: int = 0  # slots that it has use for
@@ -122,6 +123,7 @@ class Fleet:
     reason: str = ""
     probed: CallCounts = NO_CALLS
     permits: dict[str, float] = field(default_factory=dict[str, float])  # and when their leases end
+    late: dict[str, float] = field(default_factory=dict[str, float])  # of half-opens that are past, as `permits`
     members: dict[str, Member] = field(default_factory=dict[str, Member])
     tasks: tuple[str, ...] = ()
     rate_at: float | None = None  # see `core/limits.py`
@@ -156,6 +158,7 @@ class Fleet:
             found["reason"],
             CallCounts(*found["probed"]),
             found["permits"],
+            found["late"],
             members,
             tuple(found["tasks"]),
             found["rate_at"],
@@ -169,6 +172,7 @@ class Fleet:
         self.ramp_at = None if self.ramp_at is None else self.ramp_at + by_s
         self.rate_at = None if self.rate_at is None else self.rate_at + by_s
         self.permits = {name: at + by_s for name, at in self.permits.items()}
+        self.late = {name: at + by_s for name, at in self.late.items()}
         for one in self.members.values():
             one.seen_at += by_s
             one.until_at += by_s
@@ -187,6 +191,7 @@ class Fleet:
                 "reason": self.reason,
                 "probed": _triple(self.probed),
                 "permits": self.permits,
+                "late": self.late,
                 "members": {
                     name: [
                         one.seen_at,
@@ -219,6 +224,7 @@ class Fleet:
             del self.members[name]
         if said.generation > self.generation:  # the store has lost a turn: what is known of it is not older than that
             self.generation = said.generation + 1
+            self.late |= self.permits
             self.probed, self.permits = NO_CALLS, {}
         if terms.breaker is not None:
             if said.generation == self.generation:
@@ -283,10 +289,16 @@ class Fleet:
         own = f"{said.process}/"
         others = {name: at for name, at in self.permits.items() if at > now and not name.startswith(own)}
         self.permits = others  # its own it names again, or they are free
+        self.late = {
+            name: now + PERMIT_S + call_s if name.startswith(own) else at
+            for name, at in self.late.items()
+            if at > now and (not name.startswith(own) or name in said.late or name in said.permits)
+        }
         if self.state is not BreakerState.HALF_OPEN:
             return
         for name in said.permits:
-            free = breaker.permitted_number_of_calls_in_half_open_state - self.probed.calls - len(self.permits)
+            out = self.probed.calls + len(self.permits) + len(self.late)
+            free = breaker.permitted_number_of_calls_in_half_open_state - out
             if free > 0 and name.startswith(own):
                 self.permits[name] = now + PERMIT_S + call_s
 
@@ -313,6 +325,7 @@ class Fleet:
         self.half_open_at = self.seen_at + max(breaker.open_s, KNOWN_S)
 
     def _turn(self, state: BreakerState, reason: str) -> None:
+        self.late |= self.permits  # until their processes say that no call is under way under them
         self.state, self.reason, self.since_at = state, reason, self.seen_at
         self.generation += 1
         self.half_open_at = self.ramp_at = None

@@ -112,6 +112,7 @@ class _Permits:
     free: set[str] = field(default_factory=set[str])  # granted, and bound to nothing
     bound: set[str] = field(default_factory=set[str])  # to a call, or to an attempt
     busy: set[str] = field(default_factory=set[str])  # an attempt's, with a call under way
+    kept: set[str] = field(default_factory=set[str])  # an attempt's
     parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
     asked: set[str] = field(default_factory=set[str])
     ended: list[Probe] = field(default_factory=list[Probe])
@@ -151,6 +152,8 @@ class UpstreamCore:
         self._until = 0.0  # while open: when probes are permitted
         self._others = NO_CALLS
         self._permits = _Permits()
+        self._late: set[str] = set()  # permits of half-opens that are past, whose calls are under way
+        self._said_late = set[str]()
         self._tripped = ""
         self._before: int | None = None  # calls of before the fleet was first heard of are of this generation too
         self._said_at = float("-inf")
@@ -212,6 +215,8 @@ class UpstreamCore:
         """A call has ended; `failed` None: it says nothing of the upstream. Returns whether it was slow."""
         self.slots.in_use -= 1
         self.in_flight -= 1
+        if ticket.permit is not None:
+            self._late.discard(ticket.permit)
         if self._adaptive is not None and failed is not None:
             self._adaptive.record(now, now - ticket.began, self.in_flight + 1, dropped=failed)
         breaker = self._terms.breaker
@@ -272,6 +277,7 @@ class UpstreamCore:
         permit = min(self._permits.free)
         self._permits.free.discard(permit)
         self._permits.bound.add(permit)
+        self._permits.kept.add(permit)
         return permit
 
     def end_permit(self, permit: str, *, failed: bool | None, slow: bool = False) -> None:
@@ -323,7 +329,9 @@ class UpstreamCore:
         unsaid = quiet_s == float("inf")
         if self._tripped or permits.asked or permits.ended or permits.given_up or unsaid:
             return True
-        if self._short(now, quiet_s) or (permits.names and quiet_s >= RENEW_S):
+        if self._short(now, quiet_s) or self._late != self._said_late:
+            return True
+        if (permits.names or self._late) and quiet_s >= RENEW_S:
             return True
         counts = self._window.counts(now)
         if counts == self._said_counts:
@@ -367,7 +375,7 @@ class UpstreamCore:
         slots.held = max(slots.in_use, slots.limit(now))
         starts = self.starts.wanted(now) if self._terms.rate is not None else 0
         self.starts.made, self.starts.spoke_at = 0, now
-        self._said_at, self._said_wanted = now, wanted
+        self._said_at, self._said_wanted, self._said_late = now, wanted, set(self._late)
         self._said_counts = self._window.counts(now)
         return Said(
             self._process,
@@ -375,6 +383,7 @@ class UpstreamCore:
             self._said_counts,
             self._tripped,
             self._permits.names,
+            tuple(sorted(self._late)),
             tuple(self._permits.ended),
             slots.held,
             wanted,
@@ -390,6 +399,7 @@ class UpstreamCore:
         elif told.generation > self.generation:
             self._before = None
             self._window.clear()
+            self._late |= (self._permits.bound - self._permits.kept) | self._permits.busy
             self._permits = _Permits(asked=self._permits.asked, number=self._permits.number)
             self._tripped = ""
             self.generation = told.generation

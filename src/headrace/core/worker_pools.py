@@ -131,15 +131,18 @@ class Appetite:
         if not self._restrained:
             return [self._pool(pool.settings.tasks, room, slots)]
         free = pool.settings.tasks - self._restrained
+        least = min(
+            slots, 1
+        )  # each gets a place, or one that has nothing ready could keep another from being asked for
         claims: list[Pool] = []
         for allowance in self._allowances:
             tasks = allowance.tasks & pool.settings.tasks
-            left = min(room, self._room(next(iter(tasks)))) if tasks else 0
+            left = min(max(room, 1), self._room(next(iter(tasks)))) if tasks else 0
             if left > 0:
-                claims.append(self._pool(tasks, left, min(left, slots)))
-                room, slots = room - left, max(0, slots - left)
-        if free and (room or not claims):
-            claims.append(self._pool(free, room, slots))
+                claims.append(self._pool(tasks, left, max(min(left, slots), least)))
+                room, slots = max(0, room - left), max(0, slots - left)
+        if free:
+            claims.append(self._pool(free, max(room, 1), max(slots, least)))
         return claims
 
     @property

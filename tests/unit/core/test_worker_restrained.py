@@ -129,3 +129,9 @@ def test_a_suspect_that_runs_alone_may_be_a_probe() -> None:
         exchange, pools = asked(held.handle(answer(exchange), 0.2))
         assert exchange.claim is not None
     assert pools == (Pool(NEEDY, 1),)
+
+
+def test_each_kind_is_asked_for_where_there_is_room_for_one() -> None:
+    worker = core(slots=1, tasks=NEEDY | FREE)
+    _, pools = asked(worker.handle(restrained((CHARGE, 1), (REFUND, 1)), 0.0))
+    assert pools == (Pool(CHARGE, 1), Pool(REFUND, 1), Pool(FREE, 1)), "who has nothing ready keeps nobody out"

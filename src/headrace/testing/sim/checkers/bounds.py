@@ -32,11 +32,13 @@ class Lent:
 
 
 class HalfOpenIsBounded(Checker):
-    """Calls under permits of one generation, in flight or with an outcome, are never more than is permitted.
+    """Calls under permits, in flight or with an outcome, are never more than is permitted.
 
-    The service counts them, over all processes. One is excepted whose permit's lease had ended before the
-    store knew of an outcome, as it does under a process that stands still or is dead; and no call begins
-    under such a permit, as long as the store's clock is not stepped.
+    Outcomes are those of one generation; in flight may also be calls of the half-open before, until
+    their process says that they have ended. The service counts them, over all processes. One is
+    excepted whose permit's lease had ended before the store knew of an outcome, as it does under a
+    process that stands still or is dead; and no call begins under such a permit, as long as the store's
+    clock is not stepped.
     """
 
     name = "half-open lets through what is permitted"
@@ -46,6 +48,7 @@ class HalfOpenIsBounded(Checker):
         super().__init__(world)
         self._lent: dict[str, dict[str, Lent]] = {}
         self._permits: dict[int, Lent] = {}  # by call
+        self._late: dict[str, set[str]] = {}
 
     def hears(self) -> Hearing:
         """Grants, and the calls under them."""
@@ -70,6 +73,14 @@ class HalfOpenIsBounded(Checker):
             if known is None or known.generation != after.generation:
                 known = lent[permit] = Lent(after.generation, ends_at)
             known.ends_at, known.lapsed = ends_at, ends_at <= after.seen_at
+        self._note_late(event.upstream, after)
+
+    def _note_late(self, upstream: str, after: Fleet) -> None:
+        lent = self._lent[upstream]
+        for permit, ends_at in after.late.items():
+            if permit in lent:
+                lent[permit].ends_at, lent[permit].lapsed = ends_at, ends_at <= after.seen_at
+        self._late[upstream] = set(after.late)
         for permit, each in tuple(lent.items()):
             if each.generation < after.generation and not each.calls and each.ends_at + FORGOTTEN_S < after.seen_at:
                 del lent[permit]
@@ -88,8 +99,12 @@ class HalfOpenIsBounded(Checker):
         permit.calls.add(event.call)
         permit.used = True
         self._permits[event.call] = permit
+        late = self._late.get(event.upstream, set())
         counted = [
-            each for each in lent.values() if each.generation == event.generation and each.used and not each.lapsed
+            each
+            for name, each in lent.items()
+            if not each.lapsed
+            and (each.used if each.generation == event.generation else name in late and bool(each.calls))
         ]
         assert self.world.scenario.outages is not None
         permitted = self.world.scenario.outages.plan(event.upstream).permitted
