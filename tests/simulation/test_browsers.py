@@ -53,7 +53,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Report, Seen]]
             seed=seed, pace_s=1.0, machines=2, trees=1, processes=2, slots=4, prefetch_max=0, suspects_max=2,
             apis=2, jobs=60, load_s=60.0, faults=faults or {},
         )  # fmt: skip
-        monkeypatch.setattr(world, "draw", lambda _: scenario)
+        monkeypatch.setattr(world, "draw", lambda *_, **__: scenario)
         monkeypatch.setattr(live, "draw_limits", lambda *_: limits)
         monkeypatch.setattr(clients, "FOLLOWED", 1.0)
         monkeypatch.setattr(live, "HALF", 1.0)

@@ -20,7 +20,8 @@ from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
 from headrace.app.workers import build, embedded
 from headrace.core.errors import UnknownTask, UsageError
-from headrace.core.fleet import Force, UpstreamRecord
+from headrace.core.fleet import Force
+from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import IdMaker
 from headrace.core.model import Enqueued, JobFilter, NewJob, WorkerRecord
 from headrace.core.states import JobState

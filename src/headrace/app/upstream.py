@@ -15,7 +15,8 @@ from headrace.core.bulkhead import Adaptive
 from headrace.core.checks import whole
 from headrace.core.classify import Classify
 from headrace.core.errors import InvalidConfig, UnknownUpstream
-from headrace.core.fleet import CALL_S, Force, Terms, UpstreamRecord, forced, record
+from headrace.core.fleet import CALL_S, Force, Terms
+from headrace.core.fleet_record import UpstreamRecord, forced, record
 from headrace.core.limits import RateLimit
 from headrace.core.model import Json
 from headrace.ports.clock import Clock

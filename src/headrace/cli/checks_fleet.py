@@ -15,7 +15,7 @@ from headrace.core.states import JobState
 
 if TYPE_CHECKING:
     from headrace.app import Headrace
-    from headrace.core.fleet import UpstreamRecord
+    from headrace.core.fleet_record import UpstreamRecord
     from headrace.core.model import WorkerRecord
 
 LOOKED_AT: Final = 5_000

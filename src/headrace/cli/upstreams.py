@@ -12,7 +12,7 @@ from headrace.core.errors import UnknownUpstream
 from headrace.core.fleet import BreakerState, Force
 
 if TYPE_CHECKING:
-    from headrace.core.fleet import UpstreamRecord
+    from headrace.core.fleet_record import UpstreamRecord
 
 
 @click.group("upstreams", cls=Listing)

@@ -5,13 +5,14 @@ under a permit or a slot that the fleet did not grant; what a call came to count
 began; while the fleet is not heard of, the process's own breaker may open, and stays open.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from headrace.core.breaker import Breaker, CallCounts, tripped
 from headrace.core.bulkhead import Adaptive, AdaptiveLimit
 from headrace.core.fleet import KNOWN_S, NO_CALLS, PERMIT_S, SLICE_S, BreakerState, Probe, Said, Terms, Told
+from headrace.core.upstream_parts import STARTS_S, Permits, Slots, Starts
 from headrace.core.window import Window
 
 SAY_EVERY_S: Final = 1.0  # while there is something new that can wait
@@ -19,10 +20,7 @@ SAY_FAILURES_S: Final = 0.1  # while calls fail: what others have counted trips 
 SHORT_S: Final = 0.2  # while it is short of slots
 RENEW_S: Final = 2.0  # while something is held under a lease
 MARGIN_S: Final = 2.0  # a slice is let go so long before others may have it
-SPARE: Final = 1.25  # slots held for each one in use
-PEAK_S: Final = 10.0  # so long after a peak its slots are kept
 OFTEN_S: Final = 0.02
-STARTS_S: Final = 1.0  # starts under a rate are taken so long ahead, and lapse
 SOON_S: Final = 1.0  # to come back, where nobody knows a better time
 
 
@@ -59,78 +57,6 @@ class Ticket:
 Answer: TypeAlias = Ticket | Refused
 
 
-@dataclass(slots=True)
-class Slots:
-    """This process's slice of `max_concurrency`."""
-
-    held: int = 0
-    fair: int = 0
-    lapses_at: float = 0.0
-    in_use: int = 0
-    waiting: int = 0
-    peak: int = 0
-    peak_at: float = 0.0
-
-    def limit(self, now: float) -> int:
-        """How many calls may run at once: what it holds, and leaves to nobody else."""
-        return min(self.held, self.fair) if now < self.lapses_at else 0
-
-    def wanted(self, now: float) -> int:
-        """How many it has use for."""
-        use = self.in_use + self.waiting
-        if use >= self.peak or now - self.peak_at > PEAK_S:
-            self.peak, self.peak_at = use, now
-        return int(self.peak * SPARE + 0.999) if self.peak else 0
-
-
-@dataclass(slots=True)
-class Starts:
-    """This process's starts under the rate."""
-
-    left: int = 0
-    lapses_at: float = 0.0
-    made: int = 0  # since it last spoke
-    spoke_at: float = 0.0
-    waiting: int = 0
-    next_at: float = 0.0
-
-    def available(self, now: float) -> int:
-        """How many may be made now."""
-        return self.left if now < self.lapses_at else 0
-
-    def wanted(self, now: float) -> int:
-        """How many will be wanted soon, if calls go on as they do."""
-        elapsed = max(now - self.spoke_at, 0.1)
-        ahead = int(self.made / elapsed * STARTS_S / 2)
-        return max(self.waiting, min(ahead, self.made) if self.waiting or self.made else 0)
-
-
-@dataclass(slots=True)
-class _Permits:
-    """Permits of this process at half-open, by name."""
-
-    free: set[str] = field(default_factory=set[str])  # granted, and bound to nothing
-    bound: set[str] = field(default_factory=set[str])  # to a call, or to an attempt
-    busy: set[str] = field(default_factory=set[str])  # an attempt's, with a call under way
-    kept: set[str] = field(default_factory=set[str])  # an attempt's
-    parting: dict[str, Probe] = field(default_factory=dict[str, Probe])  # its attempt has ended before its call
-    asked: set[str] = field(default_factory=set[str])
-    ended: list[Probe] = field(default_factory=list[Probe])
-    lent: frozenset[str] = frozenset()  # that the fleet thinks it has
-    number: int = 0
-    free_since: float = 0.0
-    lapse_at: float = 0.0
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (*sorted(self.free), *sorted(self.bound), *sorted(self.asked))
-
-    @property
-    def given_up(self) -> bool:
-        """Whether the fleet keeps some for this process that it has no use for, as after a word that was lost."""
-        return bool(self.lent) and not self.lent.issubset(self.names)
-
-
 class UpstreamCore:
     """What one process knows of one upstream."""
 
@@ -151,7 +77,7 @@ class UpstreamCore:
         self._window = Window(terms.breaker or Breaker())
         self._until = 0.0  # while open: when probes are permitted
         self._others = NO_CALLS
-        self._permits = _Permits()
+        self._permits = Permits()
         self._late: set[str] = set()  # permits of half-opens that are past, whose calls are under way
         self._said_late = set[str]()
         self._tripped = ""
@@ -400,7 +326,7 @@ class UpstreamCore:
             self._before = None
             self._window.clear()
             self._late |= (self._permits.bound - self._permits.kept) | self._permits.busy
-            self._permits = _Permits(asked=self._permits.asked, number=self._permits.number)
+            self._permits = Permits(asked=self._permits.asked, number=self._permits.number)
             self._tripped = ""
             self.generation = told.generation
         elif said is not None:

@@ -14,7 +14,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from headrace.core.fleet import BreakerState, UpstreamRecord
+from headrace.core.fleet import BreakerState
+from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.model import QueueRecord, WorkerRecord
 from headrace.core.states import JobState
 from headrace.observers.tally import FAMILIES, LABELS_MAX, OTHER, Family, Labels, Tally

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.core.feed import Position
-from headrace.core.fleet import BreakerState, UpstreamRecord
+from headrace.core.fleet import BreakerState
+from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import AttemptRecord, Failure, JobId, JobRecord, Json, QueueRecord, Update, WorkerRecord
 from headrace.core.states import JobState

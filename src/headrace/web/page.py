@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import HTMLResponse
 
 from headrace.app import Headrace
-from headrace.core.fleet import BreakerState, UpstreamRecord
+from headrace.core.fleet import BreakerState
+from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord, QueueRecord, WorkerRecord
 from headrace.core.problems import Problem

@@ -17,14 +17,14 @@ MUTANTS = (
     sim(
         "suspects have a worker of their own",
         "A worker that runs suspects takes no other jobs.",
-        edit("core.worker_pools:Appetite.request", ("tuple(claims), self._company)", "tuple(claims), (Suspicion.NONE, Suspicion.SHARED))")),
+        edit("core.worker_pools:Appetite.request", ("self._asking(claims, self._company)", "self._asking(claims, (Suspicion.NONE, Suspicion.SHARED))")),
         worlds=CRASHES, bound=76, breaks=("quarantine hits poison, not its neighbours",),
     ),
     sim(
         "silent workers are looked for",
         "Supervisors free the jobs of workers whose leases have ended.",
         edit(f"{SUPERVISOR}._look", ("reaped = await reap_once(self._store)", "return")),
-        worlds=where_any(FaultKind.TREE_CRASH, FaultKind.POWER_CUT), bound=64, breaks=("acknowledged jobs end",),
+        worlds=where_any(FaultKind.TREE_CRASH, FaultKind.POWER_CUT), bound=64, breaks=("acknowledged jobs end", "nothing leaks"),
     ),
     sim(
         "a dead child is replaced",

@@ -88,7 +88,7 @@ MUTANTS = (
     sim(
         "an attempt that ends gives its permit up",
         "The end of an attempt ends its permit.",
-        edit("runtime.needs:Needs.ended", ("guard.end_attempt(job)", "pass")),
+        edit("runtime.needs:Needs.ended", ("guard.end_attempt(attempt)", "pass")),
         upstreams=True, bound=60, breaks=("calls leave nothing behind", "acknowledged jobs end"),
     ),
     sim(

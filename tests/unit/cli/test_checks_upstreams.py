@@ -5,7 +5,8 @@ import pytest
 from headrace.cli.checks import Check, Grade
 from headrace.cli.checks_fleet import check_upstreams
 from headrace.core.breaker import CallCounts
-from headrace.core.fleet import BreakerState, UpstreamRecord
+from headrace.core.fleet import BreakerState
+from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.model import WorkerRecord
 
 NOW = 1_000.0

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from headrace.core.breaker import Breaker, CallCounts
-from headrace.core.fleet import PERMIT_S, SLICE_S, BreakerState, Fleet, Probe, Said, Terms, Told, forced, record
+from headrace.core.fleet import PERMIT_S, SLICE_S, BreakerState, Fleet, Probe, Said, Terms, Told
+from headrace.core.fleet_record import forced, record
 from headrace.core.limits import RateLimit
-from headrace.core.upstream import STARTS_S, Refusal, Ticket, UpstreamCore
+from headrace.core.upstream import Refusal, Ticket, UpstreamCore
+from headrace.core.upstream_parts import STARTS_S
 
 CALL_S = 20.0
 BREAKER = Breaker(

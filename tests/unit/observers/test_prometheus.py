@@ -8,7 +8,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.core.breaker import CallCounts
-from headrace.core.fleet import BreakerState, UpstreamRecord
+from headrace.core.fleet import BreakerState
+from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.model import ClaimedJob, Exchanged, QueueRecord, SettleResult, Succeeded, WorkerRecord
 from headrace.core.states import JobState
 from headrace.observers.prometheus import Look, folded, text

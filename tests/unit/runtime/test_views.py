@@ -5,7 +5,8 @@ import pytest
 
 from headrace.core.breaker import CallCounts
 from headrace.core.feed import Position
-from headrace.core.fleet import BreakerState, UpstreamRecord
+from headrace.core.fleet import BreakerState
+from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.model import (
     AttemptOutcome,
     AttemptRecord,
