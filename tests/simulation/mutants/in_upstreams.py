@@ -40,7 +40,7 @@ MUTANTS = (
     sim(
         "outcomes take the place of permits",
         "At half-open, probes that have ended count among those that are permitted.",
-        edit(f"{FLEET}._grant", ("state - self.probed.calls - len", "state - len")),
+        edit(f"{FLEET}._grant", ("out = self.probed.calls + len", "out = len")),
         upstreams=True, bound=30, breaks=("half-open lets through what is permitted",),
     ),
     sim(
@@ -64,7 +64,7 @@ MUTANTS = (
     sim(
         "a slice ends with its lease",
         "A process that has not reached the store for a while has no slots.",
-        edit("core.upstream:Slots.limit", ("if now < self.lapses_at else 0", "")),
+        edit("core.upstream_parts:Slots.limit", ("if now < self.lapses_at else 0", "")),
         upstreams=True, befalls=long_silence, bound=60, breaks=("calls at once fit max_concurrency",),
     ),
     sim(
