@@ -53,8 +53,8 @@ def test_a_replay_names_the_promise_that_was_broken(
     monkeypatch.setattr(WorkerCore, "_start", lambda *_: None)  # no body ever begins
     assert main(["17", "--quiet"]) == 1
     assert "seed 17: BROKEN: " in capsys.readouterr().out
-    assert main(["--seeds", "2", "--jobs", "1", "--first", "17", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["failed"] == [17, 18]
+    assert main(["--seeds", "2", "--jobs", "1", "--first", "16", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == [16, 17]
 
 
 def test_a_replay_is_a_timeline_that_a_person_can_read(capsys: pytest.CaptureFixture[str]) -> None:
