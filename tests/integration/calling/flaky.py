@@ -40,6 +40,7 @@ class Flaky:
     peak: int = 0
     gone: int = 0  # callers that hung up before they were answered
     port: int = 0
+    answering: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -53,12 +54,16 @@ class Flaky:
         return [each.headers.get(header.lower()) for each in self.heard]
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        here = asyncio.current_task()
+        assert here is not None
+        self.answering.add(here)
         try:
             while (head := await reader.readuntil(b"\r\n\r\n")) and await self._one(head, reader, writer):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # hung up; or the server ends
         finally:
+            self.answering.discard(here)
             writer.close()
 
     async def _one(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -121,10 +126,12 @@ class Thread:
             self._ready.set()
             await self._stop.wait()
             server.close()
-            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.sleep(0.01)  # what was accepted a moment ago becomes a task
+            rest = tuple(self._flaky.answering)
             for each in rest:
                 each.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
+            await asyncio.sleep(0)  # their sockets are closed
 
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(serve())
