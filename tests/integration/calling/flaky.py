@@ -41,6 +41,7 @@ class Flaky:
     gone: int = 0  # callers that hung up before they were answered
     port: int = 0
     answering: set[asyncio.Task[None]] = field(default_factory=set)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -57,6 +58,7 @@ class Flaky:
         here = asyncio.current_task()
         assert here is not None
         self.answering.add(here)
+        self.writers.append(writer)
         try:
             while (head := await reader.readuntil(b"\r\n\r\n")) and await self._one(head, reader, writer):
                 pass
@@ -131,7 +133,9 @@ class Thread:
             for each in rest:
                 each.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
-            await asyncio.sleep(0)  # their sockets are closed
+            for writer in self._flaky.writers:
+                writer.transport.abort()  # what its caller does not read would keep it open
+            await asyncio.sleep(0.01)
 
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(serve())
