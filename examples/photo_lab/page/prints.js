@@ -13,16 +13,19 @@ const SECONDS = 60;
 const SVG = "http://www.w3.org/2000/svg";
 
 const states = new Map(); // second -> the breaker's state then
-let touched = 0; // when a control was last moved: until the shop has heard it, it is not moved back
+let touched = 0; // when a control was last moved, or the shop last heard of it: what was asked before moves none back
+let sending = 0; // changes that the shop has not heard of yet
+let sent = Promise.resolve(); // one after the other, so that the last one stands
 
 // --- looking -------------------------------------------------------------------------------------
 
 async function look() {
   try {
+    const asked = Date.now();
     const seen = await ask("lab/prints");
     $("live").dataset.state = "live";
     set($("live-words"), "Live");
-    show(seen);
+    show(seen, asked);
   } catch (error) {
     $("live").dataset.state = "over";
     set($("live-words"), error.message);
@@ -30,7 +33,7 @@ async function look() {
   setTimeout(look, document.hidden ? 2000 : LOOK_EVERY_MS);
 }
 
-function show({ shop, upstream, jobs, ramp_s }) {
+function show({ shop, upstream, jobs, ramp_s }, asked) {
   const state = upstream?.state ?? "closed";
   const held = ["open", "half_open", "forced_open"].includes(state);
   showBreaker(state, upstream, ramp_s);
@@ -46,7 +49,7 @@ function show({ shop, upstream, jobs, ramp_s }) {
   }
   set($("received"), String(shop.books.received));
   set($("received-down"), String(shop.books.received_down));
-  if (Date.now() - touched > 1500) showMood(shop.mood);
+  if (!sending && asked > touched && Date.now() - touched > 1500) showMood(shop.mood);
   draw(shop, state);
 }
 
@@ -116,16 +119,19 @@ function showValues() {
   set($("latency-shown"), `${(Number($("latency").value) / 1000).toFixed(2)} s`);
 }
 
-async function change() {
+function change() {
   touched = Date.now();
   showValues();
   notice("");
   const mood = { down: $("down").checked, error_rate: Number($("error-rate").value), latency_ms: Number($("latency").value) };
-  try {
-    await ask("lab/shop", { method: "PUT", body: JSON.stringify(mood), headers: { "Content-Type": "application/json" } });
-  } catch (error) {
-    notice(error.message);
-  }
+  sending += 1;
+  sent = sent
+    .then(() => ask("lab/shop", { method: "PUT", body: JSON.stringify(mood), headers: { "Content-Type": "application/json" } }))
+    .catch((error) => notice(error.message))
+    .finally(() => {
+      sending -= 1;
+      touched = Date.now();
+    });
 }
 
 for (const id of ["down", "error-rate", "latency"]) $(id).onchange = change;
