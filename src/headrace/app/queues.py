@@ -1,5 +1,6 @@
 """What a Headrace says of its queues: their policies, how much is in them, holds."""
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from headrace.app.options import QUEUE_CHARS_MAX, check_name
@@ -17,19 +18,19 @@ DEPTH_MAX: Final = 100_000
 AGE_S_MIN, AGE_S_MAX = 1.0, 7 * 86_400.0
 
 
-class Queues:
+class Queues(ABC):
     """The words of `Headrace` that are about queues."""
 
     gate: "Gate"
 
     @property
+    @abstractmethod
     def store(self) -> "Store":
         """Where the jobs live."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def open(self) -> None:
         """Open the store."""
-        raise NotImplementedError
 
     def queue(
         self,
