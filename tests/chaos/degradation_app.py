@@ -18,6 +18,7 @@ class Tasks:
 
     def __init__(self, hr: Headrace, release: str = "next") -> None:
         bank = hr.upstream("bank", breaker=BREAKER, timeout=5)
+        till = hr.upstream("till", max_concurrency=1, timeout=60)
 
         @hr.task()
         async def quick(number: int) -> int:
@@ -43,6 +44,14 @@ class Tasks:
                 (await http.post(f"/charge/{number}")).raise_for_status()
             return number
 
+        @hr.task(needs=[till])
+        async def pay(ctx: JobContext, seconds: float) -> int:
+            async with till:
+                note("pays", ctx.id, ctx.attempt)
+                await asyncio.sleep(seconds if ctx.attempt == 1 else 0)
+            return ctx.attempt
+
+        self.pay = pay
         self.quick, self.waits, self.blocks, self.charge = quick, waits, blocks, charge
         if release == "next":
 

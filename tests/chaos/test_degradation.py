@@ -5,7 +5,9 @@ A test is named after its row, or begins with its name; `test_degradation_http.p
 
 import ast
 import asyncio
+import os
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -169,7 +171,7 @@ async def test_store_down_worker_whose_job_runs_elsewhere_meanwhile(postgres_url
 
 async def stands(site: Site, state: BreakerState) -> bool:
     """Whether the fleet knows the bank to be so."""
-    return [bank.state for bank in await site.hr.upstreams()] == [state]
+    return [each.state for each in await site.hr.upstreams() if each.name == "bank"] == [state]
 
 
 async def test_upstream_down(site: Site) -> None:
@@ -198,6 +200,16 @@ async def test_upstream_down(site: Site) -> None:
     snoozed = [one for one in attempts if one.outcome is AttemptOutcome.SNOOZED]
     assert {one.failure.cause for one in snoozed if one.failure} == {Cause.UPSTREAM}
     await until(lambda: stands(site, BreakerState.CLOSED))
+
+
+async def test_upstream_down_whose_only_place_a_dead_worker_held(site: Site) -> None:
+    await site.worker()
+    job = await site.tasks.pay.enqueue(600.0)
+    (line,) = await site.wrote("pays")
+    os.kill(line.pid, signal.SIGKILL)
+    began = time.monotonic()
+    assert await job.result(timeout=20) == 2
+    assert time.monotonic() - began < 10, "and not when its lease ends: that is 90 s"
 
 
 # --- a careless task -------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from headrace.testing.sim import events as e
 from headrace.testing.sim.checkers import Checker
 from headrace.testing.sim.checkers.bounds import CallsAreBounded, HalfOpenIsBounded, OutcomesAreTrue
 from headrace.testing.sim.checkers.held import CallsLeaveNothing, HeldJobsWait, OutagesBurnNothing
+from headrace.testing.sim.checkers.lent import TheDeadHoldNothing
 from headrace.testing.sim.outages import Outages, draw
 from tests.simulation.court import JOB, Court, returned
 
@@ -98,6 +99,49 @@ def test_calls_at_once_fit() -> None:
     assert court.broken == []
     court.tell(court.call(4))
     assert court.broken
+
+
+def test_what_the_dead_held_makes_room() -> None:
+    court = Bench(CallsAreBounded)
+    later = court.server.wall() + 5
+    court.tell(court.amend(members={name: Member(0.0, slots=2, until_at=later) for name in ("a", "b")}))
+    court.tell(court.call(1))
+    court.tell(replace(court.amend(members={"b": court.fleet.members["b"]}), forgot="a"))
+    court.tell(replace(court.call(2), process="b"))
+    court.tell(replace(court.call(3), process="b"))
+    assert court.broken == []
+    assert court.breaks(replace(court.call(4), process="b"))
+    court = Bench(HalfOpenIsBounded)
+    court.tell(court.amend(state=BreakerState.HALF_OPEN, permits={"a/1": later, "b/1": later}))
+    court.tell(court.call(1, "a/1"))
+    court.tell(replace(court.amend(permits={"b/1": later, "b/2": later}), forgot="a"))
+    court.tell(court.call(2, "b/1"))
+    assert not court.breaks(court.call(3, "b/2"))
+
+
+def test_the_dead_hold_nothing() -> None:
+    def court(*, supervised: bool = True) -> Bench:
+        made = Bench(TheDeadHoldNothing)
+        made.workers["w1"].parent = SimpleNamespace(dead=not supervised, paused_until=0.0)  # type: ignore[assignment]
+        made.tell(made.amend(members={"w1": Member(0.0, slots=1)}, late={"w1/1": 1e12}))
+        return made
+
+    living = court()
+    living.wait(60)
+    assert not living.breaks(living.amend())
+    assert living.breaks(replace(living.amend(members={}), forgot="w1"))
+    dead = court()
+    dead.workers["w1"].dead = True
+    dead.tell(e.Died(NODE, "w1", -9))
+    assert not dead.breaks(dead.amend())
+    dead.wait(10)
+    assert dead.breaks(dead.amend())
+    assert dead.breaks(dead.amend(members={}))  # a permit of its is still counted
+    assert not dead.breaks(replace(dead.amend(late={}), forgot="w1"))
+    alone = court(supervised=False)
+    alone.tell(e.Died(NODE, "w1", -9))
+    alone.wait(60)
+    assert not alone.breaks(alone.amend())
 
 
 def test_breakers_count_what_calls_came_to() -> None:

@@ -52,6 +52,7 @@ async def _serve(
     seat: Seat, hr: "Headrace", queues: frozenset[str] | None, pools: dict[str, Any], *, counting: bool
 ) -> int:
     async def build(_: Seat) -> "Worker":
+        hr.services.upstreams.known_as(seat.worker_id)  # its supervisor frees what it holds when it dies
         await hr.open()
         seat.adopt(hr.store)
         return hr.worker(

@@ -253,6 +253,16 @@ class Fleet:
         target = {"open": BreakerState.FORCED_OPEN, "close": BreakerState.CLOSED, "disable": BreakerState.DISABLED}
         self._turn(target[force], "" if force == "close" else "by hand")
 
+    def forget(self, process: str) -> bool:
+        """A process is dead, for certain: what it was lent is everybody's. Whether there was anything of it."""
+        own = f"{process}/"
+        known = self.members.pop(process, None) is not None
+        for lent in (self.permits, self.late):
+            for name in [name for name in lent if name.startswith(own)]:
+                del lent[name]
+                known = True
+        return known
+
     def _count(self, said: Said, breaker: Breaker) -> None:
         if self.state is BreakerState.CLOSED:
             reason = said.trip or tripped(breaker, self._counts())

@@ -25,6 +25,7 @@ from headrace.ports.store import Store
 from headrace.runtime.chores import quietly, reap_once, safely, upkeep
 from headrace.runtime.process import describe_exit
 from headrace.runtime.restarts import Restarts
+from headrace.runtime.upstreams import forget
 from headrace.runtime.ward import Launch, Slotted, Ward
 from headrace.runtime.watchdog import BEAT_EVERY_S, find_tasks
 
@@ -211,13 +212,13 @@ class Supervisor:
         crashed = not ward.leaving or (code != 0 and ward.killed_for is None)
         if crashed:
             self._mourn(ward, code)
-        dead = (ward.worker_id,)
         while True:
             try:
                 if crashed or ward.lost:  # as `reap` would, which may not have come to it
-                    self._wake(await reap_once(self._store, dead))
+                    self._wake(await reap_once(self._store, (ward.worker_id,)))
                 else:  # it ended in order, or was made to: nothing of it is suspect
                     await self._store.unregister(ward.worker_id)
+                await forget(self._store, ward.worker_id)
             except StoreMoved:
                 return
             except HeadraceError as error:

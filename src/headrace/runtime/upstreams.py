@@ -45,14 +45,9 @@ class Upstreams:
         *,
         open_: Callable[[], Awaitable[None]],
         wait: Callable[[Coroutine[Any, Any, None], str], None],
-        process: str | None = None,
     ) -> None:
-        """`open_` opens the store and starts this; `wait` blocks a thread until a coroutine is done on that loop.
-
-        `process` is what the fleet knows this process by, and no other; None: a name is made.
-        """
-        self.process = process or _name()
-        self._named = process is not None
+        """`open_` opens the store and starts this; `wait` blocks a thread until a coroutine is done on that loop."""
+        self.process = _name()  # what the fleet knows this process by
         self._pid = os.getpid()
         self.guards: dict[str, UpstreamGuard] = {}
         self._store = store
@@ -118,16 +113,18 @@ class Upstreams:
         """Whether the loop that it lives on runs."""
         return self._loop is not None and self._loop.is_running()
 
+    def known_as(self, process: str) -> None:
+        """Have the fleet know this process by a name that no other has or had; before it has spoken."""
+        self.process = process
+        for guard in self.guards.values():
+            with guard.lock:
+                guard.core.known_as(process)
+
     def _rename(self) -> None:
         """A process that was forked from the one that defined its upstreams is another one."""
-        if self._pid == os.getpid():
-            return
-        self._pid = os.getpid()
-        if not self._named:
-            self.process = _name()
-            for guard in self.guards.values():
-                with guard.lock:
-                    guard.core.known_as(self.process)
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self.known_as(_name())
 
     async def _begin(self) -> None:
         """Have the store opened, and this started with it; not again at once where that failed."""
@@ -318,6 +315,20 @@ class Upstreams:
         self.start()
         needs.turn(self._clock.now())
         return partial(self._needs.remove, needs)
+
+
+async def forget(store: Store, process: str) -> None:
+    """Free what a process that is dead, for certain, was lent of any upstream."""
+    _, documents = await store.upstreams()
+    for name, text in documents.items():
+        if Fleet.read(text).forget(process):
+            await store.amend(name, partial(forgotten, process))
+
+
+def forgotten(process: str, document: Json | None, now: float) -> Amendment[None]:
+    """The document without a process that is dead."""
+    fleet = Fleet.of(document, now)
+    return Amendment(None, fleet.text, tell=True) if fleet.forget(process) else Amendment(None)
 
 
 def _name() -> str:

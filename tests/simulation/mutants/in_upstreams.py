@@ -4,9 +4,10 @@
 from functools import partial
 
 from headrace.testing.sim import World
+from headrace.testing.sim.checkers.held import UNREACHED
 from headrace.testing.sim.scenario import Scenario
 from tests.simulation.mutants.edits import edit
-from tests.simulation.mutants.kinds import sim
+from tests.simulation.mutants.kinds import CRASHES, sim, where_any
 
 FLEET = "core.fleet:Fleet"
 CORE = "core.upstream:UpstreamCore"
@@ -16,6 +17,11 @@ def crowded(scenario: Scenario) -> bool:
     """Worlds in which many call at once what takes only some."""
     outages = scenario.outages
     return outages is not None and outages.callers > 1 and any((plan.most or 0) > 1 for plan in outages.plans)
+
+
+def prompt(scenario: Scenario) -> bool:
+    """Worlds in which workers die, and the store can be reached all the time."""
+    return CRASHES(scenario) and not where_any(*UNREACHED)(scenario)
 
 
 def slow_services(world: World) -> None:
@@ -66,6 +72,12 @@ MUTANTS = (
         "A process that has not reached the store for a while has no slots.",
         edit("core.upstream_parts:Slots.limit", ("if now < self.lapses_at else 0", "")),
         upstreams=True, befalls=long_silence, bound=60, breaks=("calls at once fit max_concurrency",),
+    ),
+    sim(
+        "the dead hold nothing",
+        "What a worker's process was lent is free as soon as its supervisor has seen it end.",
+        edit("runtime.supervisor:Supervisor._bury", ("await forget(self._store, ward.worker_id)", "pass")),
+        upstreams=True, worlds=prompt, bound=60, breaks=("the dead hold nothing of an upstream",),
     ),
     sim(
         "what is cancelled is no outcome",

@@ -216,6 +216,8 @@ def test_whatever_comes_permits_and_slots_are_never_exceeded(seed: int) -> None:
         server.now += rng.choice((0.0, 0.01, 0.1, 0.5))
         broken = broken != (rng.random() < 0.01)
         turn(rng.choice(processes), server, rng, broken=broken)
+        if rng.random() < 0.005:
+            processes = [*processes[1:], successor(processes[0], server)]
         seen.add(server.fleet.state)
         under_way = [ticket for each in processes for ticket in each.calls]
         probes = [ticket for ticket in under_way if ticket.permit]  # those of the half-open before too
@@ -226,6 +228,15 @@ def test_whatever_comes_permits_and_slots_are_never_exceeded(seed: int) -> None:
             assert server.fleet.slots <= terms.max_concurrency
     if terms.max_concurrency != 1:
         assert seen >= {BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN}
+
+
+def successor(dead: Process, server: Server) -> Process:
+    """A process has died, with all its calls and a word on its way; whoever saw it says so."""
+    fleet = server.fleet
+    fleet.forget(dead.name)
+    server.text = fleet.text
+    name = f"{dead.name}x"
+    return Process(name, UpstreamCore(name, server.terms, server.now))
 
 
 def turn(process: Process, server: Server, rng: random.Random, *, broken: bool) -> None:
@@ -367,6 +378,26 @@ def test_a_process_that_says_farewell_leaves_everything_to_the_others() -> None:
     server.hear(last)
     assert set(server.fleet.members) == {"b"}
     assert server.hear(Said("b", wanted=9)).slots == 10
+
+
+def test_a_process_that_is_known_to_be_dead_holds_nothing() -> None:
+    server = Server(Terms(BREAKER, 10))
+    server.hear(Said("a", held=0, wanted=9))
+    opened(server)
+    server.now += 5
+    assert server.hear(Said("a", permits=("a/1", "a/2"), held=9, wanted=9)).permits == {"a/1", "a/2"}
+    assert server.hear(Said("aa", permits=("aa/1", "aa/2"), wanted=10)).permits == {"aa/1"}
+    fleet = server.fleet
+    assert fleet.forget("a")
+    assert not fleet.forget("a"), "there is nothing of it any more"
+    server.text = fleet.text
+    told = server.hear(Said("aa", permits=("aa/1", "aa/2", "aa/3"), wanted=10))
+    assert (told.permits, told.slots) == ({"aa/1", "aa/2", "aa/3"}, 10)
+    fleet = server.fleet
+    fleet.force("open")
+    assert fleet.late
+    assert fleet.forget("aa")
+    assert not fleet.late
 
 
 def test_a_clock_that_was_ahead_for_a_while_holds_nothing_up() -> None:

@@ -28,7 +28,7 @@ class Process:
         clock = SystemClock()
         self.store = MemoryStore(wall=clock.wall)
         self.service = Upstreams(
-            self.store, LocalNotifier(None), clock, open_=self.open, wait=lambda work, _: work.close(), process="p_1"
+            self.store, LocalNotifier(None), clock, open_=self.open, wait=lambda work, _: work.close()
         )
         self.guard: UpstreamGuard = self.service.add("bank", UpstreamPolicy(terms))
 

@@ -9,12 +9,16 @@ from headrace.core.model import JobId, Json
 
 @dataclass(frozen=True, slots=True)
 class Amended:
-    """The store has turned an upstream's document into the next; `said` None: by a person."""
+    """The store has turned an upstream's document into the next.
+
+    `said` None: by a person, or to forget a process that is dead.
+    """
 
     upstream: str
     before: Json | None
     after: Json
     said: Said | None
+    forgot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

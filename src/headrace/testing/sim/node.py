@@ -63,6 +63,7 @@ class Node:
         self.clock = machine
         self._tell = tell
         self.worker: WorkerId | None = None
+        self.parent: Node | None = None  # the supervisor that started it
         self.calls: Calls | None = None  # how it calls services, where a world has some
         self.dead = False
         self.stopped = False  # by a signal, so that its parent can see it

@@ -136,8 +136,9 @@ class StoreServer:
         return self.backend._board.upstreams.get(upstream)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def _saw_amend(self, args: Any, _: Any, before: Any) -> None:
-        said = getattr(args[1], "args", (None,))[0]  # a process's word, as `runtime.upstreams` binds it
-        self._tell(c.Amended(args[0], before, self.document(args[0]), said))
+        bound = getattr(args[1], "args", (None,))[0]  # a word, or who is dead, as `runtime.upstreams` binds it
+        said, forgot = (None, bound) if isinstance(bound, str) else (bound, None)
+        self._tell(c.Amended(args[0], before, self.document(args[0]), said, forgot))
 
     def _saw_enqueue(self, args: Any, answer: Any, _: Any) -> None:
         for job, landed in zip(args[0], answer, strict=True):

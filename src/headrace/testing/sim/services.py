@@ -131,10 +131,8 @@ class Calls:
         self.outside = outside
         self.node = node
         self.version = version
-        self.upstreams = Upstreams(
-            outside.world.store(node), notifier, node.clock,
-            open_=self._open, wait=_no_threads, process=f"p_{node.name}",
-        )  # fmt: skip
+        self.upstreams = Upstreams(outside.world.store(node), notifier, node.clock, open_=self._open, wait=_no_threads)
+        self.upstreams.known_as(node.worker or f"p_{node.name}")
         for plan in outside.plan.plans:
             if version in plan.policies:
                 self.upstreams.add(plan.name, plan.policies[version])

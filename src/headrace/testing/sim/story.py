@@ -77,6 +77,8 @@ def _saw(event: e.Saw) -> str:
 
 def _amended(event: c.Amended) -> str:
     fleet, said = Fleet.of(event.after, 0.0), event.said
+    if event.forgot is not None:
+        return f"store: {event.forgot} is dead, and forgotten by {event.upstream}"
     who = "a person" if said is None else said.process
     probed, permits = fleet.probed.calls, ", ".join(fleet.permits)
     probes = f"; {probed} probes ended, permits: {permits or 'none'}" if fleet.state is BreakerState.HALF_OPEN else ""

@@ -128,7 +128,7 @@ class ChildLink:
     def __init__(self, world: "World", parent: Node, worker_id: WorkerId, role: str, version: int) -> None:
         """Start it."""
         self.node = world.node(f"{role}-{world.number(role)}", parent.machine)
-        self.node.worker = worker_id
+        self.node.worker, self.node.parent = worker_id, parent
         self.beat = Beat.private()
         self.process = ChildProcess(self.node, parent)
         self.orders = Line(self.node)

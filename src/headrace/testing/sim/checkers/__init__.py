@@ -14,6 +14,7 @@ from headrace.testing.sim.checkers.items import ItemsAreKept
 from headrace.testing.sim.checkers.keys import OneHolderPerKey
 from headrace.testing.sim.checkers.leaks import NothingLeaks
 from headrace.testing.sim.checkers.leases import LeasesHold
+from headrace.testing.sim.checkers.lent import TheDeadHoldNothing
 from headrace.testing.sim.checkers.limits import LimitsHold
 from headrace.testing.sim.checkers.live import BrowsersAreServed
 from headrace.testing.sim.checkers.outcomes import OutcomeOnce
@@ -43,6 +44,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     NothingLeaks,
     HalfOpenIsBounded,
     CallsAreBounded,
+    TheDeadHoldNothing,
     OutcomesAreTrue,
     HeldJobsWait,
     OutagesBurnNothing,

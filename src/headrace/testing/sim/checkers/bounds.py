@@ -37,8 +37,8 @@ class HalfOpenIsBounded(Checker):
     Outcomes are those of one generation; in flight may also be calls of the half-open before, until
     their process says that they have ended. The service counts them, over all processes. One is
     excepted whose permit's lease had ended before the store knew of an outcome, as it does under a
-    process that stands still or is dead; and no call begins under such a permit, as long as the store's
-    clock is not stepped.
+    process that stands still or is dead, or whose process was forgotten, as only the dead are; and
+    no call begins under such a permit, as long as the store's clock is not stepped.
     """
 
     name = "half-open lets through what is permitted"
@@ -62,6 +62,8 @@ class HalfOpenIsBounded(Checker):
     def _amended(self, event: c.Amended) -> None:
         before, after = read(event.before), read(event.after)
         lent = self._lent.setdefault(event.upstream, {})
+        for permit, each in lent.items():
+            each.lapsed = each.lapsed or permit.startswith(f"{event.forgot}/")
         if event.said is not None and event.said.generation == before.generation:
             for probe in event.said.probes:
                 if probe.permit in before.permits and probe.failed is not None:
@@ -182,7 +184,8 @@ class CallsAreBounded(Checker):
     """Calls at once are never more than `max_concurrency`, over all processes that have one.
 
     The service counts them. One is excepted that was under way when its process's slice ended, by the
-    store's clock: its process stood still, was dead or cut off for longer than a slice and a call last.
+    store's clock: its process stood still, was dead or cut off for longer than a slice and a call last. So
+    is one whose process was forgotten, as only the dead are.
     """
 
     name = "calls at once fit max_concurrency"
@@ -202,7 +205,7 @@ class CallsAreBounded(Checker):
         after = read(event.after)
         busy = self._busy.get(event.upstream, {})
         for call, process in tuple(busy.items()):
-            if self._until.get((event.upstream, process), 0.0) <= after.seen_at:
+            if process == event.forgot or self._until.get((event.upstream, process), 0.0) <= after.seen_at:
                 del busy[call]
         for process, member in after.members.items():
             self._until[event.upstream, process] = member.until_at
