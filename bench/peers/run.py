@@ -38,7 +38,8 @@ class Run:
         give_up = time.monotonic() + self.harness.scale.budget_s
         available = [peer for peer in self.peers if self._is_available(peer)]
         chosen = {name: measure for name, measure in ROUNDS.items() if name in self.measures}
-        rounds = max((measure.runs(self.harness.scale) for measure in chosen.values()), default=0)
+        scale = self.harness.scale
+        rounds = max((each.rounds(scale, peer) for each in chosen.values() for peer in available), default=0)
         for number in range(rounds):
             for peer in available:
                 for name, measure in chosen.items():
@@ -55,7 +56,7 @@ class Run:
     def _is_due(self, peer: Peer, name: str, measure: Measure, number: int) -> bool:
         harness = self.harness
         failed = harness.results.has_failed(peer.name, name)
-        return number < measure.runs(harness.scale) and not failed and measure.applies(harness, peer)
+        return number < measure.rounds(harness.scale, peer) and not failed and measure.applies(harness, peer)
 
     def _is_available(self, peer: Peer) -> bool:
         """Install the peer, start its server, and say at once what does not work."""

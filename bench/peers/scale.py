@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class Scale:
     """Durations, counts, and how often each figure is measured; medians are over those."""
 
+    contender_runs: int = 5  # of what is compared, for those that come near; the others as often as below
     enqueue_runs: int = 3
     enqueue_s: float = 1.0
     callers: int = 100
@@ -29,17 +30,18 @@ class Scale:
     held_s: float = 60.0
     growth_rows: int = 1_000_000
     growth_jobs: int = 30_000
-    growth_pairs: int = 3
+    growth_pairs: int = 5
     growth_claims: int = 200
     kills: int = 12
     kill_s: float = 60.0
     kill_rest_s: float = 2.0
-    budget_s: float = 45 * 60.0
+    budget_s: float = 60 * 60.0
 
 
 FULL = Scale()
 
 QUICK = Scale(
+    contender_runs=1,
     enqueue_runs=1,
     enqueue_s=0.3,
     callers=20,
