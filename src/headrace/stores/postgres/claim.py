@@ -8,7 +8,7 @@ from typing import Any, Final
 from headrace.core.errors import StoreUnavailable
 from headrace.core.model import ClaimedJob, ClaimRequest, Suspicion, WorkerId
 from headrace.stores.postgres.limits import limited_of, scopes_of, split
-from headrace.stores.postgres.lines import Lane, Lines, Offer
+from headrace.stores.postgres.lines import Lane, Lines, Mark, Offer
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
 
@@ -16,6 +16,7 @@ _EXCHANGE: Final = query("exchange")
 _LIMITED: Final = query("claim_limited")
 _SURVEY: Final = query("survey")
 _SURVEY_SUSPECTS: Final = query("survey_suspects")
+_MARK: Final = query("mark")
 _LINES: Final = query("lines")
 _NOTHING: Final = (None,) * 4
 _NO_OFFER: Final = (None,) * 10
@@ -78,7 +79,7 @@ class Claim:
         again = await self._limited() or again
         for _ in range(_ROUNDS):
             if not again:
-                if not self._lines.survey_due(empty=not self.claimed):
+                if not self._innocent or not self._lines.survey_due(empty=not self.claimed):
                     break
                 await survey(self._tx, self._lines)
                 if not self._has_room:
@@ -89,6 +90,11 @@ class Claim:
             again = await self._limited() or again
             if len(self.claimed) == before and not (again and plain.cut):
                 break
+
+    @property
+    def _innocent(self) -> bool:
+        """Whether it claims jobs that are no suspects: of those that are, `first` has looked."""
+        return not all(self._request.suspicion)
 
     @property
     def _has_room(self) -> bool:
@@ -194,16 +200,17 @@ class Claim:
 
 async def survey(tx: Tx, lines: Lines) -> None:
     """Look at the index of ready jobs."""
-    over = lines.passed_over()
+    mark = Mark(*(await tx.all(_MARK))[0]) if lines.marking else None
+    over = lines.passed_over(mark)
     began = lines.now()
     try:
-        rows = await tx.all(_SURVEY, [line for line, _ in over or ()], [floor for _, floor in over or ()])
+        rows = await tx.all(_SURVEY, [line for line, _ in over.floors], [floor for _, floor in over.floors])
     except StoreUnavailable:  # it takes longer than a statement may: claims go on from the floors
-        lines.surveyed((), began, whole=over is None, seen=False)
+        lines.surveyed((), began, whole=over.whole, seen=False)
         return
     found = [(row[0], row[1], row[2]) for row in rows]
     await _learn_names(tx, lines, [number for _, number, _ in found])
-    lines.surveyed(found, began, whole=over is None)
+    lines.surveyed(found, began, whole=over.whole, mark=mark)
 
 
 async def _learn_names(tx: Tx, lines: Lines, numbers: Sequence[int]) -> None:

@@ -5,9 +5,12 @@ below it nothing was ready for a while, only rows that are dead but cannot be va
 somebody holds a snapshot. What is enqueued by others in new lines, or committed late below a floor,
 is found by a survey of the whole index, soon when a claim comes back empty-handed and else once a
 second. Where it is dear it waits, up to 15 s and more if it is very dear, and surveys between pass
-over what is below the floors.
+over what is below the floors. Whole ones too pass over something then: what is below the place that was
+proven, up to which nothing will ever be ready again. That is a place of which a survey has found
+nothing, made when every transaction had ended that was under way when the last one up to it was drawn.
 
-Invariant: floors rise only to where everything was claimed `LAG_S` ago.
+Invariants: floors rise only to where everything was claimed `LAG_S` ago; nothing becomes ready below a place
+that was proven, since each draws its place when it has a transaction id, and no place is drawn again.
 """
 
 import threading
@@ -42,6 +45,7 @@ class Line:
     queue: int
     name: LineName
     floor: int = 0
+    proven: int = 0  # nothing is ready up to there, or will be
     _rising: int = 0  # what the floor becomes
     _highest: int = 0
     _since: float = 0.0
@@ -63,6 +67,26 @@ class Line:
         self._rising = min(self._rising, seq - 1)
         self._highest = min(self._highest, seq - 1)  # what came late comes first, all of it
         self.claimed(seq - 1, now)  # nothing is left up to there
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far the server was: the last place drawn; read after it, which transaction under way was the oldest, and
+    which one comes next. Of another server, `server`, it says nothing.
+    """
+
+    place: int
+    oldest: int
+    next: int
+    server: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a survey passes over: lines, in order, up to their floors. A whole one does so only where that is proven."""
+
+    whole: bool
+    floors: list[tuple[int, int]]
 
 
 @dataclass(slots=True)
@@ -108,6 +132,8 @@ class Lines:
         self._served: dict[frozenset[str], Lane] = {}
         self.kept = Kept(clock)
         self._surveyed_at = self._survey_at = self._whole_at = self._suspects_at = float("-inf")
+        self._mark: Mark | None = None  # up to which nothing is proven yet
+        self._marking = False  # a whole survey was dear once
 
     def get(self, name: LineName) -> Line | None:
         """A known line."""
@@ -146,14 +172,27 @@ class Lines:
         now = self._clock()
         return now >= min(self._survey_at, self._whole_at) and (empty or now - self._surveyed_at >= SURVEY_S)
 
-    def passed_over(self) -> list[tuple[int, int]] | None:
-        """Lines that the next survey looks at only from their floors on, in order; None: it is one of everything."""
+    @property
+    def marking(self) -> bool:
+        """Whether the next survey is to begin with a mark."""
+        return self._marking and self._clock() >= self._whole_at
+
+    def passed_over(self, mark: Mark | None = None) -> Passed:
+        """What the next survey passes over, which begins with this mark."""
         now = self._clock()
-        if now >= self._whole_at:
-            return None
         with self._lock:
-            busy = [(line.number, line.floor) for line in self._by_number.values() if line.busy(now)]
-        return sorted(busy[:_BUSY_MAX])
+            whole = now >= self._whole_at and (mark is not None or not self._marking)
+            if mark is not None and self._mark is not None and mark.server != self._mark.server:
+                self._mark = None  # it may have lost what its predecessor had
+                for line in self._by_number.values():
+                    line.proven = 0
+            if not whole:
+                floors = {line.number: line.floor for line in self._by_number.values() if line.busy(now)}
+            elif mark is None:
+                floors = {}
+            else:
+                floors = {line.number: line.proven for line in self._by_number.values() if line.proven}
+        return Passed(whole, sorted(list(floors.items())[:_BUSY_MAX]))
 
     def suspects_due(self, request: ClaimRequest) -> bool:
         """Whether to look for suspects before this claim."""
@@ -171,11 +210,20 @@ class Lines:
             self._suspects = lanes
             self._suspects_at = self._clock()
 
-    def surveyed(self, found: Iterable[tuple[int, int, int]], began: float, *, whole: bool, seen: bool = True) -> None:
-        """What a survey found (kind, line, first place), when it began, and whether it passed over nothing.
+    def surveyed(
+        self,
+        found: Iterable[tuple[int, int, int]],
+        began: float,
+        *,
+        whole: bool,
+        seen: bool = True,
+        mark: Mark | None = None,
+    ) -> None:
+        """What a survey found (kind, line, first place), when it began, and with which mark; whether of everything.
 
         Not `seen`: it was given up, and costs the time that it took.
         """
+        found = list(found)
         now = self._clock()
         hot: set[Lane] = set()
         for kind, number, seq in found:
@@ -193,8 +241,22 @@ class Lines:
             dear = cost > _DEAR_S
             self._survey_at = now + (_SHARE * cost if dear and not whole else 0.0)
             if whole:
+                self._marking = self._marking or dear
+                if seen and mark is not None:
+                    self._prove(mark, found)
                 rest_s = min(_SHARE_WHOLE * cost, max(_WHOLE_EVERY_S, 10 * cost))
                 self._whole_at = now + (rest_s if dear else 0.0)
+
+    def _prove(self, mark: Mark, found: Iterable[tuple[int, int, int]]) -> None:
+        """Up to the place of the mark before, nothing is to come where nothing was found: none of its time is left."""
+        before = self._mark
+        if before is not None and mark.oldest < before.next:
+            return
+        self._mark = mark
+        if before is not None:
+            firsts = {number: seq for kind, number, seq in found if not kind}
+            for line in self._by_number.values():
+                line.proven = max(line.proven, min(before.place, firsts.get(line.number, before.place + 1) - 1))
 
     def now(self) -> float:
         """The monotonic clock's."""

@@ -19,6 +19,7 @@ _LEASE_PUT: Final = query("lease_put")
 _RENEW: Final = query("renew")
 _LOCK: Final = query("worker_lock")
 _GONE: Final = query("worker_gone")
+_RUNS_FROM: Final = query("worker_runs_from")
 _WORKERS: Final = query("workers")
 _RUNS: Final = query("live_by_worker")
 
@@ -36,6 +37,7 @@ class Live:
     crashes: int
     attempt: int
     feed_end: int
+    claim: int
 
 
 async def register(tx: Tx, worker: WorkerRecord, lease_s: float, holder: int | None) -> int | None:
@@ -71,16 +73,25 @@ async def unregister(tx: Tx, lines: Lines, worker: WorkerId) -> None:
     """The worker ended in order: jobs that it still held are given back."""
     row = await tx.one(_LOCK, worker)
     if row is not None:
-        await _give_back(tx, lines, await _running(tx, row[0]), started=True)
+        await _give_back(tx, lines, await _running(tx, row), started=True)
         await tx.all(_GONE, row[0], tx.now)
 
 
 async def reconcile(tx: Tx, lines: Lines, worker: WorkerId, held: frozenset[Lease]) -> int:
-    """Give back what this worker was given and does not know of; how many."""
+    """Give back what this worker was given and does not know of; how many.
+
+    What it runs then is remembered by its oldest claim: the rows of older ones are dead, and a held snapshot may keep
+    so many of them that nobody could look through them any more.
+    """
     row = await tx.one(_LOCK, worker)
-    runs = [] if row is None else await _running(tx, row[0])
+    if row is None:
+        return 0
+    runs = await _running(tx, row)
+    known = [live for live in runs if Lease(live.id, live.fence) in held]
     unknown = [live for live in runs if Lease(live.id, live.fence) not in held]
-    return await _give_back(tx, lines, unknown, started=False)
+    count = await _give_back(tx, lines, unknown, started=False)
+    await tx.all(_RUNS_FROM, row[0], min((live.claim for live in known), default=None))
+    return count
 
 
 async def _give_back(tx: Tx, lines: Lines, lives: Sequence[Live], *, started: bool) -> int:
@@ -93,7 +104,7 @@ async def reap(tx: Tx, lines: Lines, worker: WorkerId, settings: StoreSettings) 
     row = await tx.one(_LOCK, worker)
     if row is None:
         return Reaped((), (), 0, 0)
-    lives = await _running(tx, row[0])
+    lives = await _running(tx, row)
     verdicts = [_crash(live, settings) for live in lives]
     ends = [End(live.id, live.fence, verdict, settles=False) for live, verdict in zip(lives, verdicts, strict=True)]
     await end_attempts(tx, lines, ends)
@@ -119,8 +130,9 @@ def _crash(live: Live, settings: StoreSettings) -> Verdict:
     )
 
 
-async def _running(tx: Tx, number: int) -> list[Live]:
-    return [_live(row) for row in await tx.all(_RUNS, number)]
+async def _running(tx: Tx, worker: Row) -> list[Live]:
+    """What a worker runs, of which `worker_lock` has told."""
+    return [_live(row) for row in await tx.all(_RUNS, *worker)]
 
 
 def _live(row: Row) -> Live:

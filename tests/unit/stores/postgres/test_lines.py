@@ -3,9 +3,10 @@
 import pytest
 
 from headrace.core.model import ClaimRequest, Pool
-from headrace.stores.postgres.lines import Lines
+from headrace.stores.postgres.lines import Lines, Mark, Passed
 
 NAME = ("default", "charge", "", 0)
+MARK = Mark(0, 1, 1, 1.0)
 REQUEST = ClaimRequest((Pool(frozenset({"charge"}), 10),))
 
 
@@ -41,12 +42,20 @@ def claim(lines: Lines, clock: Clock, *places: int, wait_s: float = 0.0) -> None
     clock.now += wait_s
 
 
-def survey(lines: Lines, clock: Clock, first: int | None, cost_s: float = 0.0, *, seen: bool = True) -> bool:
+def survey(
+    lines: Lines,
+    clock: Clock,
+    first: int | None,
+    cost_s: float = 0.0,
+    mark: Mark | None = None,
+    *,
+    seen: bool = True,
+) -> bool:
     """One survey, and whether it was of everything."""
-    over, began = lines.passed_over(), clock.now
+    over, began = lines.passed_over(mark), clock.now
     clock.now += cost_s
-    lines.surveyed([] if first is None else [(0, 7, first)], began, whole=over is None, seen=seen)
-    return over is None
+    lines.surveyed([] if first is None else [(0, 7, first)], began, whole=over.whole, seen=seen, mark=mark)
+    return over.whole
 
 
 def test_a_floor_rises_to_where_all_was_claimed_some_time_ago(lines: Lines, clock: Clock) -> None:
@@ -88,10 +97,10 @@ def test_after_a_dear_one_others_pass_over_what_is_below_the_floors_and_the_next
     assert survey(lines, clock, 5, cost_s=0.05)
     clock.now += 1.0
     assert lines.survey_due(empty=False)
-    assert lines.passed_over() == [(7, floor(lines))]
+    assert lines.passed_over() == Passed(whole=False, floors=[(7, floor(lines))])
     assert not survey(lines, clock, 5, 0.001)
     clock.now += 100 * 0.05
-    assert lines.passed_over() is None
+    assert lines.passed_over(MARK).whole
 
 
 @pytest.mark.parametrize(("cost_s", "rest_s"), [(0.05, 5.0), (1.0, 15.0), (5.0, 50.0)])
@@ -100,15 +109,15 @@ def test_a_whole_survey_waits_for_long_but_not_for_ever(
 ) -> None:
     survey(lines, clock, 5, cost_s)
     clock.now += rest_s - 0.01
-    assert lines.passed_over() is not None
+    assert not lines.passed_over(MARK).whole
     clock.now += 0.02
-    assert lines.passed_over() is None
+    assert lines.passed_over(MARK).whole
 
 
 def test_a_survey_that_was_given_up_costs_its_time_and_forgets_nothing(lines: Lines, clock: Clock) -> None:
     survey(lines, clock, 5)
     assert survey(lines, clock, None, cost_s=30.0, seen=False)
-    assert lines.passed_over() is not None
+    assert not lines.passed_over(MARK).whole
     assert lines._hot == {(0, NAME[:3])}
 
 
@@ -125,4 +134,48 @@ def test_a_line_from_which_nothing_was_claimed_for_long_is_looked_through(lines:
         claim(lines, clock, place, wait_s=0.11)
     clock.now += 700.0
     survey(lines, clock, None, cost_s=0.05)
-    assert lines.passed_over() == []
+    assert lines.passed_over() == Passed(whole=False, floors=[])
+
+
+def whole(lines: Lines, clock: Clock, first: int | None, mark: Mark) -> int:
+    """The next whole survey, which is dear, and from where on it looks at the line."""
+    clock.now += 60.0
+    assert lines.marking
+    over = lines.passed_over(mark)
+    survey(lines, clock, first, 0.05, mark)
+    assert over.whole
+    return dict(over.floors).get(7, 0)
+
+
+def test_a_whole_survey_passes_over_what_was_proven_and_only_that(lines: Lines, clock: Clock) -> None:
+    assert not lines.marking, "while surveys are cheap"
+    survey(lines, clock, None, 0.05)
+    assert whole(lines, clock, None, Mark(100, 7, 9, 1.0)) == 0
+    assert whole(lines, clock, None, Mark(200, 8, 20, 1.0)) == 0
+    assert whole(lines, clock, None, Mark(300, 9, 30, 1.0)) == 0, "one of then, 8, was under way when it began"
+    assert whole(lines, clock, 250, Mark(400, 30, 50, 1.0)) == 100
+    assert whole(lines, clock, 350, Mark(500, 50, 60, 1.0)) == 249, "a job was ready there"
+    assert whole(lines, clock, 350, Mark(600, 60, 60, 1.0)) == 349
+    other = lines.learn(9, 1, ("default", "refund", "", 0))
+    assert whole(lines, clock, 350, Mark(600, 60, 60, 1.0)) == 349
+    assert other.proven == 600, "of lines in which it found nothing too"
+
+
+def test_a_survey_that_was_given_up_proves_nothing(lines: Lines, clock: Clock) -> None:
+    survey(lines, clock, None, 0.05)
+    whole(lines, clock, None, Mark(100, 9, 9, 1.0))
+    clock.now += 60.0
+    survey(lines, clock, None, 30.0, Mark(200, 20, 20, 1.0), seen=False)
+    clock.now += 300.0
+    assert whole(lines, clock, None, Mark(300, 30, 30, 1.0)) == 0
+
+
+def test_of_another_server_nothing_is_proven(lines: Lines, clock: Clock) -> None:
+    """It may have taken over without the last places, and draw them again."""
+    survey(lines, clock, None, 0.05)
+    whole(lines, clock, None, Mark(100, 9, 9, 1.0))
+    whole(lines, clock, None, Mark(200, 20, 20, 1.0))
+    assert whole(lines, clock, None, Mark(300, 30, 30, 1.0)) == 100
+    assert whole(lines, clock, 50, Mark(150, 40, 40, 2.0)) == 0
+    assert whole(lines, clock, None, Mark(160, 50, 50, 2.0)) == 0
+    assert whole(lines, clock, None, Mark(170, 60, 60, 2.0)) == 150

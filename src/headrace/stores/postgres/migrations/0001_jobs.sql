@@ -39,6 +39,9 @@ CREATE TABLE headrace_line (
 -- Places in line. Not cached by sessions: a later job must not take an earlier place.
 CREATE SEQUENCE headrace_place;
 
+-- Numbers of claims. Drawn under the lock of their worker's row: what a worker claims later has higher ones.
+CREATE SEQUENCE headrace_claim;
+
 -- Jobs that live: scheduled, ready, running. Few, whatever the history holds.
 CREATE TABLE headrace_job (
     id uuid PRIMARY KEY,                -- a UUIDv7, made by the caller
@@ -52,6 +55,7 @@ CREATE TABLE headrace_job (
     timeout_s double precision NOT NULL,
     line integer NOT NULL,              -- line.id
     worker integer,                     -- worker.n, while running
+    claim bigint,                       -- of the latest attempt
     fence integer NOT NULL DEFAULT 0,   -- raised by every claim, never lowered
     settled_fence integer NOT NULL DEFAULT 0,   -- the last fence that a settle ended
     attempt integer NOT NULL DEFAULT 0, -- the number users see
@@ -82,7 +86,7 @@ CREATE TABLE headrace_job (
 CREATE INDEX headrace_job_ready ON headrace_job (suspect, line, seq) WHERE state = 1;
 CREATE INDEX headrace_job_due ON headrace_job (due_at, seq) WHERE state = 0;
 CREATE INDEX headrace_job_scheduled ON headrace_job (line) WHERE state = 0;
-CREATE INDEX headrace_job_running ON headrace_job (worker) WHERE state = 2;
+CREATE INDEX headrace_job_running ON headrace_job (worker, claim) WHERE state = 2;
 CREATE INDEX headrace_job_cancelling ON headrace_job (worker) WHERE cancelling;  -- few, where a held snapshot keeps many dead ones
 
 -- Jobs that ended, by the day on which they did: a day that is past its retention is dropped whole. Columns as in job.
@@ -190,6 +194,7 @@ CREATE TABLE headrace_worker (
     started_at timestamptz NOT NULL,
     supervisor_pid integer,
     draining boolean NOT NULL,
+    runs_from bigint NOT NULL DEFAULT 0,    -- nothing that it runs has a lower number of its claim
     gone_at timestamptz                 -- reaped or unregistered; its attempts still name it
 );
 

@@ -124,6 +124,7 @@ BEGIN
         END;
     END IF;
 
+    PERFORM pg_current_xact_id();  -- before places are drawn, see headrace_mark_1
     WITH added AS (
         INSERT INTO headrace_job (id, seq, line, state, created_at, due_at, first_due_at, deadline_at, timeout_s,
             max_attempts, key, tags, signature, traceparent, args)
@@ -322,7 +323,7 @@ BEGIN
             ) AS lane
         ), started AS (
             UPDATE headrace_job AS job SET state = 2, fence = job.fence + 1, attempt = job.attempt + 1, worker = v_worker,
-                started_at = v_now, due_at = NULL, feed_end = job.feed_end + 1,
+                claim = nextval('headrace_claim'), started_at = v_now, due_at = NULL, feed_end = job.feed_end + 1,
                 first_claimed_at = coalesce(job.first_claimed_at, v_now),
                 first_claim_offset = coalesce(job.first_claim_offset, job.feed_end + 1)
             FROM picked WHERE job.id = ANY (ARRAY[picked.id])
@@ -566,7 +567,7 @@ BEGIN
         RETURN QUERY
         WITH started AS (
             UPDATE headrace_job AS job SET state = 2, fence = job.fence + 1, attempt = job.attempt + 1, worker = v_worker,
-                started_at = v_now, due_at = NULL, feed_end = job.feed_end + 1,
+                claim = nextval('headrace_claim'), started_at = v_now, due_at = NULL, feed_end = job.feed_end + 1,
                 first_claimed_at = coalesce(job.first_claimed_at, v_now),
                 first_claim_offset = coalesce(job.first_claim_offset, job.feed_end + 1)
             FROM unnest(v_picked, v_slots) AS picked (id, scope) WHERE job.id = ANY (ARRAY[picked.id])
@@ -620,6 +621,18 @@ BEGIN
     RETURN QUERY SELECT NULL::uuid, NULL::integer, NULL::integer, NULL::bigint, NULL::text, NULL::integer, NULL::integer, NULL::integer,
         NULL::integer, NULL::integer, NULL::double precision, NULL::double precision, NULL::text[], NULL::text, NULL::integer,
         NULL::smallint, NULL::text, NULL::text[], v_more, v_kept, v_wait, v_floors;
+END
+$$;
+
+-- The last place that was drawn; read after it, the oldest transaction under way and the first to come; and when the
+-- server started. VOLATILE: each statement sees what is so when it runs, so that the order counts.
+CREATE FUNCTION headrace_mark_1(OUT place bigint, OUT oldest bigint, OUT next bigint, OUT since double precision)
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    place := coalesce(pg_sequence_last_value('headrace_place'), 0);
+    SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint INTO oldest, next FROM pg_current_snapshot() AS now;
+    since := extract(epoch FROM pg_postmaster_start_time());
 END
 $$;
 
