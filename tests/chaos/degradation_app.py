@@ -33,6 +33,15 @@ class Tasks:
             return ctx.attempt
 
         @hr.task()
+        async def ticks(ctx: JobContext, count: int) -> int:
+            for number in range(count):
+                await ctx.emit(number)
+                await asyncio.sleep(0.05)
+            return count
+
+        self.ticks = ticks
+
+        @hr.task()
         async def blocks(ctx: JobContext, seconds: float) -> int:
             note("blocks", ctx.id, ctx.attempt)
             time.sleep(seconds)  # noqa: ASYNC251 - what a careless task does

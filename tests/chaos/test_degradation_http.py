@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,10 +19,12 @@ from degradation_kit import is_of, worker_on
 from kit import lines_of
 
 from headrace import Headrace, JobContext, JobState
+from headrace.core.ladder import Ladder, Level
+from headrace.runtime import pressure
 from headrace.settings import Settings
 from servers.postgres import Postgres
 from tests.integration.spool.kit import Api, api_on
-from tests.integration.web.conftest import Impatient, Serve, Served, until
+from tests.integration.web.conftest import Feed, Impatient, Serve, Served, until
 
 pytestmark = pytest.mark.timeout(120)
 AT_ONCE_S = 3.0  # on a busy machine
@@ -169,6 +173,79 @@ async def test_a_slow_browser(serve: Serve, postgres_url: str, impatient: Impati
     assert progress == sorted(progress)
     assert len(progress) < 200, "of 400, the latest that there was room for"
     assert impatient.peak < 64 * 1024 + 2 * 31_000
+
+
+# --- an API process that cannot keep up ------------------------------------------------------
+
+SOON = Ladder((Level("sparing", 0.2, 0.05, rise=0.5, fall=1), Level("closed", 1, 0.2, rise=1, fall=1)))
+
+
+@contextmanager
+def busy(served: Served, bite_s: float) -> Iterator[None]:
+    """Its event loop has so much to do in each turn."""
+    done = False
+
+    async def work() -> None:
+        while not done:
+            time.sleep(bite_s)  # noqa: ASYNC251 - what a careless endpoint does
+            await asyncio.sleep(0.02)
+
+    working = asyncio.run_coroutine_threadsafe(work(), served.loop)
+    try:
+        yield
+    finally:
+        done = True
+        working.result(10)
+
+
+def level(served: Served) -> int:
+    return served.hr.feed.pressure.level
+
+
+def asked_for_updates(served: Served, job: str) -> httpx.Response:
+    """The head of the answer."""
+    with served.client() as client, client.stream("GET", f"/api/jobs/{job}/updates") as answer:
+        return answer
+
+
+async def test_api_process_that_cannot_keep_up(
+    serve: Serve, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pressure, "LADDER", SOON)
+    served = await asyncio.to_thread(lambda: serve(workers=0, store=postgres_url, define=Tasks))
+    key = await asyncio.to_thread(served.key)
+    came: list[tuple[float, int]] = []
+
+    async def read(feed: Feed, job: str) -> None:
+        await feed.say(type="subscribe", id="s", topic=f"job:{job}", position=f"{served.hr.store.epoch}:0")
+        kind = None
+        while kind != "end":
+            frame = await feed.hear(20)
+            kind = frame.get("kind")
+            came.append((time.monotonic(), int(frame["position"].rpartition(":")[2])))
+
+    env = {"HEADRACE_STORE": postgres_url, "HEADRACE_GRACE_S": "1"}
+    with worker_on(tmp_path, **env):
+        async with served.socket(key) as feed:
+            job = str((await asyncio.to_thread(lambda: served.call(served.defined.ticks.enqueue(150)))).id)
+            reading = asyncio.create_task(read(feed, job))
+            with busy(served, 0.6):
+                await asyncio.to_thread(until, lambda: level(served) == 1, 10)
+                began = time.monotonic()
+                await asyncio.sleep(4)
+                gaps = [later - before for (before, _), (later, _) in pairwise(came) if before > began]
+                assert min(gap for gap in gaps if gap > 0.4) > 0.9, "once a second, not after each long turn"
+            with busy(served, 1.6):
+                await asyncio.to_thread(until, lambda: level(served) == 2, 10)
+                assert (await asyncio.to_thread(asked_for_updates, served, job)).status_code == 503
+                async with served.socket() as late:
+                    assert (await late.closed())[0] == 4430
+                assert (await asyncio.to_thread(shown, served, job))["id"] == job, "a plain request is answered"
+            await asyncio.to_thread(until, lambda: level(served) == 0, 20)
+            async with served.socket(key):
+                pass
+            await reading
+    assert [offset for _, offset in came[1:]] == list(range(1, len(came))), "in order, without a gap"
 
 
 # --- a deploy --------------------------------------------------------------------------------

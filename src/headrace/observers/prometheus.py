@@ -205,6 +205,8 @@ def _moment(moment: Moment) -> Iterator[Metric]:
         yield _gauge(
             "headrace_followed_feeds", "Feeds that somebody in this process follows.", (), [((), moment.feeds)]
         )
+        about = "What live feeds give up because the event loop is late: 0 nothing, 1 news at once, 2 further readers."
+        yield _gauge("headrace_live_pressure", about, (), [((), moment.level)])
     if moment.loop_age_s:
         yield _gauge(
             "headrace_loop_age_seconds",

@@ -28,6 +28,7 @@ class Moment:
     connections: Mapping[str, int] = field(default_factory=dict[str, int])  # live ones, by transport
     closes: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # transport, reason
     feeds: int | None = None  # that somebody here follows
+    level: int = 0  # of what live feeds give up because the event loop is late
     loop_age_s: Mapping[str, float] = field(default_factory=dict[str, float])  # of workers below, by role
     spool: Spooled | None = None
 

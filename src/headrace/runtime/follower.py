@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 class Follower:
     """One reader of one feed. Safe to cancel: a cancelled call loses nothing."""
 
-    def __init__(self, reader: "FeedReader", clock: Clock, job: JobId) -> None:
-        """`open` comes first."""
+    def __init__(self, reader: "FeedReader", clock: Clock, job: JobId, *, patient: bool = False) -> None:
+        """`open` comes first. A patient one may be told of news later, when there is too much to do."""
         self._reader = reader
         self._clock = clock
         self._job = job
+        self._patient = patient
         self._cursor: Cursor | None = None
         self._news = asyncio.Event()
         self._release: Callable[[], None] | None = None
@@ -39,7 +40,7 @@ class Follower:
     ) -> "Subscribed":
         """Find the place; the same errors as `FeedReader.locate`."""
         if self._release is None:
-            self._release = self._reader.follow(self._job, self._news.set)
+            self._release = self._reader.follow(self._job, self._news.set, patient=self._patient)
         where = await self._reader.locate(self._job, after, pending_s=pending_s, on_pending=on_pending)
         self._cursor = Cursor(where.position)
         self.ended = where.ended

@@ -148,7 +148,7 @@ class LiveConnection:
                 self._spawn(self._read(effect))
             case Open(ref, job):
                 if ref not in self._releases:  # at once: a Release may come before the task begins
-                    self._releases[ref] = self._feed.follow(job, lambda: self._post(News(ref)))
+                    self._releases[ref] = self._feed.follow(job, lambda: self._post(News(ref)), patient=True)
                 self._spawn(self._open(effect))
             case Authenticate():
                 self._spawn(self._authenticate(effect))

@@ -20,6 +20,7 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Hint, Notifier
 from headrace.ports.store import Store
 from headrace.runtime.follower import Follower
+from headrace.runtime.pressure import Pressure
 
 PAGE = 100
 LOOK_BATCH = 500  # feeds of one look at where they end
@@ -58,24 +59,28 @@ class _Followed:
     __slots__ = ("listeners", "looked", "running")
 
     def __init__(self) -> None:
-        self.listeners: dict[Callable[[], None], None] = {}  # in the order in which they came
+        self.listeners: dict[Callable[[], None], bool] = {}  # in the order in which they came; the patient ones
         # The end that the last look found. What one reader has read since says nothing of the others.
         self.looked = -1
         self.running = True  # may have progress, which has no offset to look at
 
-    def ring(self) -> None:
-        for listener in tuple(self.listeners):
-            listener()
+    def ring(self, *, patient: bool = True) -> None:
+        for listener, is_patient in tuple(self.listeners.items()):
+            if patient or not is_patient:
+                listener()
 
 
 class _LoopReader:
     """The reader's half that is bound to one event loop."""
 
-    def __init__(self, store: Store, notifier: Notifier, clock: Clock, poll_s: float) -> None:
+    def __init__(self, store: Store, notifier: Notifier, clock: Clock, poll_s: float, pressure: Pressure) -> None:
         self._store = store
         self._notifier = notifier
         self._clock = clock
         self._poll_s = poll_s
+        self._pressure = pressure
+        self._behind: dict[JobId, None] = {}  # whose patient readers have not been told of news
+        self._catching_up: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # while somebody follows
         self._followed: dict[JobId, _Followed] = {}
         self._flights: dict[tuple[JobId, int, int], asyncio.Task[FeedPage | None]] = {}
@@ -92,10 +97,10 @@ class _LoopReader:
         """How many feeds somebody follows."""
         return len(self._followed)
 
-    def follow(self, job: JobId, listener: Callable[[], None]) -> Callable[[], None]:
+    def follow(self, job: JobId, listener: Callable[[], None], *, patient: bool) -> Callable[[], None]:
         """Ring `listener` whenever the feed may have grown, until the returned function is called."""
         followed = self._followed.setdefault(job, _Followed())
-        followed.listeners[listener] = None
+        followed.listeners[listener] = patient
         self._loop = asyncio.get_running_loop()
         if self._forget is None:
             self._forget = self._notifier.subscribe(("job:",), self._heard)
@@ -119,6 +124,10 @@ class _LoopReader:
         if self._poller is not None:
             self._poller.cancel()
             self._poller = None
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+            self._catching_up = None
+        self._behind.clear()
         self._loop = None
 
     def _heard(self, hints: frozenset[Hint]) -> None:
@@ -136,13 +145,27 @@ class _LoopReader:
         self._ring(jobs)
 
     def _ring(self, jobs: list[JobId]) -> None:
+        pace_s = self._pressure.pace_s
+        self._ring_now(jobs, patient=not pace_s)
+        if pace_s and jobs:
+            self._behind.update(dict.fromkeys(jobs))
+            if self._catching_up is None:
+                self._catching_up = asyncio.get_running_loop().call_later(pace_s, self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._catching_up = None
+        jobs = list(self._behind)
+        self._behind.clear()
+        self._ring_now(jobs, patient=True)
+
+    def _ring_now(self, jobs: list[JobId], *, patient: bool) -> None:
         stale = set(jobs)
         for key in [key for key in self._flights if key[0] in stale]:
             del self._flights[key]  # it may have begun before this news
         for job in jobs:
             followed = self._followed.get(job)
             if followed is not None:
-                followed.ring()
+                followed.ring(patient=patient)
 
     async def _poll(self) -> None:
         looks = 0
@@ -251,6 +274,7 @@ class FeedReader:
         spooled: Callable[[JobId], bool] = lambda _: False,
     ) -> None:
         """Reads nothing until somebody follows. `spooled` says of a job that this process has yet to store it."""
+        self.pressure = Pressure(clock)
         self._store = store
         self._spooled = spooled
         self._notifier = notifier
@@ -263,7 +287,9 @@ class FeedReader:
         loop = asyncio.get_running_loop()
         here = self._loops.get(loop)
         if here is None:
-            here = self._loops[loop] = _LoopReader(self._store, self._notifier, self._clock, self._poll_s)
+            here = self._loops[loop] = _LoopReader(
+                self._store, self._notifier, self._clock, self._poll_s, self.pressure
+            )
         return here
 
     @property
@@ -271,9 +297,12 @@ class FeedReader:
         """How many feeds somebody in this process follows."""
         return sum(here.followed for here in list(self._loops.values()))
 
-    def follow(self, job: JobId, listener: Callable[[], None]) -> Callable[[], None]:
-        """Ring `listener` on this loop when the feed may have grown; returns what ends that."""
-        return self._here.follow(job, listener)
+    def follow(self, job: JobId, listener: Callable[[], None], *, patient: bool = False) -> Callable[[], None]:
+        """Ring `listener` on this loop when the feed may have grown; returns what ends that.
+
+        A patient one is rung at the pace of `pressure`.
+        """
+        return self._here.follow(job, listener, patient=patient)
 
     async def read(self, job: JobId, after: int, limit: int = PAGE) -> FeedPage | None:
         """The feed after an offset; None: unknown job."""
@@ -329,9 +358,9 @@ class FeedReader:
             return None
         return Subscribed(recovered=False, position=snapshot.position, snapshot=snapshot)
 
-    def follower(self, job: JobId) -> Follower:
+    def follower(self, job: JobId, *, patient: bool = False) -> Follower:
         """One reader's way through one feed."""
-        return Follower(self, self._clock, job)
+        return Follower(self, self._clock, job, patient=patient)
 
     async def updates(
         self, job: JobId, after: Position | None = None, *, pending_s: float = 0.0

@@ -37,7 +37,9 @@ class Live:
     @property
     def full(self) -> bool:
         """Whether a further connection is one too many."""
-        return self._stopping or len(self._connections) >= self.hr.settings.connections_max
+        if self._stopping or self.hr.feed.pressure.closed:
+            return True
+        return len(self._connections) >= self.hr.settings.connections_max
 
     @contextlib.contextmanager
     def counted(self, connection: Ending, transport: str) -> Generator[None]:
@@ -46,7 +48,8 @@ class Live:
         if self._stopping:
             connection.shut_down()
         try:
-            yield
+            with self.hr.feed.pressure.watched():
+                yield
         finally:
             self._connections.pop(connection, None)
             if not self._connections:
@@ -61,7 +64,8 @@ class Live:
         connections = {"sse": 0, "websocket": 0, **Counter(self._connections.values())}
         figures = self.hr.services.spooling.figures
         spool = None if figures is None else Spooled(figures.bytes, figures.jobs, figures.drained, figures.rejected)
-        return Moment(connections, dict(self._closes), self.hr.feed.followed, spool=spool)
+        feed = self.hr.feed
+        return Moment(connections, dict(self._closes), feed.followed, feed.pressure.level, spool=spool)
 
     def shut_down(self) -> None:
         """Ask every connection to come back elsewhere, and take no further ones."""

@@ -214,7 +214,7 @@ def updates_router(api: JobsApi, live: Live, route: type[ProblemRoute]) -> APIRo
             settings.heartbeat_s,
             _ends_in(credential, hr.clock.wall()),
         )
-        return FeedResponse(live, hr.feed.follower(job_id.bytes), following)
+        return FeedResponse(live, hr.feed.follower(job_id.bytes, patient=True), following)
 
     return router
 

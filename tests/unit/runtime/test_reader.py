@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -396,3 +397,32 @@ async def test_one_reader_serves_several_event_loops(running: Running) -> None:
     await running.emit(1, 2, 3)
     await running.end()
     assert numbers(await there) == numbers(await here) == [1, 2, 3]
+
+
+async def test_patient_readers_are_told_at_the_pace_of_the_pressure(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(running.feed.pressure), "pace_s", 0.2)
+    rung: dict[bool, list[float]] = {True: [], False: []}
+    loop = asyncio.get_running_loop()
+    releases = [
+        running.feed.follow(running.job, lambda patient=patient: rung[patient].append(loop.time()), patient=patient)
+        for patient in rung
+    ]
+    for n in range(10):
+        await running.emit(n)
+        await asyncio.sleep(0.06)
+    await until(lambda: len(rung[True]) >= 2)
+    assert len(rung[False]) > len(rung[True])
+    apart = [later - before for before, later in pairwise(rung[True])]
+    assert min(apart) >= 0.19
+    follower = running.feed.follower(running.job, patient=True)
+    await follower.open(Position(running.store.epoch, 0))
+    await running.end()
+    told: list[Any] = []
+    while not follower.ended:
+        told += await follower.next()
+    assert numbers(told) == list(range(10)), "later, and whole"
+    follower.close()
+    for release in releases:
+        release()
