@@ -30,6 +30,7 @@ import httpx
 
 from bench.overload_app import ADMISSION, PATIENCE_S, SERVICE_S
 from bench.processes import ROOT, STOP_S, WorkerTree, wait_for
+from servers.postgres import Postgres
 
 SLOTS = 2
 ATTEMPTS_MAX = 3
@@ -201,17 +202,14 @@ def recovery_s(tally: Tally, ended: int, end: int) -> float | None:
     return None
 
 
-def measure(folder: Path, scale: Scale, store: str | None, *, protected: bool) -> dict[str, float | str]:
+def measure(folder: Path, scale: Scale, store: str, *, protected: bool) -> dict[str, float | str]:
     """One run."""
-    name = "on" if protected else "off"
-    (folder / name).mkdir()
-    where = store or f"sqlite:///{folder / name / 'jobs.db'}"
     overload_s = scale.overload_s if protected else scale.overload_off_s
-    with shop(folder / name, where, scale, admission=protected) as url:
+    with shop(folder, store, scale, admission=protected) as url:
         tally, (began, ended, end) = asyncio.run(flood(url, scale, overload_s, protected=protected))
     back_s = recovery_s(tally, ended, end)
     during = sum(tally.served.get(second, 0) for second in range(began, ended)) / max(1, ended - began)
-    head = f"overload.{name}"
+    head = "upstream" if protected else "upstream.unprotected"
     waits = sorted(tally.retry_after)
     return {
         f"{head}.overload_s": overload_s,
@@ -230,16 +228,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.overload", description="Recovery from an overload.")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures under flat keys")
     parser.add_argument("--quick", action="store_true", help="a few seconds: checks the bench itself")
-    parser.add_argument("--store", metavar="URL", help="an empty PostgreSQL database, for one of the runs (see --only)")
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server of its own, not on SQLite")
     parser.add_argument("--only", choices=("on", "off"), help="with or without admission; both by default")
     arguments = parser.parse_args()
-    if arguments.store and not arguments.only:
-        parser.error("a database is used for one run: say which by --only")
     scale = QUICK if arguments.quick else FULL
-    keys: dict[str, float | str] = {"overload.capacity_per_s": scale.capacity, "overload.patience_s": scale.patience_s}
-    for name in ("on", "off") if arguments.only is None else (arguments.only,):
-        with tempfile.TemporaryDirectory(prefix="headrace-overload-") as folder:
-            keys |= measure(Path(folder), scale, arguments.store, protected=name == "on")
+    keys: dict[str, float | str] = {"upstream.capacity_per_s": scale.capacity, "upstream.patience_s": scale.patience_s}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Postgres()) if arguments.postgres else None
+        for name in ("on", "off") if arguments.only is None else (arguments.only,):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-overload-")))
+            store = f"sqlite:///{folder / 'jobs.db'}" if server is None else server.create_database()
+            keys |= measure(folder, scale, store, protected=name == "on")
     for key, value in keys.items():
         print(f"{key:40} {value}")
     if arguments.json is not None:

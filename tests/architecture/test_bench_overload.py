@@ -19,9 +19,9 @@ def test_it_floods_a_shop(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     keys = json.loads(path.read_text("utf-8"))
-    assert keys["overload.on.requests"] > 10
-    assert "overload.on.recovery_s" in keys
-    assert "overload.on.served_after_pct" in keys
+    assert keys["upstream.requests"] > 10
+    assert "upstream.recovery_s" in keys
+    assert "upstream.served_after_pct" in keys
 
 
 def test_a_service_has_recovered_when_it_serves_and_goes_on_serving() -> None:
