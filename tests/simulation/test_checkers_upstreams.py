@@ -5,12 +5,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from headrace.core.breaker import CallCounts
+from headrace.core.budget import RetryBudget
+from headrace.core.bulkhead import Adaptive
 from headrace.core.fleet import BreakerState, Fleet, Member, Probe, Said
 from headrace.core.model import Cause, Failure, Retried, Snoozed
 from headrace.testing.sim import call_events as c
 from headrace.testing.sim import events as e
 from headrace.testing.sim.checkers import Checker
 from headrace.testing.sim.checkers.bounds import CallsAreBounded, HalfOpenIsBounded, OutcomesAreTrue
+from headrace.testing.sim.checkers.calls import CallsFitTheirProcess
 from headrace.testing.sim.checkers.held import CallsLeaveNothing, HeldJobsWait, OutagesBurnNothing
 from headrace.testing.sim.checkers.lent import TheDeadHoldNothing
 from headrace.testing.sim.outages import Outages, draw
@@ -51,7 +54,7 @@ class Bench(Court):
         return c.Amended("bank", before, self.fleet.text, said)
 
     def call(self, number: int, permit: str | None = None, generation: int = 1) -> c.Called:
-        return c.Called(number, "bank", NODE, 2, "a", generation, permit)
+        return c.Called(number, "bank", NODE, 2, "a", generation, permit, self.timeline.now)
 
 
 def test_half_open_lets_through_what_is_permitted() -> None:
@@ -117,6 +120,37 @@ def test_what_the_dead_held_makes_room() -> None:
     court.tell(replace(court.amend(permits={"b/1": later, "b/2": later}), forgot="a"))
     court.tell(court.call(2, "b/1"))
     assert not court.breaks(court.call(3, "b/2"))
+
+
+def test_retries_fit_their_budget_and_calls_an_adaptive_limit() -> None:
+    def made() -> Bench:
+        court = Bench(CallsFitTheirProcess)
+        plan = court.scenario.outages.plans[0]
+        policy = replace(plan.policies[2], retry_budget=RetryBudget(0.2, 0.1, 10), adaptive=Adaptive(1, 1, 2))
+        court.scenario.outages = replace(court.scenario.outages, plans=(replace(plan, policies={2: policy}),))
+        return court
+
+    again = c.Retrying("bank", 2, "a", 100.0)
+    court = made()
+    court.tell(again)  # the floor
+    assert court.breaks(again)
+    court = made()
+    for number in range(5):
+        court.tell(replace(court.call(number), began=100.0))
+        court.tell(c.CallEnded(number, failed=True))
+    court.tell(again)
+    court.tell(replace(again, at=105.0))
+    assert court.breaks(replace(again, at=105.0))
+    court = made()
+    court.tell(again)
+    assert not court.breaks(replace(again, at=111.0))
+    court = made()
+    court.tell(court.call(10))
+    court.tell(replace(court.call(11), process="b"))
+    court.tell(court.call(12))
+    court.tell(c.CallEnded(10, failed=None))
+    assert not court.breaks(court.call(13))
+    assert court.breaks(court.call(14))
 
 
 def test_the_dead_hold_nothing() -> None:

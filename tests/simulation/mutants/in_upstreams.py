@@ -19,6 +19,16 @@ def crowded(scenario: Scenario) -> bool:
     return outages is not None and outages.callers > 1 and any((plan.most or 0) > 1 for plan in outages.plans)
 
 
+def adaptive(scenario: Scenario) -> bool:
+    """Worlds in which many call at once where a process bounds its calls by itself."""
+    outages = scenario.outages
+    return (
+        outages is not None
+        and outages.callers > 1
+        and any(policy.adaptive is not None for plan in outages.plans for policy in plan.policies.values())
+    )
+
+
 def prompt(scenario: Scenario) -> bool:
     """Worlds in which workers die, and the store can be reached all the time."""
     return CRASHES(scenario) and not where_any(*UNREACHED)(scenario)
@@ -72,6 +82,18 @@ MUTANTS = (
         "A process that has not reached the store for a while has no slots.",
         edit("core.upstream_parts:Slots.limit", ("if now < self.lapses_at else 0", "")),
         upstreams=True, befalls=long_silence, bound=60, breaks=("calls at once fit max_concurrency",),
+    ),
+    sim(
+        "retries fit their budget",
+        "A process tries again no more often than a share of its calls, and a floor, allow.",
+        edit("core.budget:Budget.try_withdraw", ("if self.balance(now) < 1:", "if False:")),
+        upstreams=True, bound=60, breaks=("retries fit their budget, and calls an adaptive limit",),
+    ),
+    sim(
+        "an adaptive limit holds",
+        "A process has no more calls under way than its adaptive limit lets go.",
+        edit(f"{CORE}.bounded", ("self.in_flight >= self._adaptive.limit", "False")),
+        upstreams=True, worlds=adaptive, bound=120, breaks=("retries fit their budget, and calls an adaptive limit",),
     ),
     sim(
         "the dead hold nothing",

@@ -45,6 +45,17 @@ class Called:
     process: str
     generation: int
     permit: str | None
+    began: float  # by the caller's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A guard has allowed one more try; `at` is by the clock of the process."""
+
+    upstream: str
+    version: int
+    process: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +73,4 @@ class CallEnded:
     failed: bool | None
 
 
-CallEvent: TypeAlias = Amended | Allowed | Called | Served | CallEnded
+CallEvent: TypeAlias = Amended | Allowed | Called | Retrying | Served | CallEnded

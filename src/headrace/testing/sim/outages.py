@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headrace.core.breaker import Breaker
+from headrace.core.budget import RetryBudget
+from headrace.core.bulkhead import Adaptive
 from headrace.core.fleet import Terms
 from headrace.core.limits import RateLimit
 from headrace.runtime.guard import UpstreamPolicy
@@ -84,16 +86,17 @@ class Outages:
 def draw(seed: int, *, always: bool = False) -> Outages | None:
     """What the world of a seed has; None: nothing, as most."""
     rng = random.Random(f"{seed} upstreams")  # noqa: S311 - a seed's draws are to be repeatable
+    own = random.Random(f"{seed} each process")  # noqa: S311
     if rng.random() >= SHARE and not always:
         return None
-    plans = tuple(_draw_plan(rng, name) for name in NAMES[: rng.choice((1, 2, 2))])
+    plans = tuple(_draw_plan(rng, own, name) for name in NAMES[: rng.choice((1, 2, 2))])
     kept_open = rng.choice((None, *(plan.name for plan in plans))) if len(plans) > 1 else None
     return Outages(plans, rng.choice((0.3, 0.7, 1.0)), rng.choice((0, 0, 1, 4)), kept_open)
 
 
-def _draw_plan(rng: random.Random, name: str) -> Plan:
-    newer = _draw_policy(rng)
-    older = rng.choice((newer, newer, _draw_policy(rng), None))
+def _draw_plan(rng: random.Random, own: random.Random, name: str) -> Plan:
+    newer = _draw_policy(rng, own)
+    older = rng.choice((newer, newer, _draw_policy(rng, own), None))
     moods = [mood for mood in Mood if mood is not Mood.WELL]
     return Plan(
         name,
@@ -105,7 +108,8 @@ def _draw_plan(rng: random.Random, name: str) -> Plan:
     )
 
 
-def _draw_policy(rng: random.Random) -> UpstreamPolicy:
+def _draw_policy(rng: random.Random, own: random.Random) -> UpstreamPolicy:
+    """`own` draws what each process keeps for itself."""
     size = rng.choice((5, 10, 30))
     breaker = Breaker(
         failure_rate_threshold=rng.choice((30, 50, 80)),
@@ -128,6 +132,8 @@ def _draw_policy(rng: random.Random) -> UpstreamPolicy:
             timeout_s,
             f"{rng.randrange(1 << 30):x}",
         ),
+        own.choice((None, None, Adaptive(2, 1, 4), Adaptive(5, 2, 40))),
         timeout_s=timeout_s,
+        retry_budget=RetryBudget(own.choice((0, 0.2, 1)), own.choice((0, 0.5, 5)), own.choice((1, 10))),
         snoozes_max=rng.choice((50, 50, 2)),
     )

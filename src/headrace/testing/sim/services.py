@@ -137,6 +137,7 @@ class Calls:
             if version in plan.policies:
                 self.upstreams.add(plan.name, plan.policies[version])
         self.rng = outside.world.rng(f"calls {node.name}")
+        self.retry_rng = outside.world.rng(f"retries {node.name}")
         self._under_way: dict[int, Call] = {}
         node.on_death.append(lambda _: self._died())
 
@@ -155,11 +156,23 @@ class Calls:
         return WatchedNeeds(self, guards, slots, suspects=suspects) if guards else None
 
     async def call(self, name: str, *, not_ours: bool = False, retry_after_s: float | None = None) -> None:
-        """Call a service, as `async with bank:` does.
+        """Call a service, perhaps again and again inside its retry budget, as `bank.client()` does.
 
         Raises:
             Rejected, ServiceFailed, TimeoutError: its guard refused, or it failed.
         """
+        guard = self.upstreams.guards.get(name)
+        for _ in range(self.retry_rng.choice((0, 0, 2))):
+            try:
+                return await self._guarded(name, not_ours=not_ours, retry_after_s=retry_after_s)
+            except (ServiceFailed, TimeoutError):
+                if guard is None or not guard.retry_allowed():
+                    raise
+                self.node.tell(c.Retrying(name, self.version, self.upstreams.process, guard.now()))
+        return await self._guarded(name, not_ours=not_ours, retry_after_s=retry_after_s)
+
+    async def _guarded(self, name: str, *, not_ours: bool, retry_after_s: float | None) -> None:
+        """Call it once, as `async with bank:` does."""
         guard = self.upstreams.guards.get(name)
         if guard is None:
             await self._call(name, None, not_ours=not_ours)
@@ -191,7 +204,16 @@ class Calls:
         if ticket is not None:
             process = self.upstreams.process
             self.node.tell(
-                c.Called(call.number, name, self.node.name, self.version, process, ticket.generation, ticket.permit)
+                c.Called(
+                    call.number,
+                    name,
+                    self.node.name,
+                    self.version,
+                    process,
+                    ticket.generation,
+                    ticket.permit,
+                    ticket.began,
+                )
             )
         failed: bool | None = True
         try:

@@ -128,6 +128,7 @@ _LINES: dict[type, Callable[[Any], str | None]] = {
     e.Unlinked: lambda it: f"connection {it.line}: is given up{f', but for {it.left}' if it.left else ''}",
     e.HungUp: lambda it: f"{it.reader}: connection {it.line} is over, code {it.code}",
     c.Amended: _amended,
+    c.Retrying: lambda it: f"{it.process}: may try {it.upstream} once more",
     c.Allowed: _allowed,
     c.Called: lambda it: f"call {it.call}: {it.node} calls {it.upstream}{f' by {it.permit}' if it.permit else ''}",
     c.Served: lambda it: f"call {it.call}: the service is done with it",

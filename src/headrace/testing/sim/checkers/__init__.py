@@ -4,6 +4,7 @@ from headrace.testing.sim.checkers.alone import OneAttempt
 from headrace.testing.sim.checkers.attempts import AttemptsCount
 from headrace.testing.sim.checkers.base import Checker
 from headrace.testing.sim.checkers.bounds import CallsAreBounded, HalfOpenIsBounded, OutcomesAreTrue
+from headrace.testing.sim.checkers.calls import CallsFitTheirProcess
 from headrace.testing.sim.checkers.cancels import CancelledStays
 from headrace.testing.sim.checkers.due import NothingIsEarly
 from headrace.testing.sim.checkers.effects import EffectsOnce
@@ -44,6 +45,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     NothingLeaks,
     HalfOpenIsBounded,
     CallsAreBounded,
+    CallsFitTheirProcess,
     TheDeadHoldNothing,
     OutcomesAreTrue,
     HeldJobsWait,
