@@ -93,7 +93,7 @@ MUTANTS = (
         "an adaptive limit holds",
         "A process has no more calls under way than its adaptive limit lets go.",
         edit(f"{CORE}.bounded", ("self.in_flight >= self._adaptive.limit", "False")),
-        upstreams=True, worlds=adaptive, bound=120, breaks=("retries fit their budget, and calls an adaptive limit",),
+        upstreams=True, worlds=adaptive, bound=240, breaks=("retries fit their budget, and calls an adaptive limit",),
     ),
     sim(
         "the dead hold nothing",
@@ -142,6 +142,6 @@ MUTANTS = (
         "The fleet hears at once of permits that a process has no use for.",
         edit(f"{CORE}.due", ("or permits.given_up ", "")),
         edit("runtime.upstreams:Upstreams._turn", ("guard.core.drop_free_permits(self._clock.now(), UNUSED_S)", "pass")),
-        upstreams=True, bound=120, breaks=("acknowledged jobs end", "jobs wait only for what they need"),
+        upstreams=True, bound=240, breaks=("acknowledged jobs end", "jobs wait only for what they need"),
     ),
 )  # fmt: skip
