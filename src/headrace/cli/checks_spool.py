@@ -57,7 +57,8 @@ def _check_files(found: list[Found], here: Head) -> Iterator[Check]:
         yield ok(SPOOL, "nothing waits in it")
         return
     oldest_s = max(here.made_at - each.head.made_at for each in mine if each.head is not None)
-    said = f"{size(sum(each.bytes for each in mine))} in {len(mine)} file{"s" * (len(mine) != 1)}, the oldest {oldest_s:.0f} s old"
+    files = "1 file" if len(mine) == 1 else f"{len(mine)} files"
+    said = f"{size(sum(each.bytes for each in mine))} in {files}, the oldest {oldest_s:.0f} s old"
     left = [each for each in mine if not each.alive]
     if left and oldest_s > LEFT_S:
         yield warn(SPOOL, f"{said}; {len(left)} of them were left by processes that are gone",

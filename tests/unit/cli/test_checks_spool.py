@@ -42,7 +42,7 @@ def test_a_spool_in_use(directory: Path) -> None:
     spool = spooled(directory)
     (check,) = seen(directory, 90)
     assert check.grade is Grade.WARN
-    assert "1 files, the oldest 90 s old" in check.saw
+    assert "1 file, the oldest 90 s old" in check.saw
     assert "as soon as the store is back" in check.mend
     spool.close()
     (check,) = seen(directory, 90)
