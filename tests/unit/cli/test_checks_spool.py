@@ -57,7 +57,7 @@ def test_what_is_of_another_store(directory: Path) -> None:
     source, target = other.mend.partition("`mv ")[2].removesuffix("`").split()
     Path(source).rename(target)
     (check,) = seen(directory)
-    assert "1 files" in check.saw
+    assert "1 file," in check.saw
 
 
 def test_what_was_refused_or_is_damaged(directory: Path) -> None:
