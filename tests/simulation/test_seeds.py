@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core.worker import WorkerCore
+from headrace.testing.sim import events as e
 from headrace.testing.sim import run
 from headrace.testing.sim.__main__ import main
+from headrace.testing.sim.checkers.base import Checker, Hearing
 
 SEEDS = 200
 CORPUS = [line.split(maxsplit=1) for line in (Path(__file__).parent / "corpus.txt").read_text().splitlines()]
@@ -47,12 +48,21 @@ def test_two_seeds_have_two_histories() -> None:
     assert simulate("17").stdout != simulate("18").stdout
 
 
+class NothingIsClaimed(Checker):
+    """A promise that nobody can keep."""
+
+    name = "nothing is claimed"
+
+    def hears(self) -> Hearing:
+        return {e.Claimed: lambda event: self.fail(f"{event.worker} has claimed a job")}
+
+
 def test_a_replay_names_the_promise_that_was_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(WorkerCore, "_start", lambda *_: None)  # no body ever begins
+    monkeypatch.setattr("headrace.testing.sim.world.CHECKERS", (NothingIsClaimed,))
     assert main(["17", "--quiet"]) == 1
-    assert "seed 17: BROKEN: " in capsys.readouterr().out
+    assert "seed 17: BROKEN: nothing is claimed: " in capsys.readouterr().out
     assert main(["--seeds", "2", "--jobs", "1", "--first", "16", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["failed"] == [16, 17]
 
