@@ -254,9 +254,16 @@ class Fleet:
         self._turn(target[force], "" if force == "close" else "by hand")
 
     def forget(self, process: str) -> bool:
-        """A process is dead, for certain: what it was lent is everybody's. Whether there was anything of it."""
+        """A process is dead, for certain: what it was lent is everybody's. Whether it was lent anything.
+
+        What it has counted is believed as long as if it lived: it may have died of that.
+        """
         own = f"{process}/"
-        known = self.members.pop(process, None) is not None
+        member = self.members.get(process)
+        known = member is not None and member.until_at > 0
+        if member is not None:
+            member.slots = member.wanted = 0
+            member.until_at = 0.0
         for lent in (self.permits, self.late):
             for name in [name for name in lent if name.startswith(own)]:
                 del lent[name]

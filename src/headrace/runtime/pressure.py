@@ -7,8 +7,10 @@ Watched only while there are readers.
 
 import asyncio
 import logging
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Final
 
 from headrace.core.ladder import Climber, Ladder, Level
@@ -40,11 +42,16 @@ class Pressure:
         self._climber = Climber(LADDER)
         self._readers = 0
         self._watching: asyncio.Task[None] | None = None
+        self._lock = threading.Lock()  # a process may serve from several loops
 
     @property
     def level(self) -> int:
         """How much is given up: 0 nothing, 1 news at once, 2 further readers too."""
-        return self._climber.level
+        return self._climber.level if self._alive else 0
+
+    @property
+    def _alive(self) -> bool:
+        return self._watching is not None and not self._watching.get_loop().is_closed()
 
     @property
     def pace_s(self) -> float:
@@ -59,13 +66,16 @@ class Pressure:
     @contextmanager
     def watched(self) -> Generator[None]:
         """While there is a reader."""
-        self._readers += 1
-        if self._watching is None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch())
+        with self._lock:
+            self._readers += 1
+            if not self._alive:
+                self._climber = Climber(LADDER)
+                self._watching = asyncio.get_running_loop().create_task(self._watch(), context=Context())
         try:
             yield
         finally:
-            self._readers -= 1
+            with self._lock:
+                self._readers -= 1
 
     async def _watch(self) -> None:
         """Look until nobody reads and nothing is given up."""

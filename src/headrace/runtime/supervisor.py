@@ -218,14 +218,14 @@ class Supervisor:
                     self._wake(await reap_once(self._store, (ward.worker_id,)))
                 else:  # it ended in order, or was made to: nothing of it is suspect
                     await self._store.unregister(ward.worker_id)
-                await forget(self._store, ward.worker_id)
             except StoreMoved:
                 return
             except HeadraceError as error:
                 log.warning("cannot free the jobs of worker %s yet: %s", ward, error)
                 await self._clock.sleep(STORE_RETRY_S)
             else:
-                return
+                break
+        await safely(partial(forget, self._store, ward.worker_id), "upstreams")  # else what it was lent lapses
 
     def _mourn(self, ward: Ward, code: int) -> None:
         self._restarts.note_death(self._clock.now(), ready=ward.ready)

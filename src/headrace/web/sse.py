@@ -200,7 +200,10 @@ def updates_router(api: JobsApi, live: Live, route: type[ProblemRoute]) -> APIRo
         """Follow one job live."""
         credential = await api.allowed(request, "read", job_id)
         if live.full:
-            raise Refused("too-many-connections", "this process serves as many live connections as it may")
+            raise Refused(
+                "too-many-connections",
+                "this process has as many live connections as it may, or cannot keep up with them",
+            )
         position = _position(last_event_id)
         if await _is_over(api, job_id, position, credential):
             return Response(status_code=204, headers={"Cache-Control": "no-store"})

@@ -10,6 +10,7 @@ import pytest
 
 from headrace.core.model import ClaimedJob, Lease, Settle, Succeeded
 from headrace.stores.postgres import PostgresStore
+from headrace.stores.postgres.claim import survey
 from headrace.stores.postgres.sql import query
 from headrace.testing.conformance.store_base import WORKER, new_job, register, request
 
@@ -83,6 +84,19 @@ async def test_what_commits_late_is_found_although_others_have_been_served_for_l
     for _ in range(3):
         await work(store)
     assert proven(store) > place
+
+
+async def test_what_is_under_way_when_surveys_begin_to_be_marked_is_waited_for(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    await work(store)
+    async with transaction(postgres_url) as late:  # the youngest transaction that there is
+        await store.join(late).enqueue([new_job()])
+        place = await late.fetchval("SELECT max(seq) FROM headrace_job")
+        for _ in range(3):
+            dear(store)
+            await store._each(lambda tx: survey(tx, store._lines))
+        assert proven(store) < place
 
 
 async def test_a_survey_of_everything_passes_over_what_is_proven_to_be_dead(

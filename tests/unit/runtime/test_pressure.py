@@ -71,6 +71,26 @@ async def test_one_long_turn_is_no_pressure() -> None:
             assert pressure.level == 0
 
 
+def test_a_loop_that_has_ended_leaves_no_pressure_to_the_next() -> None:
+    clock = Late()
+    pressure = Pressure(clock)
+
+    async def serve() -> int:
+        with pressure.watched():
+            await passes(clock, 20)
+            return pressure.level
+
+    clock.late_s = 2.0
+    assert asyncio.run(serve()) == 2
+    assert not pressure.closed
+    abandoned = asyncio.new_event_loop()
+    assert abandoned.run_until_complete(serve()) == 2
+    abandoned.close()
+    assert not pressure.closed
+    clock.late_s = 0.0
+    assert asyncio.run(serve()) == 0
+
+
 async def test_without_readers_nothing_is_watched_once_it_is_over() -> None:
     clock = Late()
     pressure = Pressure(clock)

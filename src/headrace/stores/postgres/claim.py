@@ -8,7 +8,7 @@ from typing import Any, Final
 from headrace.core.errors import StoreUnavailable
 from headrace.core.model import ClaimedJob, ClaimRequest, Suspicion, WorkerId
 from headrace.stores.postgres.limits import limited_of, scopes_of, split
-from headrace.stores.postgres.lines import Lane, Lines, Mark, Offer
+from headrace.stores.postgres.lines import Lane, Lines, Mark, Offer, Passed
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
 
@@ -200,10 +200,11 @@ class Claim:
 
 async def survey(tx: Tx, lines: Lines) -> None:
     """Look at the index of ready jobs."""
-    mark = Mark(*(await tx.all(_MARK))[0]) if lines.marking else None
-    over = lines.passed_over(mark)
     began = lines.now()
+    over = Passed(whole=False, floors=[])
     try:
+        mark = Mark(*(await tx.all(_MARK))[0]) if lines.marking else None
+        over = lines.passed_over(mark)
         rows = await tx.all(_SURVEY, [line for line, _ in over.floors], [floor for _, floor in over.floors])
     except StoreUnavailable:  # it takes longer than a statement may: claims go on from the floors
         lines.surveyed((), began, whole=over.whole, seen=False)

@@ -32,6 +32,7 @@ _DEAR_S: Final = 0.005  # a survey that takes longer waits its turn
 _SHARE_WHOLE: Final = 100  # of the time, one part
 _WHOLE_EVERY_S: Final = 15.0  # at least, unless that were a tenth of the time
 _SHARE: Final = 20
+_MARK_EVERY_S: Final = 1.0  # each takes a transaction id
 _BUSY_S: Final = 600.0  # so long after a claim a line may be full of dead rows
 _BUSY_MAX: Final = 500
 _LINES_MAX: Final = 2_000  # that one claim offers
@@ -71,14 +72,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far the server was: the last place drawn; read after it, which transaction under way was the oldest, and
-    which one comes next. Of another server, `server`, it says nothing.
+    """How far the server, known by its start, was.
+
+    The last place drawn; then an id above those of all transactions that had one; then that of the oldest under way.
     """
 
     place: int
+    above: int
     oldest: int
-    next: int
     server: float
+
+    def follows(self, before: "Mark") -> bool:
+        """Whether both are of one history. After a fail-over or a restore, places may be drawn again."""
+        return self.server == before.server and self.place >= before.place and self.above >= before.above
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +188,8 @@ class Lines:
         now = self._clock()
         with self._lock:
             whole = now >= self._whole_at and (mark is not None or not self._marking)
-            if mark is not None and self._mark is not None and mark.server != self._mark.server:
-                self._mark = None  # it may have lost what its predecessor had
+            if mark is not None and self._mark is not None and not mark.follows(self._mark):
+                self._mark = None
                 for line in self._by_number.values():
                     line.proven = 0
             if not whole:
@@ -245,12 +251,14 @@ class Lines:
                 if seen and mark is not None:
                     self._prove(mark, found)
                 rest_s = min(_SHARE_WHOLE * cost, max(_WHOLE_EVERY_S, 10 * cost))
-                self._whole_at = now + (rest_s if dear else 0.0)
+                self._whole_at = now + max(rest_s if dear else 0.0, _MARK_EVERY_S if self._marking else 0.0)
 
     def _prove(self, mark: Mark, found: Iterable[tuple[int, int, int]]) -> None:
         """Up to the place of the mark before, nothing is to come where nothing was found: none of its time is left."""
         before = self._mark
-        if before is not None and mark.oldest < before.next:
+        if before is not None and not mark.follows(before):
+            before = None
+        if before is not None and mark.oldest < before.above:
             return
         self._mark = mark
         if before is not None:

@@ -1,5 +1,7 @@
 """Where claims start: floors that rise behind what was claimed, and surveys that find what they passed."""
 
+from dataclasses import replace
+
 import pytest
 
 from headrace.core.model import ClaimRequest, Pool
@@ -150,11 +152,11 @@ def whole(lines: Lines, clock: Clock, first: int | None, mark: Mark) -> int:
 def test_a_whole_survey_passes_over_what_was_proven_and_only_that(lines: Lines, clock: Clock) -> None:
     assert not lines.marking, "while surveys are cheap"
     survey(lines, clock, None, 0.05)
-    assert whole(lines, clock, None, Mark(100, 7, 9, 1.0)) == 0
-    assert whole(lines, clock, None, Mark(200, 8, 20, 1.0)) == 0
-    assert whole(lines, clock, None, Mark(300, 9, 30, 1.0)) == 0, "one of then, 8, was under way when it began"
-    assert whole(lines, clock, 250, Mark(400, 30, 50, 1.0)) == 100
-    assert whole(lines, clock, 350, Mark(500, 50, 60, 1.0)) == 249, "a job was ready there"
+    assert whole(lines, clock, None, Mark(100, 9, 7, 1.0)) == 0
+    assert whole(lines, clock, None, Mark(200, 20, 8, 1.0)) == 0
+    assert whole(lines, clock, None, Mark(300, 30, 9, 1.0)) == 0, "one of then, 8, was under way when it began"
+    assert whole(lines, clock, 250, Mark(400, 50, 30, 1.0)) == 100
+    assert whole(lines, clock, 350, Mark(500, 60, 50, 1.0)) == 249, "a job was ready there"
     assert whole(lines, clock, 350, Mark(600, 60, 60, 1.0)) == 349
     other = lines.learn(9, 1, ("default", "refund", "", 0))
     assert whole(lines, clock, 350, Mark(600, 60, 60, 1.0)) == 349
@@ -170,12 +172,13 @@ def test_a_survey_that_was_given_up_proves_nothing(lines: Lines, clock: Clock) -
     assert whole(lines, clock, None, Mark(300, 30, 30, 1.0)) == 0
 
 
-def test_of_another_server_nothing_is_proven(lines: Lines, clock: Clock) -> None:
-    """It may have taken over without the last places, and draw them again."""
+@pytest.mark.parametrize("back", [Mark(150, 40, 40, 2.0), Mark(150, 40, 40, 1.0), Mark(350, 25, 25, 1.0)])
+def test_where_a_server_may_draw_places_again_nothing_is_proven(lines: Lines, clock: Clock, back: Mark) -> None:
+    """It took over without the last ones, or was restored."""
     survey(lines, clock, None, 0.05)
     whole(lines, clock, None, Mark(100, 9, 9, 1.0))
     whole(lines, clock, None, Mark(200, 20, 20, 1.0))
     assert whole(lines, clock, None, Mark(300, 30, 30, 1.0)) == 100
-    assert whole(lines, clock, 50, Mark(150, 40, 40, 2.0)) == 0
-    assert whole(lines, clock, None, Mark(160, 50, 50, 2.0)) == 0
-    assert whole(lines, clock, None, Mark(170, 60, 60, 2.0)) == 150
+    assert whole(lines, clock, 50, back) == 0
+    assert whole(lines, clock, None, replace(back, place=360, above=50, oldest=50)) == 0
+    assert whole(lines, clock, None, replace(back, place=370, above=60, oldest=60)) == back.place

@@ -624,14 +624,15 @@ BEGIN
 END
 $$;
 
--- The last place that was drawn; read after it, the oldest transaction under way and the first to come; and when the
--- server started. VOLATILE: each statement sees what is so when it runs, so that the order counts.
-CREATE FUNCTION headrace_mark_1(OUT place bigint, OUT oldest bigint, OUT next bigint, OUT since double precision)
+-- The last place that was drawn; then a transaction id, which is above all that were given before (a snapshot's xmax is
+-- not); then the oldest one under way; and when the server started. VOLATILE: each statement sees what is so when it runs.
+CREATE FUNCTION headrace_mark_1(OUT place bigint, OUT above bigint, OUT oldest bigint, OUT since double precision)
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     place := coalesce(pg_sequence_last_value('headrace_place'), 0);
-    SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint INTO oldest, next FROM pg_current_snapshot() AS now;
+    above := pg_current_xact_id()::text::bigint;
+    SELECT pg_snapshot_xmin(now)::text::bigint INTO oldest FROM pg_current_snapshot() AS now;
     since := extract(epoch FROM pg_postmaster_start_time());
 END
 $$;

@@ -1,2 +1,2 @@
--- How far the server is: the last place drawn, then which transactions are under way, and since when it runs.
-SELECT place, oldest, next, since FROM headrace_mark_1()
+-- How far the server is: the last place drawn, then which transactions there are, and since when it runs.
+SELECT place, above, oldest, since FROM headrace_mark_1()

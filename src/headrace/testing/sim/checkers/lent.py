@@ -42,7 +42,8 @@ class TheDeadHoldNothing(Checker):
         if event.forgot is not None and self._lives(self.world.workers.get(event.forgot)):
             self.fail(f"{event.forgot} lives, and {event.upstream} takes back what it was lent")
         after = Fleet.read(event.after)
-        lent = {*after.members, *(permit.split("/")[0] for permit in (*after.permits, *after.late))}
+        members = [name for name, member in after.members.items() if member.until_at > 0]
+        lent = {*members, *(permit.split("/")[0] for permit in (*after.permits, *after.late))}
         for worker in lent & self._died_at.keys():
             if self._prompt and self.world.timeline.now > self._buried_by(worker):
                 self.fail(f"{worker} has been dead for long, and holds something of {event.upstream}")
