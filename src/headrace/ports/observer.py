@@ -28,9 +28,9 @@ class Moment:
     connections: Mapping[str, int] = field(default_factory=dict[str, int])  # live ones, by transport
     closes: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])  # transport, reason
     feeds: int | None = None  # that somebody here follows
-    level: int = 0  # of what live feeds give up because the event loop is late
     loop_age_s: Mapping[str, float] = field(default_factory=dict[str, float])  # of workers below, by role
     spool: Spooled | None = None
+    level: int = 0  # of what live feeds give up because the event loop is late
 
 
 CALL_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -16,11 +16,11 @@ from headrace.core.fleet import BreakerState, Fleet, Force
 from headrace.core.model import NewJob
 from headrace.ports.notifier import Notifier
 from headrace.ports.upstream import Permit
-from headrace.runtime.guard import AttemptKey, CallPermit
-from headrace.runtime.needs import Needs
+from headrace.runtime.guard import CallPermit
 from headrace.runtime.upstreams import Upstreams
 from headrace.testing.sim import call_events as c
 from headrace.testing.sim import events as e
+from headrace.testing.sim.needs import WatchedNeeds
 from headrace.testing.sim.outages import Mood, Outages, Plan
 
 if TYPE_CHECKING:
@@ -242,26 +242,6 @@ class Calls:
     async def _try_one(self, name: str) -> None:
         with suppress(Rejected, ServiceFailed, TimeoutError):
             await self.call(name, not_ours=self.rng.random() < SELDOM)
-
-
-class WatchedNeeds(Needs):
-    """Tells the world what a worker knew when it let a job start."""
-
-    def __init__(self, calls: Calls, guards: dict[str, Any], slots: int, *, suspects: bool) -> None:
-        """Of the worker of this process."""
-        node = calls.node
-        rng = calls.outside.world.rng(f"needs {node.name}")
-        super().__init__(calls.upstreams, guards, slots, rng, others_first=suspects)
-        self.node = node
-        self.guards = guards
-
-    def may_start(self, attempt: AttemptKey, task: str) -> bool:
-        """Whether it may."""
-        may = super().may_start(attempt, task)
-        if may and task in self.guards:
-            known = tuple((it.name, it.core.state, attempt in it._probes) for it in self.guards[task])  # noqa: SLF001
-            self.node.tell(c.Allowed(attempt[0], task, self.node.name, known))
-        return may
 
 
 class Outside:
