@@ -126,8 +126,10 @@ def test_a_listener_that_is_not_released_is_found(
 ) -> None:
     follow = FeedReader.follow
 
-    def forgets(self: FeedReader, job: JobId, listener: Callable[[], None]) -> Callable[[], None]:
-        follow(self, job, listener)
+    def forgets(
+        self: FeedReader, job: JobId, listener: Callable[[], None], *, patient: bool = False
+    ) -> Callable[[], None]:
+        follow(self, job, listener, patient=patient)
         return lambda: None
 
     monkeypatch.setattr(FeedReader, "follow", forgets)
