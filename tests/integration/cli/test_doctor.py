@@ -98,7 +98,7 @@ def test_a_spool(shop: Any) -> None:
     shop.enqueue("nap.enqueue(2)")
     held.execute("ROLLBACK")
     held.close()
-    assert the(checks(shop), "spool", "in 1 files")["mend"] == "they are enqueued as soon as the store is back"
+    assert the(checks(shop), "spool", "in 1 file")["mend"] == "they are enqueued as soon as the store is back"
     shop.run_script("await shop.nap.enqueue(3); await asyncio.sleep(1)")  # takes it over
     assert the(checks(shop), "spool", "nothing waits")["grade"] == "ok"
     assert the(checks(shop, code=1, HEADRACE_SPOOL="shop.db"), "spool", "shop.db")["grade"] == "fail"
