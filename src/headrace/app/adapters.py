@@ -99,6 +99,7 @@ def _postgres(settings: Settings, clock: Clock, *, moved: bool) -> tuple[Keeping
         notify=notifier.publish,
         wants=notifier.wants,
         speak=notifier.spoken,
+        ride=notifier.riding,
         connections=settings.postgres_connections,
     )
     return store, notifier

@@ -11,7 +11,8 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Final, cast
+from functools import partial
+from typing import Final, NamedTuple, cast
 
 import asyncpg
 
@@ -88,6 +89,16 @@ class PostgresNotifier:
             return None
         return self._channel, f"{NOBODY} {written(hints)}"
 
+    def riding(self, hints: Iterable[Hint]) -> "Ride | None":
+        """What lets hints go out with a transaction of the store's that is about to be committed, a round trip earlier.
+
+        None: they are to be published, since others wait to go out or have just done so, or nobody hears.
+        """
+        keeper = self._keeper
+        if keeper is None or not keeper.working or self._outbox or not keeper.rides():
+            return None
+        return Ride(self._channel, f"{self._name} {written(hints)}", partial(self._listeners.ring, frozenset(hints)))
+
     def wants(self, prefix: str) -> bool:
         """True while it is started: who listens elsewhere cannot be known."""
         kinds = [kind for kind in KINDS if concerns(prefix, kind)]
@@ -100,6 +111,14 @@ class PostgresNotifier:
 
     async def _open(self) -> Line:
         return Line(self._url, await connect(self._url), self._channel, self._name, self._listeners.call)
+
+
+class Ride(NamedTuple):
+    """Channel and message for `pg_notify`; `landed` rings in this process, and is called after the commit."""
+
+    channel: str
+    message: str
+    landed: Callable[[], None]
 
 
 class _Keeper:
@@ -122,6 +141,7 @@ class _Keeper:
         self._stopping: Final = asyncio.Event()
         self._away = False  # the last attempt to connect has failed
         self._failures = 0
+        self._ridden_at = 0.0
         self._complained: Final[set[str]] = set()
         self._task: Final = self.loop.create_task(self._run(), name="headrace-notifier")
 
@@ -129,6 +149,14 @@ class _Keeper:
         """Something waits in the outbox; called on the loop."""
         self._idle.clear()
         self._due.set()
+
+    def rides(self) -> bool:
+        """Whether hints may go out by another way now: as seldom as messages do."""
+        now = self.loop.time()
+        if now < self._ridden_at + GATHER_S:
+            return False
+        self._ridden_at = now
+        return True
 
     async def stop(self) -> None:
         """Send what waits, within a second, and end; on another loop than its own, only have it end."""

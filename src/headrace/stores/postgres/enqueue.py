@@ -19,8 +19,14 @@ _LINE: Final = query("line")
 _V7: Final = 7
 
 
-async def enqueue(tx: Tx, jobs: Sequence[NewJob], numbers: Sequence[int], key_retention_s: float) -> list[Enqueued]:
-    """Add jobs, all or none; `numbers` are their lines'.
+async def enqueue(
+    tx: Tx,
+    jobs: Sequence[NewJob],
+    numbers: Sequence[int],
+    key_retention_s: float,
+    notify: tuple[str | None, str | None] = (None, None),
+) -> list[Enqueued]:
+    """Add jobs, all or none; `numbers` are their lines'. `notify`: channel and message that go out with them.
 
     Raises:
         Conflict: a key is held by a job with another digest; nothing was written.
@@ -46,6 +52,7 @@ async def enqueue(tx: Tx, jobs: Sequence[NewJob], numbers: Sequence[int], key_re
         [job.key for job in jobs] if keyed else None,
         [job.key_digest for job in jobs] if keyed else None,
         all(job.fresh for job in jobs),
+        *notify,
     )
     states, landed, ends, created = row[:4]
     if row[4] is not None:
@@ -54,13 +61,18 @@ async def enqueue(tx: Tx, jobs: Sequence[NewJob], numbers: Sequence[int], key_re
         raise Conflict(
             f"the key {job.key!r} of task {job.task!r} belongs to a job with other arguments", UUID(holder).bytes
         )
-    tx.hints.update(f"queue:{queue}" for queue in {job.queue for job in jobs})
+    tx.hints.update(hints_of(jobs))
     if landed is None:
         return [Enqueued(job.id, state_of(state), 1, created=True) for job, state in zip(jobs, states, strict=True)]
     return [
         Enqueued(UUID(id_).bytes, state_of(state), end, created=new)
         for id_, state, end, new in zip(landed, states, ends, created, strict=True)
     ]
+
+
+def hints_of(jobs: Sequence[NewJob]) -> set[str]:
+    """What others are told of new jobs."""
+    return {f"queue:{job.queue}" for job in jobs}
 
 
 def names(jobs: Sequence[NewJob]) -> list[LineName]:

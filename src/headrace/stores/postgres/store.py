@@ -10,7 +10,7 @@ import time as _time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable
 from headrace.core.load import LoadAsked, QueueLoad
@@ -41,7 +41,7 @@ from headrace.ports.vacuum import Laggard
 from headrace.ports.vault import ApiKey, Replay, Taken
 from headrace.stores.postgres import chores, days, feed, horizon, schema, upstreams, vault, workers
 from headrace.stores.postgres import jobs as verbs
-from headrace.stores.postgres.enqueue import enqueue, line, names
+from headrace.stores.postgres.enqueue import enqueue, hints_of, line, names
 from headrace.stores.postgres.exchange import exchange
 from headrace.stores.postgres.faults import shown, sqlstate
 from headrace.stores.postgres.gather import Gatherer
@@ -53,6 +53,7 @@ from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import ConnectionTx, EachTx, Tx, instant
 
 T = TypeVar("T")
+Ride: TypeAlias = tuple[str, str, Callable[[], None]]  # of hints that go out with a transaction: see `PostgresNotifier`
 _NOTIFY: Final = "SELECT pg_notify($1, $2)"
 _DEAD: Final = query("workers_dead")
 _AGAIN: Final = 4  # tries of a transaction that met another one (a deadlock), in all
@@ -74,9 +75,10 @@ class PostgresStore:
         notify: Callable[[Iterable[str]], None] | None = None,
         wants: Callable[[str], bool] | None = None,
         speak: Callable[[Iterable[str]], tuple[str, str] | None] | None = None,
+        ride: Callable[[Iterable[str]], Ride | None] | None = None,
         connections: int = 10,
     ) -> None:
-        """`wall` replaces the database's clock (for tests); `notify`, `wants` and `speak` are a notifier's.
+        """`wall` replaces the database's clock (for tests); `notify`, `wants`, `speak` and `ride` are a notifier's.
 
         `connections` is the most that one event loop of this process opens.
         """
@@ -87,6 +89,7 @@ class PostgresStore:
         self._notify = notify
         self._wants = wants
         self._speak = speak
+        self._ride = ride
         self._clock = _time.monotonic  # noqa: TID251 - how long things took; instants are the database's
         self._pools = Pools(url, size=connections)
         self._lines = Lines(self._clock)
@@ -178,9 +181,13 @@ class PostgresStore:
         tx = EachTx(self._pools, self._now())
         wanted = names(jobs)
         numbers = [(await self._line(tx, name)) for name in wanted]
-        answers = await enqueue(tx, jobs, numbers, self._settings.key_retention_s)
+        ride = self._ride(hints_of(jobs)) if self._ride is not None else None
+        answers = await enqueue(tx, jobs, numbers, self._settings.key_retention_s, ride[:2] if ride else (None, None))
         self._lines.woke(name for name, answer in zip(wanted, answers, strict=True) if answer.state is JobState.READY)
-        await self._tell(tx)
+        if ride is not None:
+            ride[2]()
+        else:
+            await self._tell(tx)
         return answers
 
     async def _line(self, tx: Tx, name: LineName) -> int:
