@@ -17,7 +17,7 @@ LEVELS = ((0.2, 1.0, 0.05, 5.0), (1.0, 3.0, 0.2, 5.0))
 LOOK_S = 0.25
 PACE_S = 3.0  # how seldom readers are told of news at worst
 DRIFT = 1.05
-TURNS = 6  # of a loop, from news to the frame that tells it
+TURNS = 3  # of a loop, from news to the frame that tells it
 SLACK_S = 1e-6
 
 
@@ -148,4 +148,4 @@ class NewsComesLate(Checker):
 
 
 KEPT_S = 30.0
-SPARE_S = 3.0
+SPARE_S = 1.0
