@@ -69,12 +69,14 @@ class Gate:
             for name, mine in named.items():
                 self.declared[name].heard(min(job.priority for job in mine), now)
             await self._look()
-        for name, mine in named.items():
-            admission = self.declared[name]
-            refusal = await self._refusal(admission, mine, nested=nested)
-            if refusal is not None:
-                self._observer().shed(name, refusal.reason, len(mine))
-                raise _refused(admission, refusal, min(job.priority for job in mine))
+        found = self._refusal(named, nested=nested)
+        if found is not None and found[1].reason is Reason.DEPTH and not self._fresh:
+            await self._look_again()
+            found = self._refusal(named, nested=nested, by_depth=self._fresh)
+        if found is not None:
+            admission, refusal, mine = found
+            self._observer().shed(admission.name, refusal.reason, len(mine))
+            raise _refused(admission, refusal, min(job.priority for job in mine))
         for name, mine in named.items():
             for job in mine:
                 self.declared[name].admitted(job.priority, later=self._due_in_s(job) > 0)
@@ -84,13 +86,16 @@ class Gate:
         known = self.declared.get(name)
         return [] if known is None else known.rooms(priority)
 
-    async def _refusal(self, admission: Admission, jobs: list[NewJob], *, nested: bool) -> Refusal | None:
-        """None: they may be enqueued. A depth that is not known afresh refuses nobody."""
-        refusal = self._asked(admission, jobs, nested=nested)
-        if refusal is None or refusal.reason is not Reason.DEPTH or self._fresh:
-            return refusal
-        await self._look_again()
-        return self._asked(admission, jobs, nested=nested, by_depth=self._fresh)
+    def _refusal(
+        self, named: dict[str, list[NewJob]], *, nested: bool, by_depth: bool = True
+    ) -> tuple[Admission, Refusal, list[NewJob]] | None:
+        """The first queue that has no room for what is asked of it; a depth that is not known afresh refuses nobody."""
+        for name, jobs in named.items():
+            admission = self.declared[name]
+            refusal = self._asked(admission, jobs, nested=nested, by_depth=by_depth)
+            if refusal is not None:
+                return admission, refusal, jobs
+        return None
 
     @property
     def _fresh(self) -> bool:
@@ -109,9 +114,7 @@ class Gate:
     def _holds(self, task: str) -> bool:
         return self.is_held(task)
 
-    def _asked(
-        self, admission: Admission, jobs: list[NewJob], *, nested: bool, by_depth: bool = True
-    ) -> Refusal | None:
+    def _asked(self, admission: Admission, jobs: list[NewJob], *, nested: bool, by_depth: bool) -> Refusal | None:
         """All of them together, as the least urgent one of those that are for now."""
         target_s = admission.policy.age_target_s or 0.0
         soon = [job for job in jobs if self._due_in_s(job) <= target_s]

@@ -1,7 +1,6 @@
 # ruff: noqa: E501 - an edit shows whole lines
 """Safeguards of what is let in under too many jobs, and of what live feeds give up on a late loop."""
 
-from headrace.testing.sim import World
 from headrace.testing.sim.scenario import Scenario
 from tests.simulation.mutants.edits import edit
 from tests.simulation.mutants.kinds import sim
@@ -33,12 +32,6 @@ def blocked(scenario: Scenario) -> bool:
 def late_and_nothing_else(scenario: Scenario) -> bool:
     """Worlds whose loops are late, and that suffer no fault."""
     return blocked(scenario) and not scenario.faults
-
-
-def slow_work(world: World) -> None:
-    """Nothing is claimed for a while: what is let in waits."""
-    queues = world.server.backend._board.queues
-    assert queues is not None
 
 
 MUTANTS = (

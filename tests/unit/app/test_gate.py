@@ -110,6 +110,20 @@ async def test_while_one_counts_the_others_are_not_refused_by_an_old_count(app: 
         await app.charge.enqueue(4)
 
 
+async def test_room_in_one_queue_is_not_given_twice_while_another_is_counted(app: App) -> None:
+    app.hr.queue("billing", depth_max=3)
+    app.hr.queue("mail", depth_max=3)
+    both = [app.charge.call(1), app.charge.options(queue="mail").call(1)]
+    await app.hr.enqueue_many([both[0], both[0]])
+    mails = await app.hr.enqueue_many([both[1]] * 3)
+    for mail in mails:
+        await mail.cancel()
+    app.clock.advance(0.5)
+    landed = await asyncio.gather(*(app.hr.enqueue_many(both) for _ in range(2)), return_exceptions=True)
+    assert [type(each) for each in landed] == [list, Full]
+    assert len(await app.hr.jobs(queue="billing")) == 3
+
+
 async def test_who_waited_for_a_count_that_was_cancelled_counts_again(app: App) -> None:
     app.hr.queue("billing", depth_max=3)
     await app.hr.enqueue_many([app.charge.call(n) for n in range(3)])
