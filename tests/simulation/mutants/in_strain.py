@@ -1,6 +1,6 @@
-# ruff: noqa: E501 - an edit shows whole lines
 """Safeguards of what is let in under too many jobs, and of what live feeds give up on a late loop."""
 
+from headrace.testing.sim import World
 from headrace.testing.sim.scenario import Scenario
 from tests.simulation.mutants.edits import edit
 from tests.simulation.mutants.kinds import sim
@@ -34,6 +34,19 @@ def late_and_nothing_else(scenario: Scenario) -> bool:
     return blocked(scenario) and not scenario.faults
 
 
+def idle_workers(world: World) -> None:
+    """Workers stand still for a while: what is let in grows old."""
+
+    def stop() -> None:
+        for child in [child for tree in world.trees for child in tree.children]:
+            child.pause(IDLE_S)
+
+    for at in (5.0, 25.0):
+        world.timeline.at(at, stop)
+
+
+IDLE_S = 9.0
+
 MUTANTS = (
     sim(
         "what was let in counts",
@@ -44,26 +57,26 @@ MUTANTS = (
     sim(
         "old counts refuse nobody",
         "A count that is older than a tenth of a second makes no queue full.",
-        edit("app.gate:Gate._refusal", ("or self._fresh", "or True")),
+        edit("app.gate:Gate.admit", ("and not self._fresh", "and False")),
         strained=True, worlds=bounded, bound=60, breaks=(BOUNDED,),
     ),
     sim(
         "lower priorities go first",
         "Where a priority is refused by age, lower ones are refused whole.",
         edit(f"{ADMISSION}.share", ("1.0 if priority < self._level", "0.0 if priority < self._level")),
-        strained=True, worlds=aged, bound=120, breaks=(ORDER,),
+        strained=True, worlds=aged, befalls=idle_workers, bound=120, breaks=(ORDER,),
     ),
     sim(
         "refusing by age ends",
         "A queue that was not late for an interval refuses a priority fewer.",
         edit(f"{ADMISSION}._adjust", ("level = known[at - 1] if at else None", "pass")),
-        strained=True, worlds=aged, bound=120, breaks=(ORDER, AGAIN),
+        strained=True, worlds=aged, befalls=idle_workers, bound=120, breaks=(ORDER, AGAIN),
     ),
     sim(
         "an old overload refuses nobody",
         "Where jobs come seldom, one look that finds nothing late ends the refusing.",
         edit(f"{ADMISSION}._adjust", ("seldom and late.get", "False and late.get")),
-        strained=True, worlds=aged, bound=240, breaks=(ORDER, AGAIN),
+        strained=True, worlds=aged, befalls=idle_workers, bound=240, breaks=(ORDER, AGAIN),
     ),
     sim(
         "one long turn moves nothing",

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.core.model import JobId
-from headrace.core.wire import CloseCode
 from headrace.core.session_events import Grant, Granted, SessionLimits
+from headrace.core.wire import CloseCode
 from headrace.runtime.live import Host, LiveConnection
 from headrace.runtime.reader import FeedReader
 from headrace.runtime.views import snapshot_view

@@ -92,9 +92,8 @@ class PressureIsLawful(Checker):
             climb.level, climb.moved_at = event.level, now
 
     def _judge(self, climb: Climb, event: s.Pressed, now: float) -> None:
-        called = max(
-            (at + 1 for at, (enter, rise_s, _, _) in enumerate(LEVELS) if climb.lasted_s(now, enter) >= rise_s), default=0
-        )
+        lasting = [level for level, (enter, rise_s, *_) in enumerate(LEVELS, 1) if climb.lasted_s(now, enter) >= rise_s]
+        called = max(lasting, default=0)
         lawful = max(called, climb.level)
         if called <= climb.level > 0:
             _, _, leave, fall_s = LEVELS[climb.level - 1]
