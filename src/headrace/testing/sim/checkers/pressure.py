@@ -62,13 +62,16 @@ class PressureIsLawful(Checker):
             s.Pressed: self._pressed,
             s.TurnedAway: self._turned_away,
             e.Linked: self._linked,
-            e.Unlinked: lambda event: self._lines.pop(event.line, None),
+            e.Unlinked: self._unlinked,
         }
 
     def _linked(self, event: e.Linked) -> None:
         self._lines[event.line] = event.node
         if event.node in self._climbs:
             self._climbs[event.node].idle = 0
+
+    def _unlinked(self, event: e.Unlinked) -> None:
+        del self._lines[event.line]
 
     def _turned_away(self, event: s.TurnedAway) -> None:
         climb = self._climbs.get(event.node)
