@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from headrace.testing.sim.node import Node
     from headrace.testing.sim.world import World
 
-BETWEEN_S = 10.0  # two spells, on average
+BETWEEN_S = 6.0  # two spells, on average
 FREE_S = (0.01, 0.2)  # between two blocks of one spell
 
 
@@ -36,10 +36,10 @@ class Spells:
         self._rng = world.rng("spells")
         self._block_s = block_s
         self._spell_s = spell_s
-        self._later()
+        self._later(0.0)
 
-    def _later(self) -> None:
-        self._world.timeline.after(self._rng.expovariate(1 / BETWEEN_S), self._begin)
+    def _later(self, seconds: float) -> None:
+        self._world.timeline.after(seconds + self._rng.expovariate(1 / BETWEEN_S), self._begin)
 
     def _begin(self) -> None:
         world, rng = self._world, self._rng
@@ -49,7 +49,7 @@ class Spells:
         block_s, seconds = rng.uniform(0.5, 1.0) * self._block_s, rng.uniform(1.0, self._spell_s)
         world.tell(e.Fault(f"the loop of {node} is blocked for up to {block_s:.2f} s again and again, {seconds:.1f} s"))
         self._block(node, block_s, world.timeline.now + seconds)
-        self._later()
+        self._later(seconds)
 
     def _block(self, node: "Node", block_s: float, until: float) -> None:
         world, rng = self._world, self._rng
