@@ -41,8 +41,9 @@ class Door(Silent):
         self._gate = Gate(lambda: store, node.clock, lambda: self)
         self._gate.is_held = is_held
         self._why: tuple[str, Reason] | None = None
-        for queue, policy in ({} if strain is None else strain.policies).items():
-            self._gate.declare(queue, policy)
+        if strain is not None:
+            for queue, policy in strain.policies.items():
+                self._gate.declare(queue, policy)
 
     def gap(self) -> float:
         """How long until the next caller comes, times what is usual."""
@@ -89,9 +90,10 @@ class WatchedLoads(RemoteStore):
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
         """As `Store.loads`."""
         node, began = self._node, self._node.machine.timeline.now
-        loads = None
+        told: tuple[QueueLoad, ...] | None = None
         try:
             loads = await super().loads(asked)
+            told = tuple(loads)
         finally:
-            node.tell(s.Looked(node.name, began, None if loads is None else tuple(loads)))
+            node.tell(s.Looked(node.name, began, told))
         return loads
