@@ -49,7 +49,9 @@ class Court:
         self.timeline = Timeline()
         self.book = Book()
         self.server = StoreServer(self.timeline, StoreSettings(lease_s=LEASE_S), self.tell, random.Random(1))
-        self.scenario = SimpleNamespace(slots=2, limits=(), outages=None, faults={}, has=lambda _: False)
+        self.scenario = SimpleNamespace(
+            slots=2, limits=(), outages=None, strain=None, faults={}, pace_s=1.0, has=lambda _: False
+        )
         self.workers: dict[str, Process] = {}
         self.running: dict[str, Any] = {}
         self.outside: Any = None

@@ -34,7 +34,8 @@ class Hunts:
         for name, found in self.under_way.items():
             mutant, last = CATALOGUE[name], found.result().tries
             if mutant.finder is finder:
-                tries[(mutant.befalls, mutant.upstreams, last) if finder is Finder.SIM else finder] = name, last
+                world = mutant.befalls, mutant.upstreams, mutant.strained, last
+                tries[world if finder is Finder.SIM else finder] = name, last
         if finder is Finder.MODEL:
             last = max(self.of(name).tries for name in self.under_way if CATALOGUE[name].finder is finder)
             tries = {finder: (tries[finder][0], last)}

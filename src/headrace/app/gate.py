@@ -34,7 +34,7 @@ class Gate:
         self._store = store
         self._clock = clock
         self._observer = observer
-        self._looking = False
+        self._looking: asyncio.Event | None = None  # while somebody does: set when they are done
         self._every_s = LOOK_S
         self._looked_at = self._due_at = float("-inf")
 
@@ -69,12 +69,14 @@ class Gate:
             for name, mine in named.items():
                 self.declared[name].heard(min(job.priority for job in mine), now)
             await self._look()
-        for name, mine in named.items():
-            admission = self.declared[name]
-            refusal = await self._refusal(admission, mine, nested=nested)
-            if refusal is not None:
-                self._observer().shed(name, refusal.reason, len(mine))
-                raise _refused(admission, refusal, min(job.priority for job in mine))
+        found = self._refusal(named, nested=nested)
+        if found is not None and found[1].reason is Reason.DEPTH and not self._fresh:
+            await self._look_again()
+            found = self._refusal(named, nested=nested, by_depth=self._fresh)
+        if found is not None:
+            admission, refusal, mine = found
+            self._observer().shed(admission.name, refusal.reason, len(mine))
+            raise _refused(admission, refusal, min(job.priority for job in mine))
         for name, mine in named.items():
             for job in mine:
                 self.declared[name].admitted(job.priority, later=self._due_in_s(job) > 0)
@@ -84,34 +86,53 @@ class Gate:
         known = self.declared.get(name)
         return [] if known is None else known.rooms(priority)
 
-    async def _refusal(self, admission: Admission, jobs: list[NewJob], *, nested: bool) -> Refusal | None:
-        """None: they may be enqueued. A depth that is not known afresh refuses nobody."""
-        refusal = self._asked(admission, jobs, nested=nested)
-        if refusal is None or refusal.reason is not Reason.DEPTH or self._clock.now() - self._looked_at <= _AGAIN_S:
-            return refusal
-        await self._look()
-        return self._asked(admission, jobs, nested=nested)
+    def _refusal(
+        self, named: dict[str, list[NewJob]], *, nested: bool, by_depth: bool = True
+    ) -> tuple[Admission, Refusal, list[NewJob]] | None:
+        """The first queue that has no room for what is asked of it; a depth that is not known afresh refuses nobody."""
+        for name, jobs in named.items():
+            admission = self.declared[name]
+            refusal = self._asked(admission, jobs, nested=nested, by_depth=by_depth)
+            if refusal is not None:
+                return admission, refusal, jobs
+        return None
+
+    @property
+    def _fresh(self) -> bool:
+        return self._clock.now() - self._looked_at <= _AGAIN_S
+
+    async def _look_again(self) -> None:
+        """See how much waits now, together with whoever looks already; theirs may fail, or be cancelled with them."""
+        for _ in range(2):
+            if self._looking is None:
+                await self._look()
+                return
+            await self._looking.wait()
+            if self._fresh:
+                return
 
     def _holds(self, task: str) -> bool:
         return self.is_held(task)
 
-    def _asked(self, admission: Admission, jobs: list[NewJob], *, nested: bool) -> Refusal | None:
+    def _asked(self, admission: Admission, jobs: list[NewJob], *, nested: bool, by_depth: bool) -> Refusal | None:
         """All of them together, as the least urgent one of those that are for now."""
         target_s = admission.policy.age_target_s or 0.0
         soon = [job for job in jobs if self._due_in_s(job) <= target_s]
         first = min(soon or jobs, key=lambda job: job.priority)
         draw = int.from_bytes(first.id[-4:]) / (1 << 32)  # the random end of its id: a repeat is answered the same
         now = self._clock.now()
-        return admission.refuse(first.priority, now, draw, count=len(jobs), later=not soon, by_age=not nested)
+        return admission.refuse(
+            first.priority, now, draw, count=len(jobs), later=not soon, by_age=not nested, by_depth=by_depth
+        )
 
     def _due_in_s(self, job: NewJob) -> float:
         return job.delay_s if job.run_at is None else job.run_at - self._clock.wall()
 
     async def _look(self) -> None:
         """See how much waits; others who enqueue meanwhile go by what was seen before."""
-        if self._looking:
+        if self._looking is not None:
             return
-        self._looking = True
+        self._looking = done = asyncio.Event()
         began = self._clock.now()
         self._due_at = began + self._every_s
         try:
@@ -127,7 +148,8 @@ class Gate:
             cost_s = self._looked_at - began
             self._due_at = began + max(self._every_s, min(_SHARE * cost_s, _REST_S_MAX))
         finally:
-            self._looking = False
+            self._looking = None
+            done.set()
 
 
 def _not_held(task: str) -> bool:

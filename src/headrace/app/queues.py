@@ -46,7 +46,7 @@ class Queues(ABC):
 
         Over `depth_max` ready and scheduled jobs, at most 100,000, an enqueue raises `Full`. A process counts about
         once a second (twice in each `interval`, where that is more often) and adds what it enqueues itself: the bound
-        is passed at most by what the others enqueue in between.
+        is passed at most by what the others enqueue in between, and by what was on its way to the store as it counted.
 
         `age_target` is how long a job should wait at most. Where jobs of the lowest priority that is being enqueued
         would wait longer for a whole `interval` (by default a tenth of it, 1 to 10 s), a part of them is refused with

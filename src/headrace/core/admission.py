@@ -22,7 +22,7 @@ LOOK_S: Final = 1.0
 RETRY_S_MIN: Final = 1.0
 RETRY_S_MAX: Final = 600.0
 COUNT_MAX: Final = 10_000  # jobs that are counted where the depth needs no more
-_FORGET_S: Final = 60.0  # a priority that nobody enqueues counts no more
+_FORGET_S: Final = 60.0  # a priority that nobody enqueues counts no more, nor an overload that nobody saw since
 _GAP_S: Final = 5.0  # between two looks; after a longer one, what was seen before proves nothing
 _RATE_S_MIN, _RATE_S_MAX = 10.0, 60.0  # over how long a rate that falls is averaged
 _RISE_S: Final = 5.0  # and one that rises
@@ -103,7 +103,7 @@ class Admission:
         self._later = 0
         self._asked = {priority: at for priority, at in self._asked.items() if now - at < _FORGET_S}
         if self.policy.age_target_s is not None:
-            self._adjust(self.policy.age_target_s, now)
+            self._adjust(self.policy.age_target_s, now, seldom=gap_s > _GAP_S)
 
     def _measure(self, load: QueueLoad, asked: LoadAsked, gap_s: float) -> None:
         """How many of the jobs that were ready at the last look were started since."""
@@ -120,8 +120,11 @@ class Admission:
             over_s = _RISE_S if rate > self._rate else min(max(target_s, _RATE_S_MIN), _RATE_S_MAX)
             self._rate += (rate - self._rate) * (1 - math.exp(-gap_s / over_s))
 
-    def _adjust(self, target_s: float, now: float) -> None:
-        """Move the level up to the next priority where it does not help, down where it is not needed any more."""
+    def _adjust(self, target_s: float, now: float, *, seldom: bool) -> None:
+        """Move the level up to the next priority where it does not help, down where it is not needed any more.
+
+        Where looks come `seldom`, one that finds it in time is all that there is: it may not be waited for another.
+        """
         known = sorted(self._asked)
         if self._load.paused:
             known = []
@@ -132,6 +135,8 @@ class Admission:
             if late[priority] > target_s
         }
         level = self._level
+        if level is not None and seldom and late.get(level, 0.0) <= target_s:
+            level = None
         if level is not None and level not in late:  # nobody enqueues it any more
             level = max((priority for priority in known if priority < level), default=None)
         if level is None:
@@ -173,20 +178,29 @@ class Admission:
             self._asked[priority] = now
 
     def refuse(
-        self, priority: int, now: float, draw: float, *, count: int = 1, later: bool = False, by_age: bool = True
+        self,
+        priority: int,
+        now: float,
+        draw: float,
+        *,
+        count: int = 1,
+        later: bool = False,
+        by_age: bool = True,
+        by_depth: bool = True,
     ) -> Refusal | None:
         """Why so many jobs may not be enqueued now, together; None: they may.
 
         `draw` is from 0 up to 1, and decides where only a part is refused. `later`: they are scheduled. Not `by_age`:
-        they are no new work.
+        they are no new work. Not `by_depth`: it is not known afresh.
         """
         self.heard(priority, now)
         most = self.policy.depth_max
-        if most is not None and self.depth + count > most:
+        if by_depth and most is not None and self.depth + count > most:
             over = self.depth + count - most
             drained_in_s = over / self._rate if self._rate else self.policy.interval_s
             return Refusal(Reason.DEPTH, self._spread(drained_in_s, draw))
-        if by_age and not later and draw < self.share(priority):
+        known = self._looked_at is not None and now - self._looked_at <= _FORGET_S
+        if by_age and known and not later and draw < self.share(priority):
             return Refusal(Reason.AGE, self._spread(self._too_much_s(priority), draw))
         return None
 

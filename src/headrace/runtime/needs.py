@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from headrace.core.breaker import Breaker
 from headrace.core.fleet import BreakerState
 from headrace.core.ramp import allowance
 from headrace.core.worker_events import Allowance, Restrained
@@ -16,7 +17,7 @@ from headrace.runtime.upstreams import UNUSED_S, Upstreams
 
 REST_S: Final = 3.0  # about so long nothing is asked for then
 ASK_EVERY_S: Final = 0.5
-OTHERS_FIRST_S: Final = 5.0
+OTHERS_FIRST_S: Final = 5.0  # at most: where the breaker opens again sooner, half of the time until then
 
 
 class Needs:
@@ -97,9 +98,9 @@ class Needs:
             core = guard.core
             if core.drop_free_permits(now, UNUSED_S):
                 self._rest_until[guard.name] = now + REST_S * self._rng.uniform(0.5, 1.5)
-            if self._others_first and now < core.probing_since + OTHERS_FIRST_S:
-                return
             breaker = guard.policy.terms.breaker
+            if breaker is not None and self._others_first and now < core.probing_since + _others_first_s(breaker):
+                return
             if breaker is not None and now >= self._rest_until.get(guard.name, 0.0):
                 permitted = breaker.permitted_number_of_calls_in_half_open_state
                 if core.ask_permits(now, min(permitted, self._slots) - guard.probing):
@@ -144,6 +145,10 @@ class Needs:
                     return allowance(now - core.ramp_from, breaker.ramp_s, start, self._slots)
                 case _:
                     return None
+
+
+def _others_first_s(breaker: Breaker) -> float:
+    return min(OTHERS_FIRST_S, breaker.half_open_s_max / 2 or OTHERS_FIRST_S)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -70,7 +70,7 @@ def small(scenario: Scenario) -> bool:
 
 def live(mutant: Mutant, seed: int) -> Report:
     """The world of a seed, as this mutant needs it."""
-    world = Impatient(seed, upstreams=mutant.upstreams)
+    world = Impatient(seed, upstreams=mutant.upstreams, strained=mutant.strained)
     mutant.befalls(world)
     return world.run()
 
@@ -78,7 +78,7 @@ def live(mutant: Mutant, seed: int) -> Report:
 def by_seeds(mutant: Mutant) -> tuple[str | None, str, int]:
     """Run the simulator's seeds from 0 on."""
     for seed in range(mutant.bound):
-        scenario = draw(seed, upstreams=mutant.upstreams)
+        scenario = draw(seed, upstreams=mutant.upstreams, strained=mutant.strained)
         if not small(scenario) or not mutant.worlds(scenario):
             continue
         broken = live(mutant, seed).violation

@@ -57,7 +57,7 @@ MUTANTS = (
         "outcomes take the place of permits",
         "At half-open, probes that have ended count among those that are permitted.",
         edit(f"{FLEET}._grant", ("out = self.probed.calls + len", "out = len")),
-        upstreams=True, bound=30, breaks=("half-open lets through what is permitted",),
+        upstreams=True, bound=90, breaks=("half-open lets through what is permitted",),
     ),
     sim(
         "permits are the fleet's",

@@ -87,6 +87,7 @@ class Mutant:
     worlds: Worlds = every_world
     befalls: Befalls = nothing_more
     upstreams: bool = False  # in worlds with upstreams; else in worlds without
+    strained: bool = False  # and the same of worlds that bear too much
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -106,9 +107,10 @@ def sim(
     worlds: Worlds = every_world,
     befalls: Befalls = nothing_more,
     upstreams: bool = False,
+    strained: bool = False,
 ) -> Mutant:
     """A mutant that the simulator finds."""
-    return Mutant(name, safeguard, changes, Finder.SIM, bound, frozenset(breaks), worlds, befalls, upstreams)
+    return Mutant(name, safeguard, changes, Finder.SIM, bound, frozenset(breaks), worlds, befalls, upstreams, strained)
 
 
 def model(name: str, safeguard: str, *changes: Change, bound: int, breaks: tuple[str, ...]) -> Mutant:

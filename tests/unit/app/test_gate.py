@@ -24,6 +24,7 @@ class Watched(MemoryStore):
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
         self.looks += 1
+        await asyncio.sleep(0)
         if self.away:
             raise StoreUnavailable("away")
         return await super().loads(asked)
@@ -94,6 +95,68 @@ async def test_what_ended_meanwhile_makes_room_at_once(app: App) -> None:
     app.clock.advance(0.2)
     await jobs[0].cancel()
     assert (await app.charge.enqueue(4)).created
+
+
+async def test_while_one_counts_the_others_are_not_refused_by_an_old_count(app: App) -> None:
+    app.hr.queue("billing", depth_max=3)
+    jobs = await app.hr.enqueue_many([app.charge.call(n) for n in range(3)])
+    for job in jobs:
+        await job.cancel()
+    app.clock.advance(2)
+    landed = await asyncio.gather(*(app.charge.enqueue(n) for n in range(3)))
+    assert all(job.created for job in landed)
+    assert app.store.looks == 2
+    with pytest.raises(Full):
+        await app.charge.enqueue(4)
+
+
+async def test_room_in_one_queue_is_not_given_twice_while_another_is_counted(app: App) -> None:
+    app.hr.queue("billing", depth_max=3)
+    app.hr.queue("mail", depth_max=3)
+    both = [app.charge.call(1), app.charge.options(queue="mail").call(1)]
+    await app.hr.enqueue_many([both[0], both[0]])
+    mails = await app.hr.enqueue_many([both[1]] * 3)
+    for mail in mails:
+        await mail.cancel()
+    app.clock.advance(0.5)
+    landed = await asyncio.gather(*(app.hr.enqueue_many(both) for _ in range(2)), return_exceptions=True)
+    assert [type(each) for each in landed] == [list, Full]
+    assert len(await app.hr.jobs(queue="billing")) == 3
+
+
+async def test_who_waited_for_a_count_that_was_cancelled_counts_again(app: App) -> None:
+    app.hr.queue("billing", depth_max=3)
+    await app.hr.enqueue_many([app.charge.call(n) for n in range(3)])
+    app.clock.advance(2)
+    first, *others = (asyncio.ensure_future(app.charge.enqueue(n)) for n in range(3))
+    await asyncio.sleep(0)
+    first.cancel()
+    for other in others:
+        with pytest.raises(Full):
+            await other
+    assert app.store.looks == 3
+
+
+async def test_a_count_that_cannot_be_made_afresh_refuses_nobody(app: App) -> None:
+    app.hr.queue("billing", depth_max=3)
+    await app.hr.enqueue_many([app.charge.call(n) for n in range(3)])
+    app.clock.advance(2)
+    app.store.away = True
+    assert (await app.charge.enqueue(4)).created
+
+
+async def test_an_overload_that_was_seen_long_ago_refuses_nobody(app: App) -> None:
+    app.hr.queue("billing", age_target=10, interval=2)
+    await app.charge.enqueue(1)
+    await app.late(30)
+    with pytest.raises(Shed):
+        await app.charge.enqueue(1)
+    app.store.away = True
+    app.clock.advance(50)
+    with pytest.raises(Shed):
+        await app.charge.enqueue(1)
+    app.clock.advance(15)
+    assert (await app.charge.enqueue(1)).created
 
 
 async def test_a_batch_is_refused_whole(app: App) -> None:

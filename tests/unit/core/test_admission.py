@@ -201,6 +201,22 @@ def test_who_enqueues_seldom_is_refused_by_what_the_oldest_job_proves() -> None:
         assert refusal == Refusal(Reason.AGE, 15.0 * 1.25)
 
 
+def test_an_overload_that_is_over_refuses_nobody_where_jobs_come_seldom() -> None:
+    admission = Admission("billing", POLICY)
+    for at in (0.0, 1.0, 2.0, 3.0):
+        admission.heard(-5, at)
+        seen(admission, at, ready=50, older=50, oldest_s=30.0 + at)
+    assert admission.share(-5) == 1.0
+    for at in (10.0, 20.0, 30.0):
+        admission.heard(-5, at)
+        seen(admission, at, ready=0)
+        assert admission.refuse(-5, at, 0.0) is None
+    for at in (40.0, 50.0):
+        admission.heard(-5, at)
+        seen(admission, at, ready=50, older=50, oldest_s=30.0)
+        assert admission.refuse(-5, at, 0.9) is not None
+
+
 def test_depth_bounds_all_alike_and_counts_what_was_admitted_since() -> None:
     admission = Admission("billing", QueuePolicy(depth_max=10))
     asked = admission.question(0.0)

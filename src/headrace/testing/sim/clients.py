@@ -13,7 +13,9 @@ from headrace.core.model import JobId, NewJob, UpdateKind
 from headrace.runtime.reader import FeedReader, Subscribed
 from headrace.testing.sim import events as e
 from headrace.testing.sim.bodies import RETRY, UNSTORABLE, Step, registry
+from headrace.testing.sim.door import Door
 from headrace.testing.sim.node import Machine, Node
+from headrace.testing.sim.pressure import WatchedPressure
 from headrace.testing.sim.scenario import FaultKind, Scenario
 
 if TYPE_CHECKING:
@@ -45,7 +47,15 @@ class Api:
         if world.outside is not None:
             calls = world.outside.join(node, bell, 2)
             node.spawn(calls.live(world.outside.plan.callers))
+        self.door = Door(node, world.server, world.rng(f"door {node.name}"), world.scenario.strain, self._is_held)
+        if world.scenario.strain is not None:
+            self.reader.pressure = WatchedPressure(node)
         node.spawn(self._produce())
+
+    def _is_held(self, task: str) -> bool:
+        """As `Headrace` answers its gate."""
+        calls, known = self.node.calls, registry(2, self._world.scenario.outages)
+        return calls is not None and task in known and calls.upstreams.hold(known.get(task).needs)
 
     def _again(self) -> None:
         if not self._world.closing and not self.machine.off:
@@ -61,7 +71,7 @@ class Api:
         world, rng = self._world, self.rng
         gap_s = world.scenario.load_s * world.scenario.apis / world.scenario.jobs
         while world.to_enqueue > 0:
-            await asyncio.sleep(rng.expovariate(1 / gap_s))
+            await asyncio.sleep(rng.expovariate(1 / gap_s) * self.door.gap())
             count = min(world.to_enqueue, rng.choice((1, 1, 1, 2, 5)))
             world.to_enqueue -= count
             jobs = [draw_job(world.scenario, rng, self._ids.make(self.node.clock.wall(), rng.randbytes(8)))
@@ -76,7 +86,10 @@ class Api:
             world.tell(e.Attempted(job))
             if world.live.hurries():
                 world.live.follow(job.id)
-        for _ in range(self.rng.choice((1, 3, 10))):  # how often this caller asks again
+        tries = self.rng.choice((1, 3, 10))  # how often this caller asks again
+        for _ in range(tries):
+            if not await self.door.let_in(jobs, again=tries > 1):
+                return
             try:
                 answers = await self.store.enqueue(jobs)
             except Conflict:

@@ -25,6 +25,7 @@ from headrace.core.model import (
 )
 from headrace.core.states import JobState
 from headrace.testing.sim.call_events import CallEvent
+from headrace.testing.sim.strain_events import StrainEvent
 
 # --- what the store applied, in order ------------------------------------------------------------
 
@@ -352,4 +353,5 @@ Event: TypeAlias = (
     | Fault
     | Said
     | CallEvent
+    | StrainEvent
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headrace.testing.sim import events as e
+from headrace.testing.sim.pressure import Spells
 from headrace.testing.sim.scenario import FaultKind
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Faults:
             FaultKind.DEPLOY: self._deploy,
             FaultKind.DISCONNECTS: self._disconnect,
         }
+        strain = world.scenario.strain
+        if strain is not None and strain.block_s is not None:
+            Spells(world, strain.block_s, strain.spell_s)
         for kind, strike in strikes.items():
             if self._scenario.has(kind):
                 self._again(kind, strike)

@@ -82,6 +82,12 @@ class Line:
         while not self._down:
             await self._wait("close")
 
+    def turn_away(self, code: CloseCode) -> None:
+        """It is closed before it was served."""
+        if not self._down:
+            self._back(partial(self._deliver, int(code)))
+        self.dropped()
+
     def dropped(self) -> None:
         """The server is done with it: what is under way still arrives, or all that is not yet read is lost."""
         if self._down:  # by the browser, by a fault, or after it answered the close

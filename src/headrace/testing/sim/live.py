@@ -1,15 +1,18 @@
 """The serving side of the simulated live feed: production connections on the API processes, and who may read."""
 
 import random
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.core.model import JobId
 from headrace.core.session_events import Grant, Granted, SessionLimits
+from headrace.core.wire import CloseCode
 from headrace.runtime.live import Host, LiveConnection
 from headrace.runtime.reader import FeedReader
 from headrace.runtime.views import snapshot_view
 from headrace.testing.sim import events as e
+from headrace.testing.sim import strain_events as s
 from headrace.testing.sim.browsers import Browser
 from headrace.testing.sim.lines import Line
 from headrace.testing.sim.remote import RemoteStore
@@ -104,11 +107,18 @@ class Live:
                 await store.queues()  # as the keys, which are in the store
             return self._granted(token, node)
 
+        strained = self.world.scenario.strain is not None
+        if strained and reader.pressure.closed:
+            node.tell(s.TurnedAway(line.number, node.name))
+            self._forget(line)
+            line.turn_away(CloseCode.UNAVAILABLE)
+            return
         host = Host(authenticate, lambda snapshot: snapshot_view(snapshot, "/headrace"), pending_s)
         line.connection = LiveConnection(line, reader, node.clock, host, self.limits, rng=self.rng)
         node.tell(e.Linked(line.number, node.name))
         try:
-            await line.connection.run()
+            with reader.pressure.watched() if strained else nullcontext():
+                await line.connection.run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it should not be
             node.surprise(error)
         node.tell(e.Unlinked(line.number, line.left()))

@@ -9,7 +9,9 @@ from enum import StrEnum
 
 from headrace.core.limits import Limit, RateLimit, TaskLimit
 from headrace.testing.sim import outages
+from headrace.testing.sim import strain as strains
 from headrace.testing.sim.outages import Outages
+from headrace.testing.sim.strain import Strain
 
 UNLIMITED = 0.7  # so many worlds are
 HEARTBEATS_PER_LEASE = 20  # as in production: a lease of 10 s, renewed every 0.5 s
@@ -64,6 +66,7 @@ class Scenario:
     faults: dict[FaultKind, float] = field(default_factory=dict[FaultKind, float])  # intensity, 0 to 1
     limits: tuple[TaskLimit, ...] = ()
     outages: Outages | None = None  # of services outside, and how they are guarded
+    strain: Strain | None = None  # too many jobs, and too little time
 
     @property
     def lease_s(self) -> float:
@@ -90,18 +93,19 @@ class Scenario:
         return kind in self.faults
 
 
-def draw(seed: int, *, upstreams: bool | None = None) -> Scenario:
-    """The scenario of a seed; `upstreams` says whether it has some, whatever the seed does.
+def draw(seed: int, *, upstreams: bool | None = None, strained: bool | None = None) -> Scenario:
+    """The scenario of a seed; `upstreams` and `strained` say whether it has such, whatever the seed does.
 
     Where it has its pace is 1: what is kept of them is not scaled.
     """
     drawn = _draw(seed)
     outside = None if upstreams is False else outages.draw(seed, always=upstreams is True)
-    if outside is None:
-        return drawn
-    return replace(
-        drawn, pace_s=1.0, load_s=drawn.load_s / drawn.pace_s, limits=_draw_limits(seed, 1.0), outages=outside
-    )
+    strain = None
+    if strained or (strained is None and (outside is not None or drawn.pace_s == 1)):
+        strain = strains.draw(seed, always=strained is True)
+    if outside is not None or strain is not None:
+        drawn = replace(drawn, pace_s=1.0, load_s=drawn.load_s / drawn.pace_s, limits=_draw_limits(seed, 1.0))
+    return replace(drawn, outages=outside, strain=strain)
 
 
 def _draw(seed: int) -> Scenario:

@@ -7,6 +7,7 @@ from headrace.core.fleet import BreakerState, Fleet
 from headrace.core.model import JobId, UpdateKind
 from headrace.testing.sim import call_events as c
 from headrace.testing.sim import events as e
+from headrace.testing.sim import strain_events as s
 
 ENDS: dict[bool | None, str] = {None: "without an outcome", False: "well", True: "failed"}
 
@@ -90,6 +91,12 @@ def _allowed(event: c.Allowed) -> str:
     return f"{name(event.job)} {event.node}: may start as {event.task}: {known}"
 
 
+def _refused(event: s.Refused) -> str:
+    jobs, again = ", ".join(name(job.id) for job in event.jobs), event.retry_in_s
+    why = f"{event.queue}, for {event.reason.value}; to come again in {again}"
+    return f"{event.node}: refuses {jobs} because of {why} s"
+
+
 _LINES: dict[type, Callable[[Any], str | None]] = {
     e.Fault: lambda it: f"*** {it.text}",
     e.Said: lambda it: f"{it.node}: {it.text}",
@@ -133,6 +140,11 @@ _LINES: dict[type, Callable[[Any], str | None]] = {
     c.Called: lambda it: f"call {it.call}: {it.node} calls {it.upstream}{f' by {it.permit}' if it.permit else ''}",
     c.Served: lambda it: f"call {it.call}: the service is done with it",
     c.CallEnded: lambda it: f"call {it.call}: ends, {ENDS[it.failed]}",
+    s.Looked: lambda it: f"{it.node}: {'cannot see' if it.loads is None else 'sees'} how much waits",
+    s.Admitted: lambda it: f"{it.node}: lets in {', '.join(name(job.id) for job in it.jobs)}",
+    s.Refused: _refused,
+    s.Pressed: lambda it: f"{it.node}: is {it.late_s:.2f} s late, level {it.level}" if it.level else None,
+    s.TurnedAway: lambda it: f"connection {it.line}: {it.node} takes no further ones",
     e.Puzzled: lambda it: f"{it.reader} is puzzled: {it.text}",
 }
 

@@ -60,10 +60,15 @@ class World:
     """The fleet and everything around it."""
 
     def __init__(
-        self, seed: int, watch: Callable[[float, e.Event], None] | None = None, *, upstreams: bool | None = None
+        self,
+        seed: int,
+        watch: Callable[[float, e.Event], None] | None = None,
+        *,
+        upstreams: bool | None = None,
+        strained: bool | None = None,
     ) -> None:
-        """`watch` sees every event with its instant, as it happens; `upstreams` as in `scenario.draw`."""
-        self.scenario: Scenario = draw(seed, upstreams=upstreams)
+        """`watch` sees every event with its instant, as it happens; the others as in `scenario.draw`."""
+        self.scenario: Scenario = draw(seed, upstreams=upstreams, strained=strained)
         self.timeline = Timeline()
         self.book = Book()
         self.violation: Violation | None = None
@@ -267,6 +272,8 @@ class World:
 
     def _drained(self) -> bool:
         if self.to_enqueue > 0 or not self.live.done or not all(reader.done for reader in self.readers):
+            return False
+        if any(api.door.callers for api in self.apis):
             return False
         rows = self.server.backend._board.rows  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return all(row.state.terminal for row in rows.values())

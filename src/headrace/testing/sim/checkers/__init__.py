@@ -1,5 +1,6 @@
 """The promises, one file each. A checker sees every event before it is booked, and says where one is broken."""
 
+from headrace.testing.sim.checkers.admission import LowestGoesFirst, QueuesAreBounded, WhoComesAgainGetsIn
 from headrace.testing.sim.checkers.alone import OneAttempt
 from headrace.testing.sim.checkers.attempts import AttemptsCount
 from headrace.testing.sim.checkers.base import Checker
@@ -19,6 +20,7 @@ from headrace.testing.sim.checkers.lent import TheDeadHoldNothing
 from headrace.testing.sim.checkers.limits import LimitsHold
 from headrace.testing.sim.checkers.live import BrowsersAreServed
 from headrace.testing.sim.checkers.outcomes import OutcomeOnce
+from headrace.testing.sim.checkers.pressure import NewsComesLate, PressureIsLawful
 from headrace.testing.sim.checkers.quarantine import OnlyPoisonIsQuarantined
 from headrace.testing.sim.checkers.reaps import OnlyTheDeadAreReaped
 from headrace.testing.sim.checkers.slots import Slots
@@ -51,6 +53,11 @@ CHECKERS: tuple[type[Checker], ...] = (
     HeldJobsWait,
     OutagesBurnNothing,
     CallsLeaveNothing,
+    QueuesAreBounded,
+    LowestGoesFirst,
+    WhoComesAgainGetsIn,
+    PressureIsLawful,
+    NewsComesLate,
 )
 
 __all__ = ["CHECKERS", "Checker"]
