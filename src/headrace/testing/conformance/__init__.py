@@ -14,6 +14,8 @@ Every call of `make_store` opens the same place, so that durability and sharing 
 second class with `time` giving `StoreTime()` runs the same suite on the store's own clock.
 `VaultConformance` takes the same fixtures. `StoreModelConformance` compares random walks with the
 memory store; its `make_fresh_store` opens a new place at every call, on a manual clock.
+`NotifierConformance` is for notifiers, and what is built on it for those that ring in other processes
+(`SharedNotifierConformance`) and for those behind a server (`ServedNotifierConformance`).
 """
 
 import pytest
@@ -33,18 +35,30 @@ for _part in (
     "model",
 ):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
-for _part in ("store_limits", "vault"):
+for _part in ("notifier", "store_limits", "vault"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
 
-from headrace.testing.conformance.store import StoreConformance  # noqa: E402 - after the rewriting is asked for
+from headrace.testing.conformance.notifier import (  # noqa: E402 - after the rewriting is asked for
+    MakeNotifier,
+    NotifierConformance,
+    Outage,
+    ServedNotifierConformance,
+    SharedNotifierConformance,
+)
+from headrace.testing.conformance.store import StoreConformance  # noqa: E402
 from headrace.testing.conformance.store_base import FullStore, MakeStore, ManualTime, StoreTime, TimeControl  # noqa: E402
 from headrace.testing.conformance.store_model import StoreModelConformance  # noqa: E402
 from headrace.testing.conformance.vault import VaultConformance  # noqa: E402
 
 __all__ = [
     "FullStore",
+    "MakeNotifier",
     "MakeStore",
     "ManualTime",
+    "NotifierConformance",
+    "Outage",
+    "ServedNotifierConformance",
+    "SharedNotifierConformance",
     "StoreConformance",
     "StoreModelConformance",
     "StoreTime",
