@@ -155,7 +155,7 @@ class Keeper:
             message = self._outbox.take()
             try:
                 if message:
-                    await line.say(talk.numbered(message))
+                    await talk.say(line.say, message)
             except BaseException:
                 self._outbox.add(read(message))
                 raise

@@ -12,10 +12,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from headrace.core.errors import NotifierError
+from headrace.notifiers.listeners import EVERYTHING
 from headrace.notifiers.outbox import read
 from headrace.ports.notifier import Hint
 
 ECHO_S: Final = 2.0
+SAY_S: Final = 5.0
 NOBODY: Final = "-"  # the sender of what was said on another connection: everybody hears it
 _PROBE: Final = "?"
 _NUMBER: Final = "#"
@@ -45,15 +48,23 @@ class Talk:
         self.ended = True
         self.stirred.set()
 
+    def miss(self) -> None:
+        """Something was not heard: all look for themselves."""
+        self._heard(EVERYTHING)
+
     @property
     def out(self) -> int:
         """How many messages have been said whose echo has not come."""
         return self._said - self._back
 
-    def numbered(self, message: str) -> str:
-        """The next message, to be said."""
+    async def say(self, say: Callable[[str], Awaitable[None]], message: str) -> None:
+        """Say the next message of hints.
+
+        Raises:
+            NotifierError: it is not taken.
+        """
         self._said += 1
-        return f"{self._name} {_NUMBER}{self._said} {message}"
+        await within(SAY_S, say(f"{self._name} {_NUMBER}{self._said} {message}"))
 
     def take(self, text: str) -> None:
         """Something was heard."""
@@ -81,7 +92,7 @@ class Talk:
         self._asked = f"{_PROBE}{secrets.token_hex(8)}"
         self._answered.clear()
         began, before = self._now(), self._said
-        await ask(f"{self._name} {self._asked}")
+        await within(SAY_S, ask(f"{self._name} {self._asked}"))
         if not await happens(self._answered, ECHO_S):
             return None
         self._is_back(before)
@@ -90,6 +101,19 @@ class Talk:
     def _is_back(self, number: int) -> None:
         self._back = max(self._back, min(number, self._said))
         self._came.set()
+
+
+async def within(most_s: float, saying: Awaitable[None]) -> None:
+    """Do it in so much time.
+
+    Raises:
+        NotifierError: it takes longer.
+    """
+    try:
+        async with asyncio.timeout(most_s):
+            await saying
+    except TimeoutError as error:
+        raise NotifierError("the server no longer answers") from error
 
 
 async def happens(event: asyncio.Event, within_s: float) -> bool:

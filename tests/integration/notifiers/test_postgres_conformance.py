@@ -15,6 +15,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes tenths."""
     monkeypatch.setattr(PostgresNotifier, "probe_every_s", 0.1)
     monkeypatch.setattr(postgres_line, "ANSWER_S", 0.3)
+    monkeypatch.setattr(talk, "SAY_S", 0.3)
     monkeypatch.setattr(postgres_line, "CLOSE_S", 0.1)
     monkeypatch.setattr(talk, "ECHO_S", 0.3)
 

@@ -140,6 +140,7 @@ async def test_a_bell_that_loses_every_echo_of_hints_slows_down_and_does_not_fal
         await until(lambda before=before: len(server.said) > before)
     assert server.said == [f"queue:{number}" for number in range(WINDOW + 3)]
     assert one.working  # probes come back
+    await until(lambda: server.lines[0].talk.out < WINDOW)  # and what was lost before them is no longer out
 
 
 async def test_a_missing_echo_is_a_reason_to_probe_at_once(server: Server, pair: tuple[Fake, Fake]) -> None:
@@ -199,8 +200,13 @@ async def test_what_others_say_on_the_bell_does_no_harm(server: Server, pair: tu
     one, _ = pair
     ear = Ear()
     one.subscribe(("",), ear)
-    mine = server.lines[0].talk
-    own = mine.numbered("").split()[0]
+    mine, texts = server.lines[0].talk, list[str]()
+
+    async def keep(text: str) -> None:
+        texts.append(text)
+
+    await mine.say(keep, "cancel")
+    own = texts[0].split()[0]
     for text in ("", "someone", "someone #", f"someone #{'9' * 5_000} cancel", f"{own} #99999 x", f"{own} ?other"):
         mine.take(text)
     assert mine.out == 0
