@@ -1,15 +1,24 @@
 #!/bin/sh
-# Prints the path of a server's program, postgres or pgbouncer, or nothing (exit 1).
-# HEADRACE_TEST_POSTGRES and HEADRACE_TEST_PGBOUNCER name one to prefer.
+# Prints the path of a server's program, or nothing (exit 1): postgres, pgbouncer, redis, nats, rabbitmq, epmd, java.
+# HEADRACE_TEST_POSTGRES, HEADRACE_TEST_REDIS and so on name one to prefer.
+# Of kafka it prints the directory with its jars, which ensure-servers.sh fills.
+set -u
 name=$1
+prefer=$(eval "echo \"\${HEADRACE_TEST_$(echo "$name" | tr '[:lower:]' '[:upper:]'):-}\"")
 
 found() {
     if [ -n "$1" ] && command -v "$1" 2>/dev/null; then exit 0; fi
 }
 
+if [ "$name" = kafka ]; then
+    jars=${prefer:-$(dirname "$0")/../.cache/kafka/$(cksum <"$(dirname "$0")/../servers/kafka.pom.xml" | cut -d ' ' -f 1)}
+    if [ -d "$jars" ] && "$0" java >/dev/null; then (cd "$jars" && pwd) && exit 0; fi
+    exit 1
+fi
+
+found "$prefer"
 case $name in
     postgres)
-        found "${HEADRACE_TEST_POSTGRES:-}"
         # Where Debian has several versions, the newest.
         for major in $(ls /usr/lib/postgresql 2>/dev/null | sort -rn); do
             found "/usr/lib/postgresql/$major/bin/postgres"
@@ -22,9 +31,22 @@ case $name in
         found "$(realpath "$(command -v postgres)" 2>/dev/null)"
         ;;
     pgbouncer)
-        found "${HEADRACE_TEST_PGBOUNCER:-}"
         found pgbouncer
         found /usr/sbin/pgbouncer
         ;;
+    redis) found redis-server ;;
+    nats)
+        found nats-server
+        found /usr/sbin/nats-server
+        ;;
+    rabbitmq)
+        # What Debian's program of that name wraps; the wrapper drops the environment and writes to the system's folders.
+        found /usr/lib/rabbitmq/bin/rabbitmq-server
+        found rabbitmq-server
+        for prefix in /opt/homebrew /usr/local; do
+            found "$prefix/opt/rabbitmq/sbin/rabbitmq-server"
+        done
+        ;;
+    epmd | java) found "$name" ;;
 esac
 exit 1

@@ -35,12 +35,21 @@ if [ "${1:-}" = --browser ] && ! scripts/find-chromium.sh >/dev/null; then
     need 'Chromium (for the browser tests)' "${as_root}apt-get install chromium" 'brew install --cask chromium'
 fi
 
+# server NAME WHAT DEBIAN-PACKAGES HOMEBREW-PACKAGES
+server() {
+    scripts/find-server.sh "$1" >/dev/null || need "$2" "${as_root}apt-get install $3" "brew install $4"
+}
+
 if [ "${1:-}" = --servers ]; then
-    if ! scripts/find-server.sh postgres >/dev/null; then
-        need 'PostgreSQL (for the tests of its store)' "${as_root}apt-get install postgresql" 'brew install postgresql@17'
-    fi
-    if ! scripts/find-server.sh pgbouncer >/dev/null; then
-        need 'PgBouncer (for the tests behind a pooler)' "${as_root}apt-get install pgbouncer" 'brew install pgbouncer'
+    server postgres 'PostgreSQL (for the tests of its store)' postgresql postgresql@17
+    server pgbouncer 'PgBouncer (for the tests behind a pooler)' pgbouncer pgbouncer
+    server redis 'Redis (for the tests of its notifier)' redis-server redis
+    server nats 'NATS (for the tests of its notifier)' nats-server nats-server
+    server rabbitmq 'RabbitMQ (for the tests of its notifier)' rabbitmq-server rabbitmq
+    if ! scripts/find-server.sh java >/dev/null || ! command -v mvn >/dev/null 2>&1; then
+        server kafka 'Java and Maven (for the tests on Kafka)' 'default-jre-headless maven' 'openjdk maven'
+    elif ! scripts/find-server.sh kafka >/dev/null; then
+        need 'Kafka (for the tests of its notifier)' scripts/fetch-kafka.sh scripts/fetch-kafka.sh
     fi
 fi
 

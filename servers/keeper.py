@@ -26,22 +26,32 @@ def running(directory: Path) -> int | None:
     return pid if str(directory) in shown else None
 
 
-def end(directory: Path) -> None:
-    """End the server: SIGQUIT lets PostgreSQL end its children, SIGKILL comes to who does not listen."""
+def left(directory: Path) -> list[int]:
+    """The processes, but for this one, that name the directory in their command lines."""
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=False).stdout
+    found = (line.split(maxsplit=1) for line in listing.splitlines() if str(directory) in line)
+    return [int(pid) for pid, _ in found if int(pid) != os.getpid()]
+
+
+def end(directory: Path, first: int) -> None:
+    """End the server: by the signal that it listens to, and by SIGKILL if it does not; then what helped it."""
     deadline = time.monotonic() + PATIENCE_S
-    number = signal.SIGQUIT
+    number = first
     while (pid := running(directory)) is not None:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-        number = signal.SIGKILL if time.monotonic() > deadline else signal.SIGQUIT
+        number = signal.SIGKILL if time.monotonic() > deadline else first
         time.sleep(0.05)
+    for pid in left(directory):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def main() -> None:
     """Wait, then clean up."""
     directory = Path(sys.argv[1])
     sys.stdin.buffer.read()
-    end(directory)
+    end(directory, int(sys.argv[2]))
     shutil.rmtree(directory, ignore_errors=True)
 
 

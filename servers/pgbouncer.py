@@ -1,5 +1,6 @@
 """PgBouncer in front of a PostgreSQL server, pooling by transaction, which LISTEN does not survive."""
 
+import signal
 import socket
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ class PgBouncer(Server):
     """One pooler; whoever comes is the superuser behind it."""
 
     name = "pgbouncer"
+    ends_by = signal.SIGQUIT  # at SIGTERM some versions wait for their clients
 
     def __init__(self, behind: Postgres) -> None:
         """Start it in front of a server.
@@ -39,29 +41,12 @@ class PgBouncer(Server):
         self._program: Final = find("pgbouncer")
         self._behind: Final = behind
         super().__init__()
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
+        self._first_start()
 
     def url(self, database: str = "postgres") -> str:
         """Where a database of the server is, through the pooler; a URL of the server's will do too."""
         name = urlsplit(database).path.lstrip("/")
         return f"postgresql://{SUPERUSER}@{HOST}:{self.port}/{name}"
-
-    def start(self) -> None:
-        """Start it, after `kill`: on the same port.
-
-        Raises:
-            FailedError: it does not start; the message ends with its log.
-        """
-        self._start(self._command, self._ready)
-
-    def restart(self) -> None:
-        """Throw every client out and start anew, on the same port."""
-        self.kill()
-        self.start()
 
     def _command(self) -> list[str]:
         ini = self.directory / "pgbouncer.ini"

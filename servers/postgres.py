@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
 
-from servers.server import HOST, FailedError, Server, find, tail
+from servers.server import HOST, Server, find
 
 SUPERUSER: Final = "postgres"
 HBA: Final = f"""\
@@ -26,7 +26,7 @@ SETTINGS: Final = {
 }
 
 Mode = Literal["smart", "fast", "immediate"]
-SIGNALS: Final[Mapping[Mode, int]] = {
+SIGNALS: Final[Mapping[Mode, signal.Signals]] = {
     "smart": signal.SIGTERM,
     "fast": signal.SIGINT,
     "immediate": signal.SIGQUIT,
@@ -38,6 +38,7 @@ class Postgres(Server):
     """One cluster; `postgres` is its superuser."""
 
     name = "postgres"
+    ends_by = signal.SIGQUIT  # which lets it end its children
 
     def __init__(self, settings: Mapping[str, str] | None = None, within: Path | None = None) -> None:
         """Make the cluster and start it; `settings` are added to those of postgresql.conf.
@@ -114,28 +115,20 @@ class Postgres(Server):
         options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
         return self._run([self._bin / "psql", *options, f"--dbname={self.url(database)}", f"--command={statement}"])
 
-    def start(self) -> None:
-        """Start it, after `down` or `kill`: on the same port, with what was committed.
-
-        Raises:
-            FailedError: it does not start; the message ends with its log.
-        """
-        argv: list[str | Path] = [self._bin / "postgres", "-D", self._data]
-        for name, value in self._settings.items():
-            argv += ["-c", f"{name}={value}"]
-        self._start(lambda: [*argv, "-p", str(self.port)], self._ready)
-
     def down(self, mode: Mode = "fast") -> None:
         """Shut it down; `fast` and `immediate` throw its clients out, `smart` waits for them to go."""
-        if self.pid is None:
-            raise FailedError(f"{self.name} does not run{tail(self.log)}")
-        os.kill(self.pid, SIGNALS[mode])
-        self._gone()
+        self._down(SIGNALS[mode])
 
     def restart(self, mode: Mode = "fast") -> None:
         """Shut it down and start it, on the same port."""
         self.down(mode)
         self.start()
+
+    def _command(self) -> list[str | Path]:
+        argv: list[str | Path] = [self._bin / "postgres", "-D", self._data]
+        for name, value in self._settings.items():
+            argv += ["-c", f"{name}={value}"]
+        return [*argv, "-p", str(self.port)]
 
     def _ready(self) -> bool:
         """Whether it takes connections: what it writes in the last line of its own pid file."""

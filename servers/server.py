@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -60,6 +62,14 @@ def tail(log: Path | None) -> str:
     return "\n" + "\n".join(log.read_text("utf-8", "replace").splitlines()[-20:])
 
 
+def ask(port: int, question: bytes, bytes_max: int = 4096) -> bytes:
+    """What a server of the loopback answers first; nothing if it does not."""
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=PATIENCE_S) as connection:
+        connection.sendall(question)
+        return connection.recv(bytes_max)
+    return b""
+
+
 def free_port() -> int:
     """A port that nobody listened on a moment ago."""
     with socket.socket() as probe:
@@ -81,10 +91,12 @@ def _unprivileged() -> dict[str, Any]:
     raise MissingError("a user other than root to run servers as (neither `postgres` nor `nobody` exists)")
 
 
-class Server:
+class Server(ABC):
     """One server process in its directory; a context manager that stops it."""
 
     name: str
+    ends_by: signal.Signals = signal.SIGTERM
+    """What asks the first process to end."""
 
     def __init__(self, within: Path | None = None) -> None:
         """Make the directory, in `within` or where temporary files go, and its keeper; starts nothing."""
@@ -95,8 +107,9 @@ class Server:
         self.log: Final = self.directory / "log"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._helpers: Final[list[subprocess.Popen[bytes]]] = []
         self._keeper: Final = subprocess.Popen(
-            [sys.executable, "-I", ROOT / "servers" / "keeper.py", self.directory],
+            [sys.executable, "-I", ROOT / "servers" / "keeper.py", self.directory, str(int(self.ends_by))],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -117,6 +130,32 @@ class Server:
         listing = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
         found = (line.split(maxsplit=1) for line in listing.splitlines() if self.directory.name in line)
         return [int(pid) for pid, args in found if int(pid) != self._keeper.pid and "defunct" not in args]
+
+    def start(self) -> None:
+        """Start it, after `down` or `kill`: on the same port, with what it kept.
+
+        Raises:
+            FailedError: it does not start; the message ends with its log.
+        """
+        for attempt in range(PORTS_TRIED):
+            self._process = self._spawn(self._command(), self._environment())
+            (self.directory / "pid").write_text(str(self._process.pid), "ascii")
+            wait_for(lambda: self.pid is None or self._ready(), f"the start of {self.name}", self.log)
+            if self.pid is not None:
+                return
+            self._gone()
+            if attempt < PORTS_TRIED - 1:  # somebody may have taken it
+                self.port = free_port()
+        raise FailedError(f"{self.name} does not start{tail(self.log)}")
+
+    def down(self) -> None:
+        """Shut it down as its own machine would; what it keeps stays."""
+        self._down(self.ends_by)
+
+    def restart(self) -> None:
+        """Throw every client out and start it anew, on the same port."""
+        self.kill()
+        self.start()
 
     def stop(self) -> None:
         """End it at once and remove its directory. Idempotent."""
@@ -148,33 +187,56 @@ class Server:
         if self._process is not None:
             wait_for(lambda: self.pid is None, f"the end of {self.name}", self.log)
             self._process = None
+        while self._helpers:
+            helper = self._helpers.pop()
+            helper.kill()
+            helper.wait(PATIENCE_S)
         (self.directory / "pid").unlink(missing_ok=True)
         wait_for(lambda: not self.processes(), f"the end of {self.name}'s processes", self.log)
 
-    def _start(self, argv: Callable[[], Sequence[str | Path]], ready: Callable[[], bool]) -> None:
-        """Start the first process, on another port if somebody took ours; returns when it answers."""
-        for attempt in range(PORTS_TRIED):
-            self._spawn(argv())
-            wait_for(lambda: self.pid is None or ready(), f"the start of {self.name}", self.log)
-            if self.pid is not None:
-                return
-            self._gone()
-            if attempt < PORTS_TRIED - 1:
-                self.port = free_port()
-        raise FailedError(f"{self.name} does not start{tail(self.log)}")
+    def _first_start(self) -> None:
+        """Start it; what cannot start leaves nothing behind."""
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
 
-    def _spawn(self, argv: Sequence[str | Path]) -> None:
+    def _down(self, number: signal.Signals) -> None:
+        if self.pid is None:
+            raise FailedError(f"{self.name} does not run{tail(self.log)}")
+        os.kill(self.pid, number)
+        self._gone()
+
+    @abstractmethod
+    def _command(self) -> Sequence[str | Path]:
+        """What starts it on the port of now; called before each start."""
+
+    @abstractmethod
+    def _ready(self) -> bool:
+        """Whether it answers."""
+
+    def _environment(self) -> Mapping[str, str]:
+        """What its environment has beyond ours."""
+        return {}
+
+    def _help(self, argv: Sequence[str | Path]) -> None:
+        """Start a process that the first one needs; it ends after that."""
+        self._helpers.append(self._spawn(argv, {}))
+
+    def _spawn(self, argv: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start one of its processes; `environment` is added to ours."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 argv,
                 cwd=self.directory,
+                env=os.environ | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 **self._as_user,
             )
-        (self.directory / "pid").write_text(str(self._process.pid), "ascii")
 
     def _run(self, argv: Sequence[str | Path]) -> str:
         """A command, to its end, as the server's user; what it prints.

@@ -3,15 +3,21 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeVar
 
 import pytest
 
+from servers.kafka import Kafka
+from servers.nats import Nats
 from servers.pgbouncer import PgBouncer
 from servers.postgres import Postgres
-from servers.server import MissingError
+from servers.rabbitmq import RabbitMQ
+from servers.redis import Redis
+from servers.server import MissingError, Server
 
+S = TypeVar("S", bound=Server)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -34,26 +40,67 @@ def missing() -> Callable[[str], NoReturn]:
     return _missing
 
 
+def started(make: Callable[[], S], missing: Callable[[str], NoReturn]) -> S:
+    """A server that has been started, if there is one on this machine."""
+    try:
+        return make()
+    except MissingError as error:
+        missing(str(error))
+
+
 @pytest.fixture(scope="session")
 def postgres(missing: Callable[[str], NoReturn]) -> Iterator[Postgres]:
     """A PostgreSQL server for the whole run; a test that restarts it leaves it running."""
-    try:
-        server = Postgres()
-    except MissingError as error:
-        missing(str(error))
-    with server:
+    with started(Postgres, missing) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def pgbouncer(postgres: Postgres, missing: Callable[[str], NoReturn]) -> Iterator[PgBouncer]:
     """A pooler by transaction in front of it."""
-    try:
-        pooler = PgBouncer(postgres)
-    except MissingError as error:
-        missing(str(error))
-    with pooler:
+    with started(lambda: PgBouncer(postgres), missing) as pooler:
         yield pooler
+
+
+@pytest.fixture(scope="session")
+def redis(missing: Callable[[str], NoReturn]) -> Iterator[Redis]:
+    """A Redis server for the whole run; a test that kills it starts it again."""
+    with started(Redis, missing) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats(missing: Callable[[str], NoReturn]) -> Iterator[Nats]:
+    """A NATS server with JetStream for the whole run; a test that kills it starts it again."""
+    with started(Nats, missing) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(missing: Callable[[str], NoReturn]) -> Iterator[RabbitMQ]:
+    """A RabbitMQ broker for the whole run; a test that kills it starts it again."""
+    with started(RabbitMQ, missing) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka(missing: Callable[[str], NoReturn]) -> Iterator[Kafka]:
+    """A Kafka server for the whole run; a test that kills it starts it again."""
+    with started(Kafka, missing) as server:
+        yield server
+
+
+class Own(Protocol):
+    """Starts a server for one test: `own(Redis)`."""
+
+    def __call__(self, make: Callable[[], S]) -> S: ...
+
+
+@pytest.fixture
+def own(missing: Callable[[str], NoReturn]) -> Iterator[Own]:
+    """Starts servers of a test's own, which it may do anything to; they end with it."""
+    with ExitStack() as stack:
+        yield lambda make: stack.enter_context(started(make, missing))
 
 
 @pytest.fixture(scope="session")
