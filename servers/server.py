@@ -127,7 +127,9 @@ class Server(ABC):
 
     def processes(self) -> list[int]:
         """All of its processes that live, those that outlived the first among them; they show its directory's name."""
-        listing = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+        listing = subprocess.run(
+            ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=True
+        ).stdout
         found = (line.split(maxsplit=1) for line in listing.splitlines() if self.directory.name in line)
         return [int(pid) for pid, args in found if int(pid) != self._keeper.pid and "defunct" not in args]
 

@@ -10,23 +10,23 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final
 
-from aiokafka.errors import (
-    AuthenticationFailedError,
-    AuthorizationError,
-    KafkaError,
-    SaslAuthenticationFailed,
-    TopicAlreadyExistsError,
-    for_code,
-)
-
 from headrace.core.broker import Broker
 from headrace.core.errors import NotifierError
 from headrace.notifiers.faults import refused, unreached
 from headrace.notifiers.keeper import OpenLine
-from headrace.notifiers.talk import Talk
+from headrace.notifiers.talk import Talk, finished, shortly
 
 _kafka: Final[Any] = import_module("aiokafka")  # it has no types
 _admin: Final[Any] = import_module("aiokafka.admin")
+_errors: Final[Any] = import_module("aiokafka.errors")
+KafkaError: Final[type[Exception]] = _errors.KafkaError
+REFUSALS: Final[tuple[type[Exception], ...]] = (
+    _errors.AuthenticationFailedError,
+    _errors.SaslAuthenticationFailed,
+    _errors.AuthenticationMethodNotSupported,
+    _errors.TopicAuthorizationFailedError,
+    _errors.ClusterAuthorizationFailedError,
+)
 
 CONNECT_S: Final = 10.0
 REQUEST_MS: Final = 5_000
@@ -112,8 +112,8 @@ def opens(broker: Broker, place: str) -> OpenLine:
                 await consumer.seek_to_end(partition)
                 await consumer.position(partition)
         except BaseException as error:
-            await _close(consumer, producer)
-            if isinstance(error, KafkaError | OSError):
+            await finished(_close(consumer, producer))
+            if isinstance(error, (KafkaError, OSError)):
                 raise _told(broker, error) from None
             raise
         return KafkaLine(broker, place, consumer, producer, talk)
@@ -146,33 +146,32 @@ async def _create(broker: Broker, common: dict[str, Any], topic: str) -> None:
     admin = _admin.AIOKafkaAdminClient(**common)
     try:
         await admin.start()
-        new = _admin.NewTopic(topic, 1, DEFAULT_REPLICATION, topic_configs=TOPIC)
+        new = _admin.NewTopic(topic, 1, 1, topic_configs=TOPIC)
+        new.replication_factor = DEFAULT_REPLICATION  # which the client would not take
         answer = await admin.create_topics([new])
     finally:
-        await admin.close()
+        await finished(shortly(admin.close, CLOSE_S))
     for _, code, *_ in answer.topic_errors:
-        error = for_code(code)
-        if code and error is not TopicAlreadyExistsError:
+        error = _errors.for_code(code)
+        if code and error is not _errors.TopicAlreadyExistsError:
             raise NotifierError(
                 f"{broker.shown} does not let us make the topic {topic} ({error.__name__}): make it, with one partition"
             )
 
 
 def _told(broker: Broker, error: Exception) -> NotifierError:
-    if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed | AuthorizationError):
+    if isinstance(error, REFUSALS):
         return refused(broker)
     return unreached(broker, error)
 
 
 async def _close(consumer: Any, producer: Any) -> None:
-    for stop in (consumer.stop, producer.stop):
-        with suppress(Exception):
-            async with asyncio.timeout(CLOSE_S / 2):
-                await stop()
+    await shortly(consumer.stop, CLOSE_S / 4)
+    await shortly(producer.stop, CLOSE_S / 4)
     # What a broker that is away does not take keeps a producer busy for ever; what was in it is said by the next line.
     with suppress(Exception):
         producer._message_accumulator.fail_all(KafkaError())  # noqa: SLF001 - there is no other way
-        async with asyncio.timeout(CLOSE_S / 2):
-            await producer._sender.close()  # noqa: SLF001
-            await producer.client.close()
-            await consumer._client.close()  # noqa: SLF001
+    if producer._sender is not None:  # noqa: SLF001
+        await shortly(producer._sender.close, CLOSE_S / 4)  # noqa: SLF001
+    await shortly(producer.client.close, CLOSE_S / 4)
+    await shortly(consumer._client.close, CLOSE_S / 4)  # noqa: SLF001

@@ -8,14 +8,14 @@ hints become one hint for a whole kind, so that no bell ever holds a second back
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Final, Protocol, TypeAlias, cast
 
 from headrace.core.errors import NotifierError
 from headrace.notifiers.listeners import EVERYTHING, Listeners
 from headrace.notifiers.outbox import Outbox, read
-from headrace.notifiers.talk import Talk, happens
+from headrace.notifiers.talk import Talk, finished, happens
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Line(Protocol):
         """Listen, and after how many seconds what a process says is heard here; None: it is not."""
         ...
 
-    async def close(self) -> None:
+    def close(self) -> Coroutine[None, None, None]:
         """Let go of it, within about a second, whatever state it is in; never raises."""
         ...
 
@@ -141,7 +141,7 @@ class Keeper:
             self.connected = False
             deaf, self.working = self.working, False
             self.echo_s = None
-            await line.close()
+            await finished(line.close())
             if deaf:
                 self._listeners.call(EVERYTHING)  # from now on they look for themselves
 

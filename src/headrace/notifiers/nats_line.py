@@ -15,7 +15,7 @@ from headrace.core.broker import Broker
 from headrace.core.errors import NotifierError
 from headrace.notifiers.faults import refused, unreached
 from headrace.notifiers.keeper import OpenLine
-from headrace.notifiers.talk import Talk
+from headrace.notifiers.talk import Talk, finished, shortly
 
 CONNECT_S: Final = 5.0
 CLOSE_S: Final = 1.0
@@ -27,10 +27,10 @@ class NatsLine:
 
     deaf = ""
 
-    def __init__(self, broker: Broker, client: Client, subject: str, talk: Talk) -> None:
+    def __init__(self, broker: Broker, client: Any, subject: str, talk: Talk) -> None:
         """`client` is connected."""
         self._broker: Final = broker
-        self._client: Final = client
+        self._client: Final[Any] = client
         self._subject: Final = subject
         self._talk: Final = talk
         self._listens = False
@@ -69,7 +69,7 @@ def opens(broker: Broker, place: str) -> OpenLine:
         async def lost() -> None:
             talk.end()
 
-        client = Client()
+        client: Any = Client()  # its types are unknown in part
         try:
             async with asyncio.timeout(CONNECT_S):
                 await client.connect(
@@ -90,7 +90,7 @@ def opens(broker: Broker, place: str) -> OpenLine:
                     disconnected_cb=lost,
                 )
         except BaseException as error:
-            await _close(client)
+            await finished(_close(client))
             if isinstance(error, NatsError | OSError):
                 raise _told(broker, [error, *troubles]) from None
             raise
@@ -105,11 +105,8 @@ def _told(broker: Broker, errors: list[Exception]) -> NotifierError:
     return unreached(broker, errors[-1])
 
 
-async def _close(client: Client) -> None:
-    with suppress(Exception):
-        async with asyncio.timeout(CLOSE_S):
-            await client.close()
-            return
+async def _close(client: Any) -> None:
+    await shortly(client.close, CLOSE_S)
     transport: Any = getattr(client, "_transport", None)
     with suppress(Exception):  # it could not write what was left
         transport._io_writer.transport.abort()  # noqa: SLF001 - there is no other way

@@ -6,7 +6,6 @@ the echo of a message says more. The client's own reconnecting is not used.
 
 import asyncio
 import ssl
-from contextlib import suppress
 from typing import Any, Final
 
 import aio_pika
@@ -17,7 +16,7 @@ from headrace.core.broker import Broker
 from headrace.core.errors import NotifierError
 from headrace.notifiers.faults import refused, unreached
 from headrace.notifiers.keeper import OpenLine
-from headrace.notifiers.talk import Talk
+from headrace.notifiers.talk import Talk, finished, shortly
 
 CONNECT_S: Final = 5.0
 CLOSE_S: Final = 1.0
@@ -62,15 +61,18 @@ def opens(broker: Broker, place: str) -> OpenLine:
         async def heard(message: AbstractIncomingMessage) -> None:
             talk.take(message.body.decode("ascii", "replace"))
 
+        def ended(*_: object) -> None:
+            talk.end()
+
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_S):
                 connection = await _connect(broker)
-                connection.close_callbacks.add(lambda *_: talk.end())
-                bell = await _listen(connection, place, heard, talk)
+                connection.close_callbacks.add(ended)
+                bell = await _listen(connection, place, heard, ended)
         except BaseException as error:
             if connection is not None:
-                await _close(connection)
+                await finished(_close(connection))
             if isinstance(error, AMQPError | OSError):
                 raise _told(broker, error) from None
             raise
@@ -89,9 +91,9 @@ async def _connect(broker: Broker) -> AbstractConnection:
     )
 
 
-async def _listen(connection: AbstractConnection, place: str, heard: Any, talk: Talk) -> AbstractExchange:
+async def _listen(connection: AbstractConnection, place: str, heard: Any, ended: Any) -> AbstractExchange:
     channel = await connection.channel(publisher_confirms=False)
-    channel.close_callbacks.add(lambda *_: talk.end())
+    channel.close_callbacks.add(ended)
     bell = await channel.declare_exchange(place, aio_pika.ExchangeType.FANOUT, durable=False, auto_delete=True)
     ear = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=QUEUE)
     await ear.bind(bell)
@@ -106,6 +108,4 @@ def _told(broker: Broker, error: Exception) -> NotifierError:
 
 
 async def _close(connection: AbstractConnection) -> None:
-    with suppress(Exception):
-        async with asyncio.timeout(CLOSE_S):
-            await connection.close()
+    await shortly(connection.close, CLOSE_S)

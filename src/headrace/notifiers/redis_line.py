@@ -17,7 +17,7 @@ from headrace.core.broker import Broker
 from headrace.core.errors import NotifierError
 from headrace.notifiers.faults import refused, unreached
 from headrace.notifiers.keeper import OpenLine
-from headrace.notifiers.talk import Talk
+from headrace.notifiers.talk import Talk, finished, shortly
 
 _redis: Final[Any] = import_module("redis.asyncio")  # its types are unknown in part
 CONNECT_S: Final = 5.0
@@ -81,7 +81,7 @@ def opens(broker: Broker, place: str) -> OpenLine:
                 await bell.subscribe(place)
                 await client.ping()
         except BaseException as error:
-            await _close(client, bell)
+            await finished(_close(client, bell))
             if isinstance(error, RedisError | OSError):
                 raise _told(broker, error) from None
             raise
@@ -97,7 +97,5 @@ def _told(broker: Broker, error: BaseException) -> NotifierError:
 
 
 async def _close(client: Any, bell: Any) -> None:
-    with suppress(Exception):
-        async with asyncio.timeout(CLOSE_S):
-            await bell.aclose()
-            await client.aclose()
+    await shortly(bell.aclose, CLOSE_S / 2)
+    await shortly(client.aclose, CLOSE_S / 2)
