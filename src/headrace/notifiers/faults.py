@@ -14,7 +14,7 @@ def unreached(broker: Broker, error: BaseException) -> NotifierError:
 def refused(broker: Broker) -> NotifierError:
     """It answers, and does not let us in."""
     return NotifierError(
-        f"{broker.shown} refuses the user or the password of HEADRACE_NOTIFIER, or gives too few rights"
+        f"{broker.shown} refuses the user or the password that HEADRACE_NOTIFIER gives, or lets that user do too little"
     )
 
 

@@ -5,6 +5,7 @@ could not be sent, tells.
 """
 
 import asyncio
+import logging
 import ssl
 from contextlib import suppress
 from importlib import import_module
@@ -18,6 +19,7 @@ from headrace.notifiers.talk import Talk, finished, shortly
 
 _kafka: Final[Any] = import_module("aiokafka")  # it has no types
 _admin: Final[Any] = import_module("aiokafka.admin")
+_conn: Final[Any] = import_module("aiokafka.conn")
 _errors: Final[Any] = import_module("aiokafka.errors")
 KafkaError: Final[type[Exception]] = _errors.KafkaError
 REFUSALS: Final[tuple[type[Exception], ...]] = (
@@ -34,6 +36,12 @@ WAIT_MS: Final = 500
 CLOSE_S: Final = 1.0
 BEHIND_MAX: Final = 100
 TOPIC: Final = {"retention.ms": "60000", "segment.ms": "60000", "cleanup.policy": "delete"}
+CONNECTION: Final = frozenset(
+    {"client_id", "request_timeout_ms", "security_protocol", "ssl_context", "sasl_mechanism"}
+    | {"sasl_plain_username", "sasl_plain_password"}
+)
+logging.getLogger("aiokafka.conn").addFilter(lambda record: "SaslAuthenticate" not in record.getMessage())
+"""At DEBUG, the client would log the password."""
 DEFAULT_REPLICATION: Final = -1
 """As many as the cluster's default says."""
 
@@ -114,7 +122,7 @@ def opens(broker: Broker, place: str) -> OpenLine:
         except BaseException as error:
             await finished(_close(consumer, producer))
             if isinstance(error, (KafkaError, OSError)):
-                raise _told(broker, error) from None
+                raise _told(broker, await _reason(broker, common) or error) from None
             raise
         return KafkaLine(broker, place, consumer, producer, talk)
 
@@ -157,6 +165,19 @@ async def _create(broker: Broker, common: dict[str, Any], topic: str) -> None:
             raise NotifierError(
                 f"{broker.shown} does not let us make the topic {topic} ({error.__name__}): make it, with one partition"
             )
+
+
+async def _reason(broker: Broker, common: dict[str, Any]) -> Exception | None:
+    """Why not one of the servers lets us in, which the client keeps for its log."""
+    found: Exception | None = None
+    options = {name: value for name, value in common.items() if name in CONNECTION}
+    for host, port in broker.hosts:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                (await _conn.create_conn(host, port, **options)).close()
+        except (KafkaError, OSError) as error:
+            found = error
+    return found
 
 
 def _told(broker: Broker, error: Exception) -> NotifierError:

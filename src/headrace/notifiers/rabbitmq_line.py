@@ -11,6 +11,7 @@ from typing import Any, Final
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+from aiormq.exceptions import InvalidFrameError
 
 from headrace.core.broker import Broker
 from headrace.core.errors import NotifierError
@@ -22,6 +23,8 @@ CONNECT_S: Final = 5.0
 CLOSE_S: Final = 1.0
 HEARTBEAT_S: Final = 10
 QUEUE: Final[dict[str, Any]] = {"x-max-length": 100, "x-overflow": "drop-head", "x-message-ttl": 5_000}
+ENTRY_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, InvalidFrameError)
+"""The last is how the client takes it that there is no such virtual host, or not for this user."""
 REFUSALS: Final = ("ACCESS_REFUSED", "NOT_ALLOWED")
 
 
@@ -102,7 +105,7 @@ async def _listen(connection: AbstractConnection, place: str, heard: Any, ended:
 
 
 def _told(broker: Broker, error: Exception) -> NotifierError:
-    if isinstance(error, AuthenticationError | ProbableAuthenticationError) or str(error).startswith(REFUSALS):
+    if isinstance(error, ENTRY_REFUSED) or str(error).startswith(REFUSALS):
         return refused(broker)
     return unreached(broker, error)
 
