@@ -7,10 +7,15 @@ import pytest
 
 from headrace.notifiers.local import LocalNotifier
 from headrace.notifiers.none import NoNotifier
-from headrace.testing.conformance import MakeNotifier, NotifierConformance, SharedNotifierConformance
+from headrace.testing.conformance import (
+    MakeNotifier,
+    NotifierConformance,
+    NotifierSystemConformance,
+    SharedNotifierConformance,
+)
 
 
-class TestLocal(SharedNotifierConformance):
+class TestLocal(SharedNotifierConformance, NotifierSystemConformance):
     @pytest.fixture
     async def make_notifier(self, tmp_path: Path) -> AsyncIterator[MakeNotifier]:
         made: list[LocalNotifier] = []
@@ -38,7 +43,7 @@ class TestWithinOneProcess(NotifierConformance):
         await notifier.stop()
 
 
-class TestNone(NotifierConformance):
+class TestNone(NotifierConformance, NotifierSystemConformance):
     rings = False
 
     @pytest.fixture

@@ -191,8 +191,15 @@ async def _close(consumer: Any, producer: Any) -> None:
     await shortly(producer.stop, CLOSE_S / 4)
     # What a broker that is away does not take keeps a producer busy for ever; what was in it is said by the next line.
     with suppress(Exception):
-        producer._message_accumulator.fail_all(KafkaError())  # noqa: SLF001 - there is no other way
+        waiting = producer._message_accumulator  # noqa: SLF001 - there is no other way
+        for batch in (*waiting._pending_batches, *(one for some in waiting._batches.values() for one in some)):  # noqa: SLF001
+            batch.future.add_done_callback(_seen)
+        waiting.fail_all(KafkaError())
     if producer._sender is not None:  # noqa: SLF001
         await shortly(producer._sender.close, CLOSE_S / 4)  # noqa: SLF001
     await shortly(producer.client.close, CLOSE_S / 4)
     await shortly(consumer._client.close, CLOSE_S / 4)  # noqa: SLF001
+
+
+def _seen(failed: "asyncio.Future[Any]") -> None:
+    _ = failed.cancelled() or failed.exception()

@@ -6,9 +6,14 @@ from typing import Any, Protocol
 import pytest
 
 from headrace.core.broker import broker
-from headrace.notifiers import kafka_line, nats_line, rabbitmq_line, redis_line, talk
+from headrace.notifiers import kafka_line, keeper, nats_line, rabbitmq_line, redis_line, talk
 from headrace.notifiers.brokers import BrokerNotifier
-from headrace.testing.conformance import MakeNotifier, Outage, ServedNotifierConformance
+from headrace.testing.conformance import (
+    MakeNotifier,
+    Outage,
+    ServedNotifierConformance,
+    ServedNotifierSystemConformance,
+)
 from servers.server import Server
 from tests.integration.notifiers.outage import ServerOutage
 
@@ -21,6 +26,7 @@ class Served(Protocol):
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes tenths."""
     monkeypatch.setattr(BrokerNotifier, "probe_every_s", 0.1)
+    monkeypatch.setattr(keeper, "RETRY_MAX_S", 0.3)
     monkeypatch.setattr(talk, "SAY_S", 0.3)
     monkeypatch.setattr(talk, "ECHO_S", 0.3)
     for line in (redis_line, nats_line, rabbitmq_line):
@@ -30,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_line, "CLOSE_S", 0.1)
 
 
-class BrokerConformance(ServedNotifierConformance):
+class BrokerConformance(ServedNotifierConformance, ServedNotifierSystemConformance):
     @pytest.fixture
     def server(self) -> Any:
         raise NotImplementedError

@@ -2,9 +2,15 @@
 
 import pytest
 
-from headrace.notifiers import postgres_line, talk
+from headrace.notifiers import keeper, postgres_line, talk
 from headrace.notifiers.postgres import PostgresNotifier
-from headrace.testing.conformance import MakeNotifier, Outage, ServedNotifierConformance
+from headrace.testing.conformance import (
+    MakeNotifier,
+    NotifierSystemConformance,
+    Outage,
+    ServedNotifierConformance,
+    ServedNotifierSystemConformance,
+)
 from servers.postgres import Postgres
 from tests.integration.notifiers.kit import Make
 from tests.integration.notifiers.outage import ServerOutage
@@ -15,12 +21,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes tenths."""
     monkeypatch.setattr(PostgresNotifier, "probe_every_s", 0.1)
     monkeypatch.setattr(postgres_line, "ANSWER_S", 0.3)
+    monkeypatch.setattr(keeper, "RETRY_MAX_S", 0.3)
     monkeypatch.setattr(talk, "SAY_S", 0.3)
     monkeypatch.setattr(postgres_line, "CLOSE_S", 0.1)
     monkeypatch.setattr(talk, "ECHO_S", 0.3)
 
 
-class TestPostgres(ServedNotifierConformance):
+class TestPostgres(ServedNotifierConformance, ServedNotifierSystemConformance):
     @pytest.fixture
     def make_notifier(self, make: Make) -> MakeNotifier:
         return make
@@ -32,3 +39,13 @@ class TestPostgres(ServedNotifierConformance):
     @pytest.fixture
     def outage(self, postgres: Postgres) -> Outage:
         return ServerOutage(postgres)
+
+
+class TestOnItsStore(NotifierSystemConformance):
+    @pytest.fixture
+    def store(self, postgres_url: str) -> str:
+        return postgres_url
+
+    @pytest.fixture
+    def make_notifier(self, make: Make) -> MakeNotifier:
+        return make
