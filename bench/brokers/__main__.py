@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(wake.KINDS)}; all by default")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every figure under flat keys")
     parser.add_argument("--quick", action="store_true", help="a few hints: checks the bench itself")
+    parser.add_argument("--hints", type=int, default=HINTS, help="how many, through each")
     parser.add_argument("--dir", type=Path, help="a directory on the disk to be measured (default: the system's)")
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in wake.KINDS]
@@ -27,7 +28,7 @@ def main() -> int:
     print(f"load average before: {os.getloadavg()[0]:.2f}\n{'figure':<28}{'measured':>10}  at most", flush=True)
     with tempfile.TemporaryDirectory(prefix="headrace-brokers-", dir=given.dir) as folder:
         for kind in given.names or wake.KINDS:
-            keys = wake.measure(kind, Path(folder), HINTS_QUICK if given.quick else HINTS)
+            keys = wake.measure(kind, Path(folder), HINTS_QUICK if given.quick else given.hints)
             found |= keys
             for name, value in keys.items():
                 most = {"p50_ms": wake.P50_MAX_MS, "p99_ms": wake.P99_MAX_MS}.get(name.partition("wake_")[2])

@@ -32,6 +32,7 @@ REFUSALS: Final[tuple[type[Exception], ...]] = (
 
 CONNECT_S: Final = 10.0
 REQUEST_MS: Final = 5_000
+METADATA_MS: Final = 60_000
 WAIT_MS: Final = 500
 CLOSE_S: Final = 1.0
 BEHIND_MAX: Final = 100
@@ -135,7 +136,7 @@ def _settings(broker: Broker) -> dict[str, Any]:
         "bootstrap_servers": broker.servers,
         "client_id": "headrace-notifier",
         "request_timeout_ms": REQUEST_MS,
-        "metadata_max_age_ms": REQUEST_MS,
+        "metadata_max_age_ms": METADATA_MS,
         "security_protocol": ("SASL_" if broker.user else "") + ("SSL" if broker.tls else "PLAINTEXT"),
     }
     if broker.tls:
