@@ -12,6 +12,8 @@ from httpx import ASGITransport, AsyncClient
 from redis.asyncio import Redis as Client
 
 from headrace import Headrace, JobContext
+from headrace.cli.checks import Grade
+from headrace.cli.checks_notifier import check_notifier
 from headrace.core.broker import broker
 from headrace.notifiers.brokers import BrokerNotifier
 from headrace.settings import Settings
@@ -75,6 +77,15 @@ async def works(url: str) -> None:
     await notifier.start()
     await until(lambda: notifier.working)
     await notifier.stop()
+
+
+async def test_the_doctor_feels_whether_it_works(redis: Redis, tmp_path: Path) -> None:
+    hr = Headrace(f"sqlite:///{tmp_path}/jobs.db", notifier=redis.url())
+    await hr.open()
+    check = await check_notifier(hr)
+    assert check.grade is Grade.OK
+    assert check.saw.startswith("hints go by redis, and a probe was back in ")
+    await hr.close()
 
 
 async def test_redis_refuses(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:

@@ -59,7 +59,7 @@ class NotifierSystemConformance:
     async def test_work_is_done_when_every_hint_is_dropped_and_nobody_knows(
         self, make_notifier: MakeNotifier, store: str
     ) -> None:
-        """Probes come back and hints do not: polls become rare, and still find all."""
+        """Probes come back and hints do not."""
         async with _fleet(store, lambda seed: _lossy(make_notifier, seed, drop=1.0, working=True)) as fleet:
             await _work(fleet)
 
