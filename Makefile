@@ -113,8 +113,7 @@ bench: $(full) servers ## every figure of the docs (JSON=path writes them)
 	@$(bin)/python -m bench $(if $(JSON),--json $(JSON)) $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: $(full) ## Headrace beside its peers, about 40 minutes (JSON=path, ARGS="--quick --only floor,headrace")
-	@scripts/ensure-peers.sh
+bench-peers: $(full) servers ## Headrace beside its peers, about 40 minutes (JSON=path, ARGS="--quick --only floor,headrace")
 	@$(bin)/python -m bench.peers $(if $(JSON),--json $(JSON)) $(ARGS)
 
 .PHONY: bench-upstreams

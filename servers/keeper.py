@@ -22,13 +22,17 @@ def running(directory: Path) -> int | None:
         pid = int((directory / "pid").read_text("ascii"))
     except (OSError, ValueError):
         return None
-    shown = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    shown = subprocess.run(
+        ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
     return pid if str(directory) in shown else None
 
 
 def left(directory: Path) -> list[int]:
     """The processes, but for this one, that name the directory in their command lines."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=False).stdout
+    listing = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True, check=False
+    ).stdout
     found = (line.split(maxsplit=1) for line in listing.splitlines() if str(directory) in line)
     return [int(pid) for pid, _ in found if int(pid) != os.getpid()]
 

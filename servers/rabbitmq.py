@@ -6,10 +6,6 @@ from typing import Final
 
 from servers.server import HOST, Server, ask, find, free_port, wait_for
 
-SETTINGS: Final = {
-    "vm_memory_high_watermark.absolute": "512MB",
-    "disk_free_limit.absolute": "50MB",
-}
 HELLO: Final = b"AMQP\x00\x00\x09\x01"
 
 
@@ -19,7 +15,7 @@ class RabbitMQ(Server):
     name = "rabbitmq"
 
     def __init__(self, settings: Mapping[str, str] | None = None, within: Path | None = None) -> None:
-        """Start it; `settings` are added to those of rabbitmq.conf.
+        """Start it; as it comes, but for `settings`, which go to rabbitmq.conf.
 
         Raises:
             MissingError: there is no RabbitMQ here.
@@ -27,7 +23,7 @@ class RabbitMQ(Server):
         """
         self._program: Final = find("rabbitmq")
         self._mapper: Final = find("epmd")
-        self._settings: Final = SETTINGS | dict(settings or {})
+        self._settings: Final = dict(settings or {})
         self._mapper_port = 0
         super().__init__(within)
         self._first_start()

@@ -19,12 +19,12 @@ from bench.peers.meter import FOLDER_VARIABLE, Meters
 from bench.peers.peer import Peer, Setting
 from bench.peers.results import Results
 from bench.peers.scale import Scale
-from bench.peers.servers import postgres
-from bench.peers.servers.rabbitmq import RabbitMQ
-from bench.peers.servers.redis import Redis
+from bench.peers.servers import postgres, redis
 from bench.peers.trees import Tree, family_cpu_s, last_words
 from bench.processes import ROOT, TooSlowError, wait_for
 from servers.postgres import Postgres
+from servers.rabbitmq import RabbitMQ
+from servers.redis import Redis
 
 PRODUCER_S = 120.0
 READY_S = 60.0
@@ -32,7 +32,11 @@ WARM_JOBS = 5
 REST_MOST_S, REST_LOOK_S, REST_CPU = 20.0, 0.4, 0.1
 SQLITE, POSTGRES, REDIS, RABBITMQ = "sqlite", "postgres", "redis", "rabbitmq"
 Server: TypeAlias = Postgres | Redis | RabbitMQ
-MAKE: dict[str, Callable[[Path], Server]] = {POSTGRES: postgres.start, REDIS: Redis, RABBITMQ: RabbitMQ}
+MAKE: dict[str, Callable[[Path], Server]] = {
+    POSTGRES: postgres.start,
+    REDIS: redis.start,
+    RABBITMQ: lambda within: RabbitMQ(within=within),
+}
 T = TypeVar("T")
 
 
