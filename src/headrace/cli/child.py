@@ -1,8 +1,10 @@
 """What a supervisor starts: `python -m headrace.cli.child APP` takes its seat, loads APP and runs its jobs."""
 
 import asyncio
+import gc
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +13,8 @@ from headrace.runtime.child import Seat, take_seat
 if TYPE_CHECKING:
     from headrace.app import Headrace
     from headrace.runtime.worker import Worker
+
+COLLECT_AFTER: Final = 10_000  # new objects: a batch of jobs makes thousands, and nearly all of them go by themselves
 
 
 @click.command("child")
@@ -24,12 +28,25 @@ if TYPE_CHECKING:
 def child_command(*, target: str, app_dir: str, queues: str, counting: bool, **pools: int | None) -> None:
     """Run jobs of APP for the supervisor that started this process."""
     seat = take_seat()
+    gc.set_threshold(max(COLLECT_AFTER, gc.get_threshold()[0]), *gc.get_threshold()[1:])
     hr = _load(seat, target, app_dir)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: it is not looked through again and again
     if counting:
         hr.services.metrics.begin()
     given = {name: count for name, count in pools.items() if count is not None}
-    code = asyncio.run(_serve(seat, hr, frozenset(queues.split(",")) if queues else None, given, counting=counting))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        code = runner.run(_serve(seat, hr, frozenset(queues.split(",")) if queues else None, given, counting=counting))
     seat.leave(code)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The loop of uvloop where that is installed, as uvicorn has it for the API; None: that of asyncio."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _load(seat: Seat, target: str, app_dir: str) -> "Headrace":

@@ -104,6 +104,7 @@ class Attempt:
     async def _run(self, bodies: Runner, ended: "Ending") -> None:
         self._begun = True
         self.outcome = await bodies.run(self)
+        self._task = None  # its context holds this attempt: a circle would be left to the garbage collector
         ended(self)
 
     def stop(self, reason: StopReason) -> None:

@@ -20,6 +20,7 @@ from headrace.web.problems import Refused
 
 _RNG: Final = random.Random()  # noqa: S311 - spreads reconnects, keeps no secret
 REFUSED: Final = 4403  # before the handshake is accepted, a server turns it into a plain 403
+GONE_ERRORS: Final = (WebSocketDisconnect, RuntimeError)  # what Starlette raises on a connection that has ended
 
 
 class _Wire:
@@ -40,12 +41,12 @@ class _Wire:
         """Send one frame."""
         try:
             await self._socket.send_text(text)
-        except (WebSocketDisconnect, RuntimeError) as error:
+        except GONE_ERRORS as error:
             raise ConnectionResetError("the client is gone") from error
 
     async def close(self, code: CloseCode, reason: str) -> None:
-        """Close the connection."""
-        with contextlib.suppress(RuntimeError):  # it is closed already
+        """Close the connection; a client that went first is closed already."""
+        with contextlib.suppress(*GONE_ERRORS):
             await self._socket.close(code, reason)
 
 
@@ -61,6 +62,7 @@ def websocket_router(live: Live, guard: Guard) -> APIRouter:
             await socket.close(REFUSED)
             return
         await socket.accept(subprotocol=PROTOCOL)
+        wire = _Wire(socket)
         try:
             await hr.reach()
         except HeadraceError:
@@ -68,7 +70,7 @@ def websocket_router(live: Live, guard: Guard) -> APIRouter:
         else:
             usable = not live.full
         if not usable:
-            await socket.close(CloseCode.UNAVAILABLE, CLOSE_CODES[CloseCode.UNAVAILABLE].name)
+            await wire.close(CloseCode.UNAVAILABLE, CLOSE_CODES[CloseCode.UNAVAILABLE].name)
             return
         base = f"{socket.scope.get('root_path', '').rstrip('/')}{hr.prefix}"
 
@@ -79,7 +81,7 @@ def websocket_router(live: Live, guard: Guard) -> APIRouter:
             return snapshot_view(snapshot, base)
 
         host = Host(authenticate, render, hr.settings.pending_s)
-        connection = LiveConnection(_Wire(socket), hr.feed, hr.clock, host, _limits(live), rng=_RNG)
+        connection = LiveConnection(wire, hr.feed, hr.clock, host, _limits(live), rng=_RNG)
         with live.counted(connection, "websocket"):
             live.closed("websocket", await connection.run())
 
