@@ -10,9 +10,11 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+
+import uvloop
 
 from bench.processes import ROOT
 from headrace.core.broker import broker
@@ -69,7 +71,7 @@ def measure(kind: str, folder: Path, hints: int) -> dict[str, float]:
         try:
             assert ears.stdout is not None
             assert ears.stdout.readline() == "ready\n"
-            asyncio.run(say(notifier(kind, where), hints))
+            run(say(notifier(kind, where), hints))
             ages: list[float] = sorted(json.loads(ears.stdout.readline()))
         finally:
             ears.kill()
@@ -116,6 +118,12 @@ async def hear(bell: Notifier) -> None:
     await bell.stop()
 
 
+def run(work: Coroutine[None, None, None]) -> None:
+    """On the event loop of uvloop, as workers and an API run."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
 async def known(bell: Notifier) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not bell.working and bell.health.working is not None:  # noqa: ASYNC110 - it is asked
@@ -123,4 +131,4 @@ async def known(bell: Notifier) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(hear(notifier(*sys.argv[1:])))
+    run(hear(notifier(*sys.argv[1:])))
