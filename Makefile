@@ -120,6 +120,10 @@ bench-peers: $(full) servers ## Headrace beside its peers, about 40 minutes (JSO
 bench-upstreams: $(full) servers ## what upstreams cost and hold, about 6 minutes (JSON=path, ARGS="--quick guard")
 	@$(bin)/python -m bench.upstreams $(if $(JSON),--json $(JSON)) $(ARGS)
 
+.PHONY: bench-brokers
+bench-brokers: $(full) servers ## wake-ups through each notifier, about 5 minutes (JSON=path, ARGS="--quick redis")
+	@$(bin)/python -m bench.brokers $(if $(JSON),--json $(JSON)) $(ARGS)
+
 .PHONY: changelog
 changelog: $(full) ## what the next release will say
 	@$(bin)/towncrier build --draft

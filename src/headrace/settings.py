@@ -74,6 +74,13 @@ class Settings(BaseSettings):
         description="A PostgreSQL URL past a pooler that lends its sessions by transaction, for LISTEN. Without it the"
         " store's own is used; where LISTEN is not to be had there, workers and readers poll.",
     )
+    notifier: Annotated[str, StringConstraints(min_length=1)] = Field(
+        "auto",
+        repr=False,
+        description="What wakes processes: `auto` is what goes with the store (FIFOs beside a SQLite file, PostgreSQL's"
+        " LISTEN), `none` lets all poll, `local` is this machine (on PostgreSQL this process), `postgres` LISTEN; or"
+        " a broker: `redis://host`, `nats://host`, `amqp://user:password@host/vhost`, `kafka://host:9092`.",
+    )
     postgres_connections: Count = Field(
         10, description="The most connections to PostgreSQL that one process opens for its jobs."
     )
@@ -120,8 +127,8 @@ class Settings(BaseSettings):
     )
     poll_s: Seconds = Field(
         1.0,
-        description="How often an idle worker looks for jobs when no hint wakes it; on PostgreSQL, while LISTEN is"
-        " known to work, more and more rarely, down to once in 30 s.",
+        description="How often an idle worker looks for jobs when no hint wakes it; while hints are known to"
+        " arrive, more and more rarely, down to once in 30 s by LISTEN, in 5 s by a broker.",
     )
     blocked_loop_s: Seconds = Field(
         0.5, description="An event loop that a task has blocked for so long is reported, with the task and its stack."

@@ -1,9 +1,9 @@
 """The adapters that one store URL names: the store, and the notifier that goes with it."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from headrace.app.notifying import Bell, notifier_for
 from headrace.core.errors import InvalidConfig
 from headrace.notifiers.local import LocalNotifier
 from headrace.ports.clock import Clock
@@ -21,40 +21,38 @@ class KeepingStore(Store, Vault, Protocol):
     """A store that keeps the HTTP side's secrets too; all of ours do."""
 
 
-class _Bell:
-    """Stands for the notifier until there is one: the store rings it, and its place is known from the store."""
-
-    notifier: Notifier | None = None
-
-    def ring(self, hints: Iterable[str]) -> None:
-        if self.notifier is not None:
-            self.notifier.publish(hints)
-
-    def wants(self, prefix: str) -> bool:
-        return self.notifier is not None and self.notifier.wants(prefix)
-
-
-def adapters(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingStore, Notifier]:
+def adapters(
+    settings: Settings, clock: Clock, *, moved: bool, notifier: Notifier | None = None
+) -> tuple[KeepingStore, Notifier]:
     """Store and notifier, not open yet; `moved` says that the clock is not the system's, so that the store needs it.
 
+    `notifier` takes the place of the one that the settings name.
+
     Raises:
-        InvalidConfig: the URL names no store that there is.
+        InvalidConfig: a URL names no store or no notifier that there is.
     """
     url = settings.store
     if url == MEMORY:
-        bell = LocalNotifier(None)
-        memory = MemoryStore(settings.store_settings(), wall=clock.wall, notify=bell.publish, wants=bell.wants)
-        return memory, bell
+        return _memory(settings, clock, notifier)
     if url.startswith(("postgresql:", "postgresql+", "postgres:", "postgres+")):
-        return _postgres(settings, clock, moved=moved)
+        return _postgres(settings, clock, notifier, moved=moved)
     if url.startswith("sqlite:"):
-        return _sqlite(settings, clock, moved=moved)
+        return _sqlite(settings, clock, notifier, moved=moved)
     raise InvalidConfig(
         f"the store {shown_url(url)!r} is none that there is: use sqlite:///path, {EXAMPLE} or memory://"
     )
 
 
-def _sqlite(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingStore, Notifier]:
+def _memory(settings: Settings, clock: Clock, given: Notifier | None) -> tuple[KeepingStore, Notifier]:
+    bell = Bell()
+    store = MemoryStore(settings.store_settings(), wall=clock.wall, notify=bell.ring, wants=bell.wants)
+    bell.notifier = notifier = given or notifier_for(
+        settings.notifier, lambda: LocalNotifier(None), lambda: store.epoch, clock, postgres=False
+    )
+    return store, notifier
+
+
+def _sqlite(settings: Settings, clock: Clock, given: Notifier | None, *, moved: bool) -> tuple[KeepingStore, Notifier]:
     url = settings.store
     path = url.removeprefix(SQLITE)
     if not url.startswith(SQLITE) or not path:
@@ -65,7 +63,7 @@ def _sqlite(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingSt
         raise InvalidConfig(
             f"{url!r}: options of the store are settings, as HEADRACE_SQLITE_SYNCHRONOUS; drop the `?…`"
         )
-    bell = _Bell()
+    bell = Bell()
     store = SqliteStore(
         Path(path),
         settings.store_settings(),
@@ -75,11 +73,19 @@ def _sqlite(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingSt
         synchronous=settings.sqlite_synchronous.value,
         busy_timeout_s=settings.busy_timeout_s,
     )
-    bell.notifier = notifier = LocalNotifier(store.directory / "hints")
+    bell.notifier = notifier = given or notifier_for(
+        settings.notifier,
+        lambda: LocalNotifier(store.directory / "hints"),
+        lambda: store.epoch,
+        clock,
+        postgres=False,
+    )
     return store, notifier
 
 
-def _postgres(settings: Settings, clock: Clock, *, moved: bool) -> tuple[KeepingStore, Notifier]:
+def _postgres(
+    settings: Settings, clock: Clock, given: Notifier | None, *, moved: bool
+) -> tuple[KeepingStore, Notifier]:
     url = settings.store
     database(url)
     if settings.listen_url is not None:
@@ -91,15 +97,23 @@ def _postgres(settings: Settings, clock: Clock, *, moved: bool) -> tuple[Keeping
         if error.name != "asyncpg":
             raise
         raise InvalidConfig(f"the store {shown_url(url)!r} needs asyncpg: pip install 'headrace[postgres]'") from error
-    notifier = PostgresNotifier(settings.listen_url or url)
+    bell = Bell()
+    notifier = given or notifier_for(
+        settings.notifier,
+        lambda: PostgresNotifier(settings.listen_url or url, now=clock.now),
+        lambda: store.epoch,
+        clock,
+        postgres=True,
+    )
+    bell.notifier = notifier
     store = PostgresStore(
         url,
         settings.store_settings(),
         wall=clock.wall if moved else None,
-        notify=notifier.publish,
-        wants=notifier.wants,
-        speak=notifier.spoken,
-        ride=notifier.riding,
+        notify=bell.ring,
+        wants=bell.wants,
+        speak=notifier.spoken if isinstance(notifier, PostgresNotifier) else None,
+        ride=notifier.riding if isinstance(notifier, PostgresNotifier) else None,
         connections=settings.postgres_connections,
     )
     return store, notifier

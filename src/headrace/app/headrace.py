@@ -59,6 +59,7 @@ class Headrace(Definitions, Queues):
         origins: Sequence[str] = (),
         prefix: str = PREFIX,
         spool: str | os.PathLike[str] | None = None,
+        notifier: str | Notifier | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Nothing is opened or written before the first use.
@@ -66,7 +67,8 @@ class Headrace(Definitions, Queues):
         `store` is `sqlite:///path`, `postgresql://user@host/database` or `memory://`; without it, `HEADRACE_STORE` or
         `sqlite:///headrace.db`. `auth` is a dependency on `HTTPConnection` that returns the app's own
         user; `origins` may open the WebSocket. `spool` is a directory on a local disk that takes enqueues while the
-        store is out of reach. `clock` replaces the system's, for tests.
+        store is out of reach. `notifier` is as `HEADRACE_NOTIFIER`, or an object of your own for this process. `clock`
+        replaces the system's, for tests.
 
         Raises:
             InvalidConfig: a setting that cannot work.
@@ -77,6 +79,8 @@ class Headrace(Definitions, Queues):
             settings = settings.model_copy(update={"store": store})
         if spool is not None:
             settings = settings.model_copy(update={"spool": os.fspath(spool)})
+        if isinstance(notifier, str):
+            settings, notifier = settings.model_copy(update={"notifier": notifier}), None
         self.settings = settings
         self.auth = auth
         self.origins = tuple(origins)
@@ -85,7 +89,7 @@ class Headrace(Definitions, Queues):
         self.registry = Registry()
         self.ids = IdMaker()
         self.host: Any = None  # the FastAPI app that it is installed on
-        self.services = Services(settings, self.clock, moved=clock is not None)
+        self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)
         self.gate = Gate(lambda: self.store, self.clock, lambda: self.services.metrics.observer)
         self.gate.is_held = self._is_held
         self.after_enqueue: Callable[[Sequence[Enqueued]], Awaitable[None]] | None = None  # for the testing kit

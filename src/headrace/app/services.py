@@ -14,6 +14,7 @@ from headrace.app.spooling import Spooling
 from headrace.app.tokens import Signer, load_signer
 from headrace.core.errors import UsageError
 from headrace.ports.clock import Clock
+from headrace.ports.notifier import Notifier
 from headrace.ports.vault import Vault
 from headrace.runtime.reader import FeedReader
 from headrace.runtime.upstreams import Upstreams
@@ -27,15 +28,17 @@ FORKED: Final = "this Headrace was opened before the process was forked; open it
 class Services:
     """Store, notifier and what hangs on them."""
 
-    def __init__(self, settings: Settings, clock: Clock, *, moved: bool) -> None:
+    def __init__(self, settings: Settings, clock: Clock, *, moved: bool, notifier: Notifier | None = None) -> None:
         """Nothing is opened; `moved` says that the clock is not the system's, so that the store needs it too.
 
+        `notifier` takes the place of the one that the settings name.
+
         Raises:
-            InvalidConfig: the URL names no store that there is.
+            InvalidConfig: a URL names no store or no notifier that there is.
         """
         self.settings = settings
         self.clock = clock
-        self.store, self.notifier = adapters(settings, clock, moved=moved)
+        self.store, self.notifier = adapters(settings, clock, moved=moved, notifier=notifier)
         self.spooling = Spooling(self)
         self.feed = FeedReader(self.store, self.notifier, clock, spooled=self.spooling.holds)
         self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)

@@ -13,6 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from headrace.app.notifying import poll_max_s
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.limits import TaskLimit
 from headrace.core.model import WorkerId, WorkerRecord
@@ -36,7 +37,6 @@ logger = logging.getLogger(__name__)
 EMBEDDED = "embedded"
 SUSPECTS = "suspects"  # claims only what others died on
 PREFETCH_FACTOR = 10  # jobs that may wait behind a slot, if they are short enough
-POLL_MAX_S = 30.0  # while hints are heard
 WORKERS_MAX = 64
 AGAIN_S = 0.5  # after an embedded worker failed, before another one is tried
 
@@ -100,7 +100,7 @@ def build(
             limits=_limits(hr, rates=rates),
             suspects=None if role == EMBEDDED and suspects_too else role == SUSPECTS,
             poll_s=settings.poll_s,
-            poll_max_s=POLL_MAX_S * rng.uniform(0.75, 1.0),
+            poll_max_s=poll_max_s(hr.notifier if notifier is None else notifier) * rng.uniform(0.75, 1.0),
             poll_growth=rng.uniform(1.5, 2.5),
             needy=frozenset(task.name for task in hr.registry if task.needs),
             kill_grace_s=settings.kill_grace_s,

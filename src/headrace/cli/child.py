@@ -70,6 +70,7 @@ async def _serve(
 ) -> int:
     async def build(_: Seat) -> "Worker":
         hr.services.upstreams.known_as(seat.worker_id)  # its supervisor frees what it holds when it dies
+        notifier = seat.hush(hr.notifier)
         await hr.open()
         seat.adopt(hr.store)
         return hr.worker(
@@ -77,7 +78,7 @@ async def _serve(
             seat.role,
             queues=queues,
             beat=seat.beat,
-            notifier=seat.hush(hr.notifier),
+            notifier=notifier,
             on_idle=seat.idle,
             supervisor_pid=seat.supervisor_pid,
             **pools,

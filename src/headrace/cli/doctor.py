@@ -129,7 +129,8 @@ def _postgres(hr: "Headrace") -> Iterator[Check]:
         return
     found = list(checks_postgres.judge(seen, hr.settings.postgres_connections))
     yield from found
-    yield run(checks_postgres.check_listen(hr.settings))
+    if hr.notifier.health.kind == "postgres":
+        yield run(checks_postgres.check_listen(hr.settings))
     yield run(checks_postgres.check_life(hr.settings, pooled=seen.pooled))
     if seen.plan.found and all(check.grade is not Grade.FAIL for check in found):
         yield from run(_opened(hr))
@@ -138,13 +139,15 @@ def _postgres(hr: "Headrace") -> Iterator[Check]:
 async def _opened(hr: "Headrace", *then: Check) -> list[Check]:
     """What an open store tells, after what is so if it opens."""
     from headrace.cli.checks_fleet import check_fleet
+    from headrace.cli.checks_notifier import check_notifier
 
     try:
         await hr.open()
     except HeadraceError as error:
         return [fail("schema" if isinstance(error, SchemaMismatch) else "store", str(error), "")]
     try:
-        return [*then, *[check async for check in check_fleet(hr)], *_spool(hr)]
+        bell = [] if hr.notifier.health.kind == "postgres" else [await check_notifier(hr)]
+        return [*then, *bell, *[check async for check in check_fleet(hr)], *_spool(hr)]
     except HeadraceError as error:
         return [fail("store", str(error), "")]
     finally:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from headrace.app import Headrace
+    from headrace.ports.notifier import Health
     from headrace.runtime.supervisor import Supervisor
     from headrace.runtime.ward import Ward
 
@@ -71,7 +72,7 @@ def _server(hr: "Headrace", supervisor: "Supervisor") -> "uvicorn.Server":
 
     return Server(
         uvicorn.Config(
-            metrics_app(hr, lambda: moment(supervisor.wards, hr.clock.now())),
+            metrics_app(hr, lambda: moment(supervisor.wards, hr.clock.now(), hr.notifier.health)),
             log_config=None,
             log_level=logging.WARNING,
             access_log=False,
@@ -84,11 +85,11 @@ def _server(hr: "Headrace", supervisor: "Supervisor") -> "uvicorn.Server":
     )
 
 
-def moment(wards: "Iterable[Ward]", now: float) -> Moment:
-    """What the children's signs of life say."""
+def moment(wards: "Iterable[Ward]", now: float, notifier: "Health") -> Moment:
+    """What the children's signs of life say, and how well this process hears."""
     ages: dict[str, float] = {}
     for ward in wards:
         beat_at = ward.beat.beat_at
         age_s = max(0.0, now - beat_at) if beat_at else 0.0  # who runs nothing does not beat
         ages[ward.role] = max(ages.get(ward.role, 0.0), age_s)
-    return Moment(loop_age_s=ages)
+    return Moment(loop_age_s=ages, notifier=notifier)

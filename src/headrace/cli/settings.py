@@ -60,7 +60,7 @@ def _value(name: str, value: Any) -> Any:
 
     if name.startswith("secret") and value is not None:
         return "(hidden)"
-    return shown_url(value) if name in {"store", "listen_url"} and value is not None else value
+    return shown_url(value) if name in {"store", "listen_url", "notifier"} and value is not None else value
 
 
 def page() -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from headrace.notifiers.listeners import KINDS, MANY_JOBS, Listeners, concerns, kind_of
-from headrace.ports.notifier import Hint, Listener
+from headrace.ports.notifier import Health, Hint, Listener
 
 MESSAGE_BYTES_MAX: Final = 512  # POSIX's smallest PIPE_BUF: shorter writes never interleave
 READ_BYTES: Final = 65_536
@@ -30,6 +30,7 @@ class LocalNotifier:
 
     working = False
     """Never known: a FIFO that is full takes nothing, and looking costs little on one machine."""
+    health = Health("local", working=None)
 
     def __init__(self, directory: Path | None) -> None:
         self._directory: Final = directory

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from headrace.ports.notifier import Hint, Listener
+from headrace.ports.notifier import Health, Hint, Listener
 
 
 class NoNotifier:
@@ -10,6 +10,7 @@ class NoNotifier:
 
     __slots__ = ()
     working = False
+    health = Health("none", working=None)
 
     async def start(self) -> None:
         """Nothing is heard."""

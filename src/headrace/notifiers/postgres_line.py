@@ -8,56 +8,50 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Final, TypeAlias
 
 import asyncpg
 
-from headrace.notifiers.outbox import read
-from headrace.ports.notifier import Hint
+from headrace.notifiers.talk import Talk
 
 APPLICATION: Final = "headrace notifier"  # what an operator sees in pg_stat_activity
 CONNECT_S: Final = 10.0
 ANSWER_S: Final = 10.0
-ECHO_S: Final = 2.0
 CLOSE_S: Final = 1.0
-NOBODY: Final = "-"  # the sender of what was said on another connection: everybody hears it
-_PROBE: Final = "?"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
-class Line:
-    """A connection, until it is closed; `lost` is set when it ends by itself."""
+class PostgresLine:
+    """A `keeper.Line` over LISTEN and NOTIFY."""
 
-    def __init__(
-        self, url: str, connection: Connection, channel: str, name: str, heard: Callable[[frozenset[Hint]], None]
-    ) -> None:
-        """`connection` leads to `url`; `name` tells this process from others, whose hints are `heard`."""
+    deaf = (
+        "LISTEN does not work here, as behind a pooler that lends its sessions by transaction, and polling has"
+        " to do, which is slower: set HEADRACE_LISTEN_URL to a URL of the server itself"
+    )
+
+    def __init__(self, url: str, connection: Connection, channel: str, talk: Talk) -> None:
+        """`connection` leads to `url`."""
         self._url: Final = url
         self._connection: Final = connection
         self._channel: Final = channel
-        self._name: Final = name
-        self._heard: Final = heard
+        self._talk: Final = talk
         self._busy: Final = asyncio.Lock()  # a connection answers one question at a time
         self._listens = False
-        self._asked = ""
-        self._answered: Final = asyncio.Event()
-        self.lost: Final = asyncio.Event()
-        connection.add_termination_listener(lambda _: self.lost.set())
+        connection.add_termination_listener(lambda _: talk.end())
 
     async def close(self) -> None:
         """Let go of the connection, politely if the server still answers."""
         await _close(self._connection)
 
-    async def say(self, message: str) -> None:
-        """Send hints, as an outbox has written them, to every process that listens."""
+    async def say(self, text: str) -> None:
+        """Send it to every process that listens."""
         async with self._busy:
-            await self._notify(self._connection, message)
+            await self._notify(self._connection, text)
 
-    async def hears(self) -> bool:
-        """Listen, and whether what a second connection says is heard here.
+    async def hears(self) -> float | None:
+        """Listen, and after how many seconds what a second connection says is heard here.
 
         A pooler that lends its sessions gives itself away before that, in most cases: then nothing listens, for that
         session is of use to others and would be woken by every hint.
@@ -65,18 +59,14 @@ class Line:
         other = await connect(self._url)
         try:
             if await self._lent(other):
-                return False
+                return None
             await self._listen()
-            if await self._answers(lambda probe: self._notify(other, probe)):
-                return True
-            await self._unlisten()
-            return False
+            echo_s = await self._talk.answers(lambda probe: self._notify(other, probe))
+            if echo_s is None:
+                await self._unlisten()
+            return echo_s
         finally:
             await _close(other)
-
-    async def echoes(self) -> bool:
-        """Whether what this connection says itself still comes back; it must have heard before."""
-        return await self._answers(self.say)
 
     # -- sessions -----------------------------------------------------------------------------------
 
@@ -105,22 +95,11 @@ class Line:
 
     def _on_message(self, connection: object, pid: int, channel: str, payload: object) -> None:
         del connection, pid, channel
-        sender, _, message = str(payload).partition(" ")
-        if sender == self._name:
-            if message == self._asked:
-                self._answered.set()
-        elif not message.startswith(_PROBE):
-            self._heard(read(message))
+        self._talk.take(str(payload))
 
-    async def _answers(self, ask: Callable[[str], Coroutine[None, None, None]]) -> bool:
-        self._asked = f"{_PROBE}{secrets.token_hex(8)}"
-        self._answered.clear()
-        await ask(self._asked)
-        return await happens(self._answered, ECHO_S)
-
-    async def _notify(self, connection: Connection, message: str) -> None:
+    async def _notify(self, connection: Connection, text: str) -> None:
         # No parameters: NOTIFY takes none, and what stands here has no quotes.
-        await connection.execute(f"NOTIFY \"{self._channel}\", '{self._name} {message}'")
+        await connection.execute(f"NOTIFY \"{self._channel}\", '{text}'")
 
 
 async def connect(url: str) -> Connection:
@@ -132,14 +111,6 @@ async def connect(url: str) -> Connection:
         statement_cache_size=0,  # a session of a pool does not know what another has prepared
         server_settings={"application_name": APPLICATION},
     )
-
-
-async def happens(event: asyncio.Event, within_s: float) -> bool:
-    """Wait for an event; whether it has come."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(within_s):
-            await event.wait()
-    return event.is_set()
 
 
 def channel_of(schema: str) -> str:
@@ -161,8 +132,9 @@ async def _close(connection: Connection) -> None:
 
 async def probe(url: str) -> bool:
     """Whether what one session says is heard by another, both by this URL."""
-    line = Line(url, await connect(url), f"{channel_of('headrace')}_probe", secrets.token_hex(8), lambda _: None)
+    talk = Talk(secrets.token_hex(8), lambda _: None)
+    line = PostgresLine(url, await connect(url), f"{channel_of('headrace')}_probe", talk)
     try:
-        return await line.hears()
+        return await line.hears() is not None
     finally:
         await line.close()

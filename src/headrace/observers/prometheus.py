@@ -19,6 +19,7 @@ from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.model import QueueRecord, WorkerRecord
 from headrace.core.states import JobState
 from headrace.observers.tally import FAMILIES, LABELS_MAX, OTHER, Family, Labels, Tally
+from headrace.ports.notifier import Health
 from headrace.ports.observer import Moment, Spooled
 
 ROLES: Final = ("embedded", "suspects", "worker")
@@ -189,7 +190,19 @@ def _upstreams(upstreams: Sequence[UpstreamRecord]) -> Iterator[Metric]:
     yield transitions
 
 
+def _notifier(health: Health) -> Iterator[Metric]:
+    if health.working is None:
+        return
+    about = "Whether hints of other processes are known to arrive in this one."
+    yield _gauge("headrace_notifier_working", about, ("kind",), [((health.kind,), health.working)])
+    if health.echo_s is not None:
+        about = "How long the last probe of the notifier took to come back."
+        yield _gauge("headrace_notifier_echo_seconds", about, ("kind",), [((health.kind,), health.echo_s)])
+
+
 def _moment(moment: Moment) -> Iterator[Metric]:
+    if moment.notifier is not None:
+        yield from _notifier(moment.notifier)
     if moment.spool is not None:
         yield from _spool(moment.spool)
     if moment.feeds is not None:

@@ -6,10 +6,21 @@ A hint is a short text: `queue:<name>` (something may be claimable), `queue:*` (
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 Hint: TypeAlias = str
 Listener: TypeAlias = Callable[[frozenset[Hint]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How well hints of other processes arrive here, as far as that is felt; in words without passwords."""
+
+    kind: str
+    working: bool | None  # None: it is never known
+    echo_s: float | None = None  # how long the last probe took to come back
+    trouble: str | None = None
 
 
 class Notifier(Protocol):
@@ -18,6 +29,11 @@ class Notifier(Protocol):
     @property
     def working(self) -> bool:
         """Whether hints of other processes are known to arrive here now; who listens is rung when that ends."""
+        ...
+
+    @property
+    def health(self) -> Health:
+        """`working`, and what more is known; for people."""
         ...
 
     async def start(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from headrace.core.model import ClaimedJob, Enqueued, Exchanged, NewJob, Outcome
+from headrace.ports.notifier import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Moment:
     loop_age_s: Mapping[str, float] = field(default_factory=dict[str, float])  # of workers below, by role
     spool: Spooled | None = None
     level: int = 0  # of what live feeds give up because the event loop is late
+    notifier: Health | None = None
 
 
 CALL_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -46,6 +46,15 @@ class SlotAdopter(Protocol):
         ...
 
 
+@runtime_checkable
+class Sayer(Protocol):
+    """A notifier that need not listen."""
+
+    def only_say(self) -> None:
+        """Hear nothing after the next `start`."""
+        ...
+
+
 def take_seat() -> "Seat":
     """The first thing a child does: it dies with its supervisor from here on, and leaves Ctrl-C to it.
 
@@ -85,8 +94,12 @@ class Seat:
             store.adopt_slot(self.worker_id, self.slot_fd)
 
     def hush(self, notifier: Notifier) -> Notifier:
-        """The notifier that fits the role: who runs suspects is woken by the supervisor, not by each enqueue."""
-        return Deaf(notifier) if self.role == "suspects" else notifier
+        """The notifier that fits the role, before it starts: who runs suspects is woken by the supervisor only."""
+        if self.role != "suspects":
+            return notifier
+        if isinstance(notifier, Sayer):
+            notifier.only_say()
+        return Deaf(notifier)
 
     def idle(self) -> None:
         """Nothing left to claim; the supervisor hears it once after each time it woke this child."""
@@ -103,8 +116,8 @@ class Seat:
     ) -> int:
         """Run the worker until the supervisor drains it; the exit code.
 
-        `build` opens the store, gives it to `adopt` and makes the worker with `worker_id`, `role`,
-        `beat`, the hushed notifier and `idle`. `tasks` names the functions that a stack may show. `counts`
+        `build` hushes the notifier, opens the store, gives it to `adopt` and makes the worker with `worker_id`,
+        `role`, `beat`, that notifier and `idle`. `tasks` names the functions that a stack may show. `counts`
         gives what was counted since it was last asked, for the supervisor's metrics.
         """
         loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ from typing import Final
 
 from headrace.core.model import JobId, Lease, WorkerId
 from headrace.core.worker_events import Woken
-from headrace.ports.notifier import Hint, Listener, Notifier
+from headrace.ports.notifier import Health, Hint, Listener, Notifier
 from headrace.runtime.pipe import Message
 from headrace.runtime.worker import Worker
 
@@ -52,6 +52,11 @@ class Deaf:
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier: Final = notifier
+
+    @property
+    def health(self) -> Health:
+        """Of the one behind it."""
+        return self._notifier.health
 
     async def start(self) -> None:
         """As the one behind it."""

@@ -16,7 +16,7 @@ def memory(hr: Headrace, *, clock: Clock | None = None) -> Generator[Headrace]:
     `clock`, for instance a `ManualClock`, replaces the app's meanwhile.
     """
     services, settings, former = hr.services, hr.settings, hr.clock
-    hr.settings = settings.model_copy(update={"store": MEMORY})
+    hr.settings = settings.model_copy(update={"store": MEMORY, "notifier": "auto"})
     hr.clock = former if clock is None else clock
     hr.services = Services(hr.settings, hr.clock, moved=True)
     try:

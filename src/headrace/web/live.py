@@ -65,7 +65,14 @@ class Live:
         figures = self.hr.services.spooling.figures
         spool = None if figures is None else Spooled(figures.bytes, figures.jobs, figures.drained, figures.rejected)
         feed = self.hr.feed
-        return Moment(connections, dict(self._closes), feed.followed, spool=spool, level=feed.pressure.level)
+        return Moment(
+            connections,
+            dict(self._closes),
+            feed.followed,
+            spool=spool,
+            level=feed.pressure.level,
+            notifier=self.hr.notifier.health,
+        )
 
     def shut_down(self) -> None:
         """Ask every connection to come back elsewhere, and take no further ones."""

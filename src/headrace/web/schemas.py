@@ -272,6 +272,15 @@ class WorkersView(BaseModel):
     workers: list[WorkerView]
 
 
+class NotifierView(BaseModel):
+    """How well hints of other processes arrive in this one; without them, it polls."""
+
+    kind: str
+    working: bool | None = Field(description="Null: it is never known, as on one machine.")
+    echo_s: float | None = Field(description="How long the last probe took to come back.")
+    trouble: str | None
+
+
 class StatsView(BaseModel):
     """The whole store in a few numbers."""
 
@@ -280,6 +289,7 @@ class StatsView(BaseModel):
     queues_paused: int
     workers_alive: int
     running: int
+    notifier: NotifierView
 
 
 class SessionAnswer(BaseModel):
@@ -310,4 +320,5 @@ class HealthView(BaseModel):
     status: Literal["live", "ready", "spooling"]
     store: str | None = None
     version: str | None = None
+    notifier: NotifierView | None = None
     spool: SpoolView | None = None

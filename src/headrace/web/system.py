@@ -12,6 +12,7 @@ from headrace.app.upstream import NAME_CHARS_MAX as UPSTREAM_CHARS_MAX
 from headrace.core.errors import HeadraceError
 from headrace.core.fleet import Force
 from headrace.core.states import JobState
+from headrace.ports.notifier import Health
 from headrace.runtime.spool import Spool
 from headrace.runtime.views import counts_view, queue_view, upstream_view, worker_view
 from headrace.web.auth import COOKIE, Guard, own_user
@@ -102,6 +103,7 @@ class SystemApi:
             "queues_paused": sum(queue.paused for queue in queues),
             "workers_alive": sum(worker.alive for worker in workers),
             "running": sum(worker.running for worker in workers),
+            "notifier": notifier_view(self._hr.notifier.health),
         }
 
     # -- sessions ---------------------------------------------------------------------------------
@@ -166,7 +168,12 @@ class SystemApi:
         except (Refused, HeadraceError):
             return {"status": status}
         store = self._hr.settings.store.partition(":")[0]
-        said: dict[str, object] = {"status": status, "store": store, "version": version("headrace")}
+        said: dict[str, object] = {
+            "status": status,
+            "store": store,
+            "version": version("headrace"),
+            "notifier": notifier_view(self._hr.notifier.health),
+        }
         return said if spool is None else {**said, "spool": spool_view(spool, self._hr.clock.wall())}
 
 
@@ -226,6 +233,12 @@ def spool_view(spool: Spool, now_at: float) -> dict[str, object]:
         "rejected": seen.rejected,
         "trouble": None if spool.trouble is None else str(spool.trouble),
     }
+
+
+def notifier_view(health: Health) -> dict[str, object]:
+    """How well hints arrive."""
+    echo_s = None if health.echo_s is None else round(health.echo_s, 6)
+    return {"kind": health.kind, "working": health.working, "echo_s": echo_s, "trouble": health.trouble}
 
 
 def _upstreams(router: APIRouter, api: SystemApi) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from headrace.notifiers import postgres as keeping
 from headrace.notifiers import postgres_line
 from headrace.notifiers.postgres import PostgresNotifier
 from headrace.notifiers.postgres_line import channel_of
@@ -52,7 +51,7 @@ async def messages(admin: Admin) -> list[str]:
     def keep(connection: object, pid: int, channel: str, payload: object) -> None:
         _, _, message = str(payload).partition(" ")
         if not message.startswith("?"):
-            seen.append(message)
+            seen.append(message.partition(" ")[2] if message.startswith("#") else message)
 
     await admin.add_listener(channel_of("headrace"), keep)
     return seen
@@ -61,7 +60,7 @@ async def messages(admin: Admin) -> list[str]:
 @pytest.fixture
 async def stuck(make: Make, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresNotifier]:
     """One that worked, until its session stood still."""
-    monkeypatch.setattr(keeping, "PROBE_EVERY_S", 0.1)
+    monkeypatch.setattr(PostgresNotifier, "probe_every_s", 0.1)
     monkeypatch.setattr(postgres_line, "ANSWER_S", 0.5)
     monkeypatch.setattr(postgres_line, "CLOSE_S", 0.1)
     notifier = make()

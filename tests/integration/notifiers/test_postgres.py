@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from headrace.notifiers import postgres as keeping
-from headrace.notifiers import postgres_line
+from headrace.notifiers import keeper, talk
+from headrace.notifiers.keeper import GATHER_S
 from headrace.notifiers.outbox import MESSAGE_BYTES_MAX, read
-from headrace.notifiers.postgres import GATHER_S, PostgresNotifier
-from headrace.notifiers.postgres_line import Line, channel_of
+from headrace.notifiers.postgres import PostgresNotifier
+from headrace.notifiers.postgres_line import PostgresLine, channel_of
 from servers.pgbouncer import PgBouncer
 from servers.postgres import Postgres
 from servers.server import free_port
@@ -148,7 +148,7 @@ async def test_a_connection_that_was_terminated_comes_back(
     other.publish(["queue:again"])
     await here.hears("queue:again")
     assert there.times("queue:*") == 0
-    told = [record.message for record in caplog.records if record.name == "headrace.notifiers.postgres"]
+    told = [record.message for record in caplog.records if record.name == "headrace.notifiers.keeper"]
     assert len(told) == 2
     assert told[1] == "hints of other processes are heard again"
 
@@ -196,7 +196,7 @@ async def test_what_a_hanging_session_did_not_take_is_sent_by_the_next(
 async def test_a_stop_does_not_wait_for_a_session_that_hangs(
     stuck: PostgresNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "FLUSH_S", 60.0)
+    monkeypatch.setattr(keeper, "FLUSH_S", 60.0)
     stuck.publish(["queue:stuck"])
     async with asyncio.timeout(30):
         await stuck.stop()
@@ -205,7 +205,7 @@ async def test_a_stop_does_not_wait_for_a_session_that_hangs(
 async def test_it_starts_and_stops_without_a_server_and_rings_here_all_the_same(
     make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "FLUSH_S", 60.0)
+    monkeypatch.setattr(keeper, "FLUSH_S", 60.0)
     notifier, ear = make(f"postgresql://postgres:s3cret@127.0.0.1:{free_port()}/postgres"), Ear()
     notifier.subscribe(("queue:",), ear)
     await notifier.start()
@@ -237,7 +237,7 @@ async def test_behind_a_pooler_it_is_known_not_to_work(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeping, "PROBE_EVERY_S", 0.05)
+    monkeypatch.setattr(PostgresNotifier, "probe_every_s", 0.05)
     pooled = pgbouncer.url(postgres_url)
     behind, direct = make(pooled), make()
     here, there = Ear(), Ear()
@@ -264,11 +264,11 @@ async def test_a_pooler_that_does_not_give_itself_away_is_found_out_by_the_probe
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def own(line: Line, other: object) -> bool:
+    async def own(line: PostgresLine, other: object) -> bool:
         return False
 
-    monkeypatch.setattr(Line, "_lent", own)
-    monkeypatch.setattr(postgres_line, "ECHO_S", 0.3)
+    monkeypatch.setattr(PostgresLine, "_lent", own)
+    monkeypatch.setattr(talk, "ECHO_S", 0.3)
     pooled = pgbouncer.url(postgres_url)
     notifier = make(pooled)
     await notifier.start()

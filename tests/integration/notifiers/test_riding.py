@@ -7,7 +7,8 @@ import pytest
 
 from headrace.core.errors import Conflict
 from headrace.core.model import NewJob
-from headrace.notifiers.postgres import GATHER_S, PostgresNotifier
+from headrace.notifiers.keeper import GATHER_S
+from headrace.notifiers.postgres import PostgresNotifier
 from headrace.stores.postgres import PostgresStore
 from tests.integration.notifiers.kit import until
 from tests.unit.notifiers.ear import Ear

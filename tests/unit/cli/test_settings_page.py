@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from headrace.cli.settings import GROUPS, PAGE_COMMAND, page
+import pytest
+from click.testing import CliRunner
+
+from headrace.cli.settings import GROUPS, PAGE_COMMAND, page, settings_command
 from headrace.settings import Settings
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "settings.md"
@@ -16,3 +19,12 @@ def test_every_setting_is_explained_and_in_a_section() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
     assert next(iter(Settings.model_fields)) in GROUPS
     assert set(GROUPS) <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", ["store", "listen_url", "notifier"])
+def test_no_listing_has_a_password(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"HEADRACE_{name.upper()}", "postgresql://ada:s3cret@host/shop")
+    told = CliRunner().invoke(settings_command)
+    assert told.exit_code == 0
+    assert "ada:…@host" in told.output
+    assert "s3cret" not in told.output

@@ -1,10 +1,7 @@
 """What the PostgreSQL notifier knows without a server; with one: tests/integration/notifiers."""
 
-import asyncpg
 import pytest
 
-from headrace.core.errors import NotifierError
-from headrace.notifiers.postgres import _why
 from headrace.notifiers.postgres_line import channel_of
 
 IDENTIFIER_BYTES_MAX = 63
@@ -19,18 +16,3 @@ def test_every_schema_has_a_channel_of_its_own_that_needs_no_quotes(schema: str)
     assert channel.lower() == channel
     assert len(channel) <= IDENTIFIER_BYTES_MAX
     assert channel != channel_of(schema + "2")
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (asyncpg.PostgresError("too many connections"), "too many connections"),
-        (OSError(111, "Connection refused"), "[Errno 111] Connection refused"),
-        (TimeoutError(), "TimeoutError"),
-        (NotifierError("it is gone"), "it is gone"),
-        (ValueError("postgresql://user:secret@host is wrong"), "ValueError"),
-        (ExceptionGroup("two", [asyncpg.PostgresError("first"), ValueError("second")]), "first"),
-    ],
-)
-def test_an_error_is_told_without_what_may_be_a_password(error: Exception, words: str) -> None:
-    assert _why(error) == words

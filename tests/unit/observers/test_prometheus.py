@@ -14,6 +14,7 @@ from headrace.core.model import ClaimedJob, Exchanged, QueueRecord, SettleResult
 from headrace.core.states import JobState
 from headrace.observers.prometheus import Look, folded, text
 from headrace.observers.tally import LABELS_MAX, OTHER, Tally
+from headrace.ports.notifier import Health
 from headrace.ports.observer import CALL_BOUNDS_S, Called, Moment, Spooled
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "metrics.md"
@@ -52,7 +53,14 @@ def busy() -> Tally:
 BANK = UpstreamRecord(
     "bank", BreakerState.HALF_OPEN, 3, "down", 0.0, None, None, CallCounts(), CallCounts(), 0, 0, 1, (), 1
 )
-MOMENT = Moment({"sse": 2, "websocket": 0}, {("sse", "slow"): 1}, 7, {"worker": 0.5}, Spooled(4096, 3, 12, 1))
+MOMENT = Moment(
+    {"sse": 2, "websocket": 0},
+    {("sse", "slow"): 1},
+    7,
+    {"worker": 0.5},
+    Spooled(4096, 3, 12, 1),
+    notifier=Health("redis", working=True, echo_s=0.0006),
+)
 
 
 def test_queues() -> None:
@@ -115,6 +123,19 @@ def test_names_follow_the_conventions() -> None:
         assert not re.search(r"_(ms|s|milliseconds|total)$", name)
         totals = {sample.name for sample in family.samples if sample.name.endswith("_total")}
         assert (family.type == "counter") == bool(totals) or not family.samples
+
+
+def test_a_notifier_is_shown_as_far_as_it_is_known() -> None:
+    def shown(health: Health) -> dict[str, float]:
+        families = parsed(text("1", None, busy(), Moment(notifier=health)))
+        return {name: one.samples[0].value for name, one in families.items() if "notifier" in name}
+
+    assert shown(Health("local", working=None)) == {}
+    assert shown(Health("nats", working=False, trouble="it is away")) == {"headrace_notifier_working": 0}
+    assert shown(Health("nats", working=True, echo_s=0.5)) == {
+        "headrace_notifier_working": 1,
+        "headrace_notifier_echo_seconds": 0.5,
+    }
 
 
 def test_a_store_that_does_not_answer_leaves_what_was_counted() -> None:

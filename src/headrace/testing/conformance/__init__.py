@@ -14,6 +14,9 @@ Every call of `make_store` opens the same place, so that durability and sharing 
 second class with `time` giving `StoreTime()` runs the same suite on the store's own clock.
 `VaultConformance` takes the same fixtures. `StoreModelConformance` compares random walks with the
 memory store; its `make_fresh_store` opens a new place at every call, on a manual clock.
+`NotifierConformance` is for notifiers, and what is built on it for those that ring in other processes
+(`SharedNotifierConformance`) and for those behind a server (`ServedNotifierConformance`). The system suites
+(`NotifierSystemConformance`, `ServedNotifierSystemConformance`) run an app and a worker with the worst of them.
 """
 
 import pytest
@@ -33,18 +36,36 @@ for _part in (
     "model",
 ):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
-for _part in ("store_limits", "vault"):
+for _part in ("notifier", "notifier_system", "store_limits", "vault"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
 
-from headrace.testing.conformance.store import StoreConformance  # noqa: E402 - after the rewriting is asked for
+from headrace.testing.conformance.notifier import (  # noqa: E402 - after the rewriting is asked for
+    MakeNotifier,
+    NotifierConformance,
+    Outage,
+    ServedNotifierConformance,
+    SharedNotifierConformance,
+)
+from headrace.testing.conformance.notifier_system import (  # noqa: E402
+    NotifierSystemConformance,
+    ServedNotifierSystemConformance,
+)
+from headrace.testing.conformance.store import StoreConformance  # noqa: E402
 from headrace.testing.conformance.store_base import FullStore, MakeStore, ManualTime, StoreTime, TimeControl  # noqa: E402
 from headrace.testing.conformance.store_model import StoreModelConformance  # noqa: E402
 from headrace.testing.conformance.vault import VaultConformance  # noqa: E402
 
 __all__ = [
     "FullStore",
+    "MakeNotifier",
     "MakeStore",
     "ManualTime",
+    "NotifierConformance",
+    "NotifierSystemConformance",
+    "Outage",
+    "ServedNotifierConformance",
+    "ServedNotifierSystemConformance",
+    "SharedNotifierConformance",
     "StoreConformance",
     "StoreModelConformance",
     "StoreTime",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from headrace.ports.notifier import Hint, Listener
+from headrace.ports.notifier import Health, Hint, Listener
 
 if TYPE_CHECKING:
     from headrace.testing.sim.node import Node
@@ -45,6 +45,11 @@ class Bell:
     def working(self) -> bool:
         """Whether none is dropped; a machine that is cut off does not know that it hears nothing."""
         return self._network.dropped <= 0.0
+
+    @property
+    def health(self) -> Health:
+        """Nothing more is known."""
+        return Health("simulated", working=self.working)
 
     async def start(self) -> None:
         """It hears from the start."""
