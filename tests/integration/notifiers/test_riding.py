@@ -96,3 +96,20 @@ async def test_nothing_rides_where_nobody_is_known_to_hear(postgres_url: str, pu
     await store.enqueue([job(1)])
     await store.close()
     assert published == [{"queue:mail"}]
+
+
+async def test_one_that_only_says_is_heard_and_not_woken(postgres_url: str, pair: Pair) -> None:
+    quiet, here, there = PostgresNotifier(postgres_url), Ear(), Ear()
+    quiet.only_say()
+    await quiet.start()
+    quiet.subscribe(("queue:",), here)
+    pair[0].subscribe(("queue:",), there)
+    quiet.publish(["queue:said"])
+    await there.hears("queue:said")
+    pair[1].publish(["queue:back"])
+    await there.hears("queue:back")
+    quiet.publish(["queue:again"])
+    await there.hears("queue:again")  # behind it, what came back would have been heard
+    assert here.heard == {"queue:said", "queue:again"}  # here, at once
+    assert not quiet.working
+    await quiet.stop()
