@@ -106,6 +106,7 @@ async def test_one_that_only_says_is_heard_and_not_woken(postgres_url: str, pair
     pair[0].subscribe(("queue:",), there)
     quiet.publish(["queue:said"])
     await there.hears("queue:said")
+    await until(lambda: quiet.health.trouble is None)
     pair[1].publish(["queue:back"])
     await there.hears("queue:back")
     quiet.publish(["queue:again"])
