@@ -22,10 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".cache" / "reports"
 LANES = (  # side by side
-    ("lint", "types", "layers", "coverage", "unit", "simulation", "docs"),
+    ("lint", "types", "layers", "coverage", "unit", "simulation", "docs", "e2e"),
     ("integration",),
 )
-ALONE = ("chaos", "e2e")  # one after the other, afterwards
+ALONE = ("chaos",)  # afterwards
 ARGS = {"unit": "-q --ignore=tests/unit/core"}  # which `coverage` has run
 BUDGET_S = 20 * 60
 

@@ -118,8 +118,9 @@ class Keeper:
             if self._outbox:
                 self.send()
             await happens(self._idle, FLUSH_S)
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        while not self._task.done():  # a client may take a cancel for its own
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=FLUSH_S)
 
     async def _run(self) -> None:
         """Be connected, again and again."""

@@ -109,6 +109,7 @@ class Worker:
         self._done = self._loop.create_future()
         self._turning = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # a handle of uvloop does not always know
         self._beat_timer: asyncio.TimerHandle | None = None
         self._core = WorkerCore(self._settings, self._clock.now())
         self._feeds = FeedWriter(self._store, lambda lease: self.post(LeaseGone(lease)), self._clock.sleep)
@@ -266,10 +267,10 @@ class Worker:
         delay_s = max(self._core.next_deadline() - self._clock.now(), 0.0)
         at = self._loop.time() + delay_s
         if self._timer is not None:
-            if self._timer.when() <= at:
+            if self._timer_at <= at:
                 return  # it comes early, which is harmless, and arms the next one
             self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._time)
+        self._timer, self._timer_at = self._loop.call_at(at, self._time), at
 
     def _show(self, beat: Beat) -> None:
         running = self._core.running

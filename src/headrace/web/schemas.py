@@ -276,9 +276,9 @@ class NotifierView(BaseModel):
     """How well hints of other processes arrive in this one; without them, it polls."""
 
     kind: str
-    working: bool | None = Field(description="Null: it is never known, as on one machine.")
-    echo_s: float | None = Field(description="How long the last probe took to come back.")
-    trouble: str | None
+    working: bool | None = Field(None, description="Null: it is never known, as on one machine.")
+    echo_s: float | None = Field(None, description="How long the last probe took to come back.")
+    trouble: str | None = None
 
 
 class StatsView(BaseModel):

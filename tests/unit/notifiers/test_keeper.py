@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -228,3 +229,24 @@ async def test_what_others_say_on_the_bell_does_no_harm(server: Server, pair: tu
 )
 def test_an_error_is_told_without_what_may_be_a_password(error: Exception, words: str) -> None:
     assert why(error, (KeyError,)) == words
+
+
+async def test_a_client_that_takes_a_cancel_for_its_own_does_not_keep_a_stop_waiting(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "FLUSH_S", 0.02)
+    opening = asyncio.Event()
+
+    class Swallows(Fake):
+        async def _open(self, talk: Talk) -> FakeLine:
+            opening.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return await super()._open(talk)
+
+    notifier = Swallows(server)
+    await notifier.start()
+    await opening.wait()
+    async with asyncio.timeout(5):
+        await notifier.stop()
+    assert server.lines == []
