@@ -1,7 +1,8 @@
 """What the fleet knows of one upstream, and how the word of each process changes it.
 
 Invariants: outcomes and unended permits at half-open are together never more than are permitted; the slices of
-leases that live never sum to more than the maximum; what is said of another generation changes nothing.
+leases that live never sum to more than the maximum; what is said of another generation changes nothing. Where
+processes define an upstream differently, the largest bound holds, and none loses what it uses.
 """
 
 import json
@@ -216,6 +217,7 @@ class Fleet:
         """Take what a process says, and what follows from it."""
         now = self.seen_at
         member = self.members.setdefault(said.process, Member(now))
+        had = member.slots if now < member.until_at else 0
         member.seen_at, member.definition = now, terms.definition
         member.until_at = now + SLICE_S + terms.call_s
         member.generation, member.counts = said.generation, said.counts
@@ -234,7 +236,7 @@ class Fleet:
         if terms.max_concurrency is not None:
             member.wanted = said.wanted
             others = sum(one.slots for name, one in self._holders() if name != said.process)
-            free = max(0, terms.max_concurrency - others)
+            free = max(min(had, said.held), terms.max_concurrency - others)  # a deploy may have lowered it
             member.slots = min(free, max(said.held, self._fair(said.process, terms.max_concurrency)))
         told = self.tell(said.process, terms)
         if said.leaves and not member.slots:
@@ -302,12 +304,13 @@ class Fleet:
             self._open(breaker, f"half-open for {waited_s:.0f} s")
 
     def _grant(self, said: Said, breaker: Breaker, call_s: float) -> None:
-        now = self.seen_at
-        own = f"{said.process}/"
+        now, own = self.seen_at, f"{said.process}/"
+        until_at = now + PERMIT_S + call_s
         others = {name: at for name, at in self.permits.items() if at > now and not name.startswith(own)}
-        self.permits = others  # its own it names again, or they are free
+        kept = [name for name in said.permits if name in self.permits and name.startswith(own)]
+        self.permits = others | dict.fromkeys(kept, until_at)  # whatever its code permits; what it leaves out is free
         self.late = {
-            name: now + PERMIT_S + call_s if name.startswith(own) else at
+            name: until_at if name.startswith(own) else at
             for name, at in self.late.items()
             if at > now and (not name.startswith(own) or name in said.late or name in said.permits)
         }
@@ -316,8 +319,8 @@ class Fleet:
         for name in said.permits:
             out = self.probed.calls + len(self.permits) + len(self.late)
             free = breaker.permitted_number_of_calls_in_half_open_state - out
-            if free > 0 and name.startswith(own):
-                self.permits[name] = now + PERMIT_S + call_s
+            if free > 0 and name not in self.permits and name.startswith(own):
+                self.permits[name] = until_at
 
     def _holders(self) -> list[tuple[str, Member]]:
         return [(name, one) for name, one in self.members.items() if self.seen_at < one.until_at]

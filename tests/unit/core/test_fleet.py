@@ -30,9 +30,9 @@ class Server:
     now: float = 1_000.0
     text: str | None = None
 
-    def hear(self, said: Said) -> Told:
+    def hear(self, said: Said, terms: Terms | None = None) -> Told:
         fleet = Fleet.of(self.text, self.now)
-        told = fleet.hear(said, self.terms)
+        told = fleet.hear(said, terms or self.terms)
         self.text = fleet.text
         return told
 
@@ -198,45 +198,60 @@ class Process:
     """One that calls the upstream, and whose words may be late or lost."""
 
     name: str
+    terms: Terms
     core: UpstreamCore
+    quick: float = 0.4  # the chance of a call to end
     calls: list[Ticket] = field(default_factory=list[Ticket])
     word: tuple[float, Said, Told | None] | None = None  # on its way back: when it arrives
     kept: list[str] = field(default_factory=list[str])
     cut_off_until: float = 0.0
 
 
+def process_of(name: str, terms: Terms, now: float, quick: float) -> Process:
+    return Process(name, terms, UpstreamCore(name, terms, now), quick)
+
+
+def deployed(terms: Terms, rng: random.Random) -> Terms:
+    """The same upstream, as another version of the code defines it."""
+    breaker = replace(BREAKER, permitted_number_of_calls_in_half_open_state=rng.choice((1, 2, 5)))
+    return replace(terms, breaker=breaker, max_concurrency=rng.choice((None, 1, 3, 9)))
+
+
+@pytest.mark.parametrize("deploys", [False, True])
 @pytest.mark.parametrize("seed", range(25))
-def test_whatever_comes_permits_and_slots_are_never_exceeded(seed: int) -> None:
+def test_whatever_comes_permits_and_slots_are_never_exceeded(seed: int, *, deploys: bool) -> None:
     rng = random.Random(seed)
     terms = Terms(BREAKER, rng.choice((None, 1, 5, 17)), call_s=rng.choice((1.0, CALL_S)))
+    versions = (terms, deployed(terms, rng)) if deploys else (terms,)
+    permitted = max(each.breaker.permitted_number_of_calls_in_half_open_state for each in versions if each.breaker)
+    most = max((each.max_concurrency for each in versions if each.max_concurrency), default=0)
     server = Server(terms)
-    processes = [Process(f"p{n}", UpstreamCore(f"p{n}", terms, server.now)) for n in range(rng.randint(1, 6))]
+    quick = rng.choice((0.05, 0.4))
+    processes = [process_of(f"p{n}", rng.choice(versions), server.now, quick) for n in range(rng.randint(1, 6))]
     broken, seen = False, set[BreakerState]()
     for _ in range(2_000):
         server.now += rng.choice((0.0, 0.01, 0.1, 0.5))
         broken = broken != (rng.random() < 0.01)
         turn(rng.choice(processes), server, rng, broken=broken)
         if rng.random() < 0.005:
-            processes = [*processes[1:], successor(processes[0], server)]
+            processes = [*processes[1:], successor(processes[0], server, rng.choice(versions))]
         seen.add(server.fleet.state)
-        under_way = [ticket for each in processes for ticket in each.calls]
-        probes = [ticket for ticket in under_way if ticket.permit]  # those of the half-open before too
-        assert len(probes) <= BREAKER.permitted_number_of_calls_in_half_open_state
+        probes = [ticket for each in processes for ticket in each.calls if ticket.permit]
+        assert len(probes) <= permitted  # those of the half-open before too
         assert len({ticket.permit for ticket in probes}) == len(probes), "two calls under one permit"
-        if terms.max_concurrency is not None:
-            assert len(under_way) <= terms.max_concurrency
-            assert server.fleet.slots <= terms.max_concurrency
-    if terms.max_concurrency != 1:
+        assert server.fleet.probed.calls + len(server.fleet.permits) <= permitted
+        assert sum(len(each.calls) for each in processes if each.terms.max_concurrency) <= most
+        assert server.fleet.slots <= most
+    if all(each.max_concurrency != 1 for each in versions):
         assert seen >= {BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN}
 
 
-def successor(dead: Process, server: Server) -> Process:
+def successor(dead: Process, server: Server, terms: Terms) -> Process:
     """A process has died, with all its calls and a word on its way; whoever saw it says so."""
     fleet = server.fleet
     fleet.forget(dead.name)
     server.text = fleet.text
-    name = f"{dead.name}x"
-    return Process(name, UpstreamCore(name, server.terms, server.now))
+    return process_of(f"{dead.name}x", terms, server.now, dead.quick)
 
 
 def turn(process: Process, server: Server, rng: random.Random, *, broken: bool) -> None:
@@ -264,13 +279,13 @@ def hear(process: Process, server: Server, rng: random.Random) -> None:
         if told is not None:
             core.told(told, now, said)
     if rng.random() < 0.2 and now >= process.cut_off_until:
-        core.told(server.fleet.tell(process.name, server.terms), now)
+        core.told(server.fleet.tell(process.name, process.terms), now)
 
 
 def end_some(process: Process, server: Server, rng: random.Random, *, broken: bool) -> None:
     core, now = process.core, server.now
-    longest_s = server.terms.call_s - 0.5
-    for ticket in [each for each in process.calls if rng.random() < 0.4 or now - each.began > longest_s]:
+    longest_s = process.terms.call_s - 0.5
+    for ticket in [each for each in process.calls if rng.random() < process.quick or now - each.began > longest_s]:
         process.calls.remove(ticket)
         core.end(ticket, now, failed=rng.choice((broken, broken, None)))
     if process.kept and rng.random() < 0.2:
@@ -283,7 +298,7 @@ def speak(process: Process, server: Server, rng: random.Random) -> None:
         process.cut_off_until = now + rng.uniform(5, 70)
     if process.word is None and core.due(now) and now >= process.cut_off_until:
         said = core.said(now)
-        told = None if rng.random() < 0.1 else server.hear(said)
+        told = None if rng.random() < 0.1 else server.hear(said, process.terms)
         lost = rng.random() < 0.1
         process.word = (now + rng.choice((0.0, 0.3, 2.0)), said, None if lost else told)
 
@@ -363,6 +378,35 @@ def test_fewer_permitted_calls_after_a_deploy_do_not_leave_it_half_open() -> Non
     server.hear(Said("b", told.generation, permits=names[2:], probes=probes))
     server.terms = Terms(replace(BREAKER, permitted_number_of_calls_in_half_open_state=1))
     assert server.hear(Said("b", told.generation, permits=names[2:])).state is BreakerState.CLOSED
+
+
+def test_fewer_permitted_calls_take_no_permit_away_that_is_in_use() -> None:
+    """While a deploy goes on, old and new processes may define an upstream differently."""
+    server = Server(Terms(BREAKER))
+    fewer = Terms(replace(BREAKER, permitted_number_of_calls_in_half_open_state=2))
+    opened(server)
+    server.now += 5
+    assert server.hear(Said("a", permits=("a/1",))).permits == {"a/1"}
+    assert server.hear(Said("b", permits=("b/1", "b/2"))).permits == {"b/1", "b/2"}
+    generation = server.fleet.generation
+    assert server.hear(Said("a", generation, permits=("a/1", "a/2")), fewer).permits == {"a/1"}, "no second one"
+    server.hear(Said("b", generation, permits=("b/2",), probes=(Probe("b/1", failed=False),)))
+    assert server.hear(Said("a", generation, permits=("a/1",)), fewer).permits == {"a/1"}
+    assert server.hear(Said("b", generation, permits=("b/2", "b/3"))).permits == {"b/2"}, "a's is under way"
+    server.hear(Said("a", generation, probes=(Probe("a/1", failed=False),)), fewer)
+    assert server.fleet.state is BreakerState.CLOSED, "what it came to is counted"
+
+
+def test_a_lower_maximum_takes_no_slot_away_that_is_in_use() -> None:
+    server = Server(Terms(max_concurrency=8))
+    fewer = Terms(max_concurrency=3)
+    assert server.hear(Said("a", wanted=2), fewer).slots == 3
+    assert server.hear(Said("b", wanted=9)).slots == 5
+    assert server.hear(Said("a", held=2, wanted=2), fewer).slots == 2
+    assert server.hear(Said("b", held=5, wanted=9)).slots == 6
+    server.now += SLICE_S + server.terms.call_s
+    assert server.hear(Said("b", held=6, wanted=9)).slots == 8
+    assert server.hear(Said("a", held=2, wanted=2), fewer).slots == 0, "its slice has ended"
 
 
 def test_a_process_that_says_farewell_leaves_everything_to_the_others() -> None:
