@@ -778,7 +778,7 @@ BEGIN
             scheduled := 0;
             IF v_scheduled > 0 THEN
                 SELECT count(*)::integer INTO scheduled FROM (
-                    SELECT FROM headrace_job AS job WHERE job.state = 0 AND job.line = l.id LIMIT v_scheduled
+                    SELECT FROM headrace_job AS job WHERE job.state + 0 = 0 AND job.line = l.id LIMIT v_scheduled
                 ) AS later;
                 v_scheduled := v_scheduled - scheduled;
             END IF;
