@@ -3,6 +3,7 @@
 import asyncio
 import random
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar, Final
@@ -14,7 +15,7 @@ from headrace.notifiers.talk import Talk
 from headrace.ports.notifier import Health, Hint, Listener
 
 
-class KeptNotifier:
+class KeptNotifier(ABC):
     """A bell behind a connection.
 
     Between `start` and `stop` it reconnects by itself, and rings every listener when it hears again, for it can't know
@@ -102,5 +103,6 @@ class KeptNotifier:
         subscription = self._listeners.add(prefixes, listener)
         return lambda: self._listeners.remove(subscription)
 
+    @abstractmethod
     async def _open(self, talk: Talk) -> Line:
-        raise NotImplementedError
+        """A new connection; what it hears goes to `talk`."""
