@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -18,8 +19,9 @@ from typing import Any, Final, Self
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 HOST: Final = "127.0.0.1"
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 60.0
 PORTS_TRIED: Final = 3
+PORTS: Final = range(20_000, 32_000)  # below those that systems give to whoever connects
 
 
 class MissingError(Exception):
@@ -71,11 +73,12 @@ def ask(port: int, question: bytes, bytes_max: int = 4096) -> bytes:
 
 
 def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that no connection is given while its server is down."""
+    for port in random.sample(PORTS, 100):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
+    raise FailedError(f"a hundred ports from {PORTS.start} to {PORTS.stop} are taken")
 
 
 def _unprivileged() -> dict[str, Any]:

@@ -141,10 +141,10 @@ def test_overload(serve: Serve, postgres_url: str) -> None:
 
         refused = until(shed, 10)
         assert refused.json()["type"] == "urn:headrace:problem:shed"
-        assert 1 <= int(refused.headers["retry-after"]) <= 20
+        assert 1 <= int(refused.headers["retry-after"]) <= 60  # by the pace that was seen: slow on a busy machine
         assert {asked(urgent).status_code for _ in range(5)} == {202}
-        until(lambda: asked(body).status_code == 202, 20)  # nobody has done anything about it
-        until(lambda: ends(served, accepted) == {(JobState.SUCCEEDED, 1): len(accepted)}, 20)  # what was let in is done
+        until(lambda: asked(body).status_code == 202, 60)  # nobody has done anything about it
+        until(lambda: ends(served, accepted) == {(JobState.SUCCEEDED, 1): len(accepted)}, 60)  # what was let in is done
         assert {asked(body).status_code for _ in range(5)} == {202}
 
 

@@ -34,7 +34,7 @@ server = {name}()
 print(server.directory, *server.processes(), flush=True)
 sys.stdin.read()
 """
-SENT = 200
+SENT = 50
 
 
 @dataclass
@@ -171,7 +171,7 @@ async def killed_under_load(server: Server, line: Line) -> list[int]:
                 enough.set()
 
     sending = asyncio.create_task(send())
-    await asyncio.wait_for(enough.wait(), 30)
+    await asyncio.wait_for(enough.wait(), 60)
     await asyncio.to_thread(server.kill)
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
