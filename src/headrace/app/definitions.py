@@ -1,6 +1,7 @@
 """What an app defines on its `Headrace`: tasks, and the upstreams that they call."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from headrace.app.options import QUEUE_CHARS_MAX, TIMEOUT_S_MAX, TIMEOUT_S_MIN, check_name, check_priority
@@ -21,6 +22,7 @@ from headrace.runtime.registry import Policies, Registry, TaskDef
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
+    from headrace.app.celery_compat import CeleryCompat
     from headrace.app.headrace import Headrace
 
 NAME_CHARS_MAX: Final = 200
@@ -33,6 +35,13 @@ class Definitions:
     clock: Clock
     registry: Registry
     services: Services
+
+    @cached_property
+    def celery_compat(self) -> "CeleryCompat":
+        """In place of `Celery(…)`, for modules whose tasks were written for Celery: `app = hr.celery_compat`."""
+        from headrace.app.celery_compat import CeleryCompat
+
+        return CeleryCompat(cast("Headrace", self))
 
     # -- tasks ----------------------------------------------------------------------------------
 
