@@ -199,21 +199,12 @@ class CeleryTask:
         return Request(_running.get())
 
     def retry(
-        self,
-        args: None = None,
-        kwargs: None = None,
-        exc: BaseException | None = None,
-        *,
-        countdown: Duration | None = None,
-        eta: None = None,
-        max_retries: int | None = None,
+        self, *, exc: BaseException | None = None, countdown: Duration | None = None, max_retries: int | None = None
     ) -> NoReturn:
         """Fail this attempt and try again after `countdown`; it raises by itself, `raise self.retry()` reads better.
 
         After `max_retries` the job has failed, with `exc` if that is given.
         """
-        if args is not None or kwargs is not None or eta is not None:
-            raise UsageError("retry takes exc, countdown and max_retries; for other arguments enqueue another job")
         ctx = _running.get()
         most = self.max_retries if max_retries is None else min(max_retries, self.max_retries)
         if ctx is None:
@@ -328,9 +319,8 @@ def _refuse(who: str, options: Mapping[str, Any]) -> None:
 
 
 def _retries(options: dict[str, Any]) -> int:
-    by_kwargs = (options.get("retry_kwargs") or {}).get("max_retries")
-    most = options.pop("max_retries", 3) if by_kwargs is None else by_kwargs
-    options.pop("max_retries", None)
+    automatic: dict[str, Any] = options.get("retry_kwargs") or {}
+    most: int | None = automatic.get("max_retries", options.pop("max_retries", 3))
     return MAX_ATTEMPTS - 1 if most is None else min(most, MAX_ATTEMPTS - 1)
 
 
@@ -339,8 +329,8 @@ def _retry(options: dict[str, Any], max_retries: int, delay_s: float) -> Retry:
     errors: Errors = options.pop("autoretry_for", None) or ()
     never: Errors = options.pop("dont_autoretry_for", None) or ()
     backoff, cap = options.pop("retry_backoff", False), options.pop("retry_backoff_max", 600)
-    jitter, countdown = options.pop("retry_jitter", True), (options.pop("retry_kwargs", None) or {}).get("countdown")
-    plain_s = delay_s if countdown is None else countdown
+    automatic: dict[str, Any] = options.pop("retry_kwargs", None) or {}
+    jitter, plain_s = options.pop("retry_jitter", True), automatic.get("countdown", delay_s)
     again = (
         Retry(max_retries + 1, float(backoff), 2.0, cap, bool(jitter))
         if backoff
@@ -363,5 +353,6 @@ def _rate(limit: str | float | None) -> RateLimit | None:
 
 
 def _timeout(options: dict[str, Any]) -> Duration | None:
-    hard, soft = options.pop("time_limit", None), options.pop("soft_time_limit", None)
+    hard: Duration | None = options.pop("time_limit", None)
+    soft: Duration | None = options.pop("soft_time_limit", None)
     return soft if hard is None else hard

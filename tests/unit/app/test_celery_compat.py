@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from headrace import Headrace, InvalidConfig, Job, JobFailed, JobState, UsageError
 from headrace.core.retry import Retry
-from headrace.testing import ManualClock, drain, memory
+from headrace.runtime.context import RetryAfter
+from headrace.testing import ManualClock, drain, memory, sync_context
 
 BACKING_OFF = Retry(4, 2, 2, 60, jitter=False)
 
@@ -53,7 +54,7 @@ async def test_options_of_a_call(hr: Headrace) -> None:
     def send(to: str) -> str:
         return to
 
-    at = datetime.now(UTC) + timedelta(hours=1)
+    at = datetime.fromtimestamp(hr.clock.wall() + 3600, UTC)
     plain = await blocking(send.delay, "a")
     given = await blocking(
         send.apply_async, ("b",), {}, task_id="one", eta=at, expires=120, queue="fast", priority=9, time_limit=5
@@ -71,7 +72,7 @@ async def test_options_of_a_call(hr: Headrace) -> None:
     assert [job.state for job in jobs] == [JobState.READY, JobState.SCHEDULED, JobState.SCHEDULED]
     await blocking(later.revoke, terminate=True)
     assert await blocking(lambda: later.state) == "REVOKED"
-    await drain(hr, until=200)
+    await drain(hr, until=4000)
     assert await blocking(lambda: given.state) == "FAILURE", "it had expired"
 
 
@@ -92,8 +93,10 @@ async def test_self_in_a_bound_task(hr: Headrace) -> None:
     assert await blocking(result.get, 5) == "flaky"
     assert seen == [(result.id, 0), (result.id, 1), (result.id, 2)]
     assert 10 <= hr.clock.wall() - began < 21
-    kinds = [(update.kind, update.data) async for update in result.job.updates()]
-    assert ("progress", {"done": 4, "total": 9, "message": "on its way"}) in kinds
+    ctx = sync_context()
+    with pytest.raises(RetryAfter, match="no line"):
+        flaky.task(ctx, 4)
+    assert ctx.recorded.progressed == [{"done": 4, "total": 9, "message": "on its way"}]
 
 
 async def test_after_max_retries_it_has_failed_with_its_exception(hr: Headrace) -> None:
