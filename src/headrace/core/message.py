@@ -19,10 +19,11 @@ class Message:
     """One message of a broker, as a task or a `decode=` sees it.
 
     `source` is the name of the `hr.on` that took it, as `kafka:orders:payments`; `part` and `place` say where it is at
-    the broker: Kafka's partition and offset, the sequence of NATS, the entry id of Redis. `id` is what makes it the same
-    message when it comes again; None: nothing does. `key` is Kafka's key, the routing key of RabbitMQ, the subject of
-    NATS. `at` is when it was sent, in seconds since the epoch, as far as the broker knows. `event` has the attributes
-    of a CloudEvent as text. A task that asks for its message gets one without a body: that is in its arguments.
+    the broker: Kafka's partition and offset, the sequence of NATS, the entry id of Redis. `id` is what makes it the
+    same message when it comes again; None: nothing does. `key` is Kafka's key, the routing key of RabbitMQ, the subject
+    of NATS. `at` is when it was sent, in seconds since the epoch, as far as the broker knows. `event` has the
+    attributes of a CloudEvent as text. A task that asks for its message gets one without a body: that is in its
+    arguments.
     """
 
     source: str
@@ -78,9 +79,7 @@ class Batch:
     def marks(self) -> dict[str, Mark]:
         """How the bookmarks move when the batch is taken."""
         last = {message.part: message for message in self.messages if message.part in self.known}
-        return {
-            part: Mark(self.known[part], int(message.place) + 1, _ms(message.at)) for part, message in last.items()
-        }
+        return {part: Mark(self.known[part], int(message.place) + 1, _ms(message.at)) for part, message in last.items()}
 
     def split(self, count: int) -> "tuple[Batch, Batch]":
         """The first `count` messages, and the others."""

@@ -64,7 +64,9 @@ def test_what_is_printed_has_no_body() -> None:
 
 
 def test_a_digest_is_stable_and_short() -> None:
-    assert digest_of("kafka").hex() == blake2b(b"kafka", digest_size=16).hexdigest() == "833068fe5fe95e8ac51471f54a871e3e"
+    assert (
+        digest_of("kafka").hex() == blake2b(b"kafka", digest_size=16).hexdigest() == "833068fe5fe95e8ac51471f54a871e3e"
+    )
     assert len(digest_of("\ud800")) == 16
 
 
