@@ -137,7 +137,7 @@ def _unpacked(name: str, value: object, prefixes: Prefixes) -> Extension:
     if isinstance(value, int):
         return value
     if isinstance(value, datetime):
-        return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return value.replace(tzinfo=value.tzinfo or UTC).isoformat().replace("+00:00", "Z")
     text = _text(name, value)
     if not prefixes.percent:
         return text

@@ -34,7 +34,7 @@ _URI_REFERENCE: Final = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _MEDIA_TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~\w-]+/([!#$%&'*+.^_`|~\w-]+)[ \t]*(?:;.*)?", re.ASCII)
 _INSTANT: Final = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}):(\d{2})(\.\d+)?(?:[Zz]|([+-])(\d{2}):(\d{2}))", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}):(\d{2})(\.\d+)?(?:[Zz]|([+-])(\d{2}):([0-5]\d))", re.ASCII
 )
 _LEAP_SECOND: Final = "60"
 _INTEGER: Final = range(-(1 << 31), 1 << 31)

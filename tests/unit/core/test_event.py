@@ -42,6 +42,7 @@ def test_an_event_has_its_attributes_in_order() -> None:
         ({"source": "büro"}, "source is no URI: percent-encode spaces and what is not ASCII"),
         ({"source": "100%"}, "source is no URI"),
         ({"dataschema": "schema"}, "dataschema is a URI without a scheme"),
+        ({"time": "2026-11-27T09:00:00+00:60"}, "time is no instant of RFC 3339"),
         ({"time": "yesterday"}, "time is no instant of RFC 3339: write it as 2026-11-27T09:30:00Z"),
         ({"time": "2026-11-27T24:00:00Z"}, "time is an instant that there is not"),
         ({"datacontenttype": "json"}, "datacontenttype is no media type"),
