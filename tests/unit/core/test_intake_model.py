@@ -62,7 +62,7 @@ class World(RuleBasedStateMachine):
         self.looks: list[int] = []
         self.calls: list[Receive] = []  # of receive, not answered
         self.ghosts: list[Receive] = []  # of those that were repeated, and whose token is answered
-        self.late_by = 0.0
+        self.late_by = self.look_by = 0.0
         self.known_calls: dict[int, Receive] = {}
         self.draining = self.drained = False
         self.wakes = 0
@@ -117,10 +117,10 @@ class World(RuleBasedStateMachine):
                 assert batch
                 (self.acknowledge if isinstance(effect, Done) else self.take_back)(batch)
             case Look(token):
-                assert not self.looks or self.now >= self.late_by
+                assert not self.looks or self.now >= self.look_by
                 assert not self.draining
                 self.looks = [token]
-                self.late_by = self.now + SETTINGS.answer_s
+                self.look_by = self.now + SETTINGS.answer_s
             case Drained():
                 assert not self.session
                 assert self.draining
