@@ -142,7 +142,7 @@ class IntakeCore:
                 if event.session == self._session:
                     self._lose(event.why, now, effects, refused=event.refused)
             case Fetched():
-                self._fetched(event, effects)
+                self._fetched(event)
             case DrainAsked():
                 self._draining = True
             case _:
@@ -180,14 +180,12 @@ class IntakeCore:
             self._flight = None
         effects.append(Close(self._session))
 
-    def _fetched(self, event: Fetched, effects: list[Effect]) -> None:
+    def _fetched(self, event: Fetched) -> None:
         if self._fetch is None or self._fetch.token != event.token:
             return
         self._fetch = None
         self._pause.reset()
-        if self._draining and event.batch:
-            effects.append(Back(event.batch))
-        elif event.batch:
+        if event.batch:
             self._keep(self._next.join(event.batch))
 
     def _received(self, event: Received, effects: list[Effect]) -> None:

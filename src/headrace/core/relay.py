@@ -55,6 +55,7 @@ class RelayCore:
         self._load: Load | None = None
         self._load_by = 0.0
         self._load_moves = False  # whether its answer moves the floor
+        self._load_counts = False  # not what was asked in another appointment
         self._wanted = False
         self._rewound_at = -math.inf
         self._sweep_at = now
@@ -182,6 +183,8 @@ class RelayCore:
             return
         self._load = None
         self._store_back()
+        if not self._load_counts:
+            return
         for out in event.events:
             if out.place not in self._rows and out.place not in self._gone:
                 self._rows.add(out)
@@ -273,9 +276,11 @@ class RelayCore:
     # -- each turn --------------------------------------------------------------------------------
 
     def _turn(self, now: float, effects: list[Effect]) -> None:
+        if self._drained:
+            return
         if self._until <= now and self._until != -math.inf:
             self._until = -math.inf
-            self._load = None
+            self._load_counts = self._load_moves = False
         if self._until == -math.inf:
             self._rows.forget_waiting()
         elif self._drain_by is None:
@@ -327,6 +332,7 @@ class RelayCore:
         sweeps = now >= self._sweep_at or self._floor == 0
         after = 0 if sweeps else self._floor
         self._load_moves = after == self._floor
+        self._load_counts = True
         if self._load_moves:
             self._wanted = False
         self._token += 1

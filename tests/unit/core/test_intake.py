@@ -92,6 +92,7 @@ def test_it_acknowledges_after_the_commit_and_fetches_meanwhile() -> None:
     assert source.fetched(some(1, 3)) == [Receive(2, some(1, 3)), Fetch(3, 10, 0.5)]
     assert source.fetched(some(4, 5)) == [Fetch(4, 8, 0.5)], "what comes meanwhile gathers"
     assert source.fetched(some(6, 6)) == [Fetch(5, 7, 0.5)]
+    assert source.hear(Received(1, {})) == [], "that is no answer to what is asked"
     assert source.received() == [Done(some(1, 3)), Receive(6, some(4, 6))]
     assert source.core.kept == 3
 
