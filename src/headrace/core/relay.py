@@ -72,7 +72,7 @@ class RelayCore:
         self._settle: Settle | None = None
         self._settle_by = 0.0
         self._gone: set[int] = set()  # done or parked, and perhaps in an answer that is still to come
-        self._left: deque[tuple[int, tuple[int, ...]]] = deque()  # those that a `Load` after that token has no more
+        self._left = set[int]()  # those of them that the outbox has no more: the next answer is the last to have them
         self._store_at = -math.inf
         self._store_why = ""
         self._store_pause = Pause(settings.store_pause_s, settings.store_pause_max_s, rng)
@@ -188,8 +188,8 @@ class RelayCore:
         for out in event.events:
             if out.place not in self._rows and out.place not in self._gone:
                 self._rows.add(out)
-        while self._left and self._left[0][0] < event.token:
-            self._gone.difference_update(self._left.popleft()[1])
+        self._gone -= self._left
+        self._left.clear()
         if load.after == 0:
             self._sweep_at = now + self._settings.sweep_s
         if self._load_moves and event.events:
@@ -244,8 +244,8 @@ class RelayCore:
     def _settled(self, event: Settled) -> None:
         if self._settle is None or self._settle.token != event.token:
             return
-        parked = tuple(refusal.place for refusal in self._settle.refused if refusal.parked)
-        self._left.append((self._token, self._settle.done + parked))
+        self._left.update(self._settle.done)
+        self._left.update(refusal.place for refusal in self._settle.refused if refusal.parked)
         self._settle = None
         self._store_back()
 

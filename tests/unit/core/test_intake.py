@@ -191,6 +191,40 @@ def test_while_the_store_is_away_the_same_batch_is_repeated() -> None:
     assert source.hear(Looked(source.last(Look), 100, 0)) == [Open(2)], "the store is back"
 
 
+def test_what_is_being_asked_is_not_given_back() -> None:
+    source = Source().open()
+    source.fetched(some(1, 3))
+    source.fetched(some(4, 13))
+    source.away()
+    begun = source.now
+    assert source.wait(begun + 29) == [Receive(2, some(1, 3), again=True)]
+    assert source.wait(begun + 31) == [], "the store may be taking it"
+    assert source.away() == [Back(some(1, 3)), Back(some(4, 13)), Close(1)]
+
+
+def test_a_store_that_was_back_is_asked_soon_again() -> None:
+    source = Source().open()
+    source.fetched(some(1, 1))
+    for _ in range(5):
+        source.away()
+        source.wait()
+    source.received()
+    source.fetched(some(2, 2))
+    source.away()
+    assert source.core.next_deadline() - source.now <= 0.1
+
+
+def test_a_look_that_is_not_answered_found_no_store() -> None:
+    source = Source().open()
+    source.fetched(some(1, 1))
+    source.hear(Crowded(2, 0, 1))
+    source.wait()
+    begun = source.now
+    while source.now < begun + 30:
+        source.wait()
+    assert source.core.health == IntakeHealth(IntakeState.STORE_AWAY, "the store does not answer")
+
+
 def test_a_late_answer_counts_and_is_not_repeated() -> None:
     source = Source().open()
     source.fetched(some(1, 3))
@@ -315,6 +349,12 @@ def test_our_own_commit_whose_answer_was_lost_is_a_commit() -> None:
     source.away()
     source.wait()
     assert source.received({"0": 7})[0] == Done(records("0", 5, 5, 6))
+
+
+def test_a_batch_without_marks_is_not_acknowledged_where_something_moved() -> None:
+    source = Source().open()
+    source.fetched(some(1, 1))
+    assert not any(isinstance(effect, Done) for effect in source.received({"0": 9}))
 
 
 # --- the end -----------------------------------------------------------------------------------

@@ -115,6 +115,8 @@ class World(RuleBasedStateMachine):
             case Done(batch) | Back(batch):
                 assert self.is_open
                 assert batch
+                for call in self.calls if self.now < self.late_by else ():
+                    assert call is not self.known_calls[call.token] or call.batch != batch, "it is being stored"
                 (self.acknowledge if isinstance(effect, Done) else self.take_back)(batch)
             case Look(token):
                 assert not self.looks or self.now >= self.look_by

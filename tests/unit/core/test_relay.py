@@ -155,6 +155,25 @@ def test_what_was_confirmed_while_it_was_read_is_not_sent_again() -> None:
     assert sink.core._gone == set(), "and no longer remembered than need be"
 
 
+def test_what_was_parked_while_it_was_read_is_not_sent_again() -> None:
+    sink = Sink()
+    sink.appoint(out(1, failures=9))
+    sink.hear(Woken())
+    sink.hear(Refused(1, "too large"))
+    sink.settled()
+    assert sink.load(out(1, failures=9)) == []
+
+
+def test_a_look_for_late_commits_does_not_move_the_place() -> None:
+    sink = Sink()
+    sink.appoint(*(out(n) for n in range(1, 6)))
+    sink.now = 101.0
+    assert only(sink.hear(Woken()), Load) == [Load(2, 0, 10, 4 << 20, ())], "first what is late"
+    assert only(sink.load(out(1)), Load) == [Load(3, 5, 10, 4 << 20, ())], "then what was asked for"
+    assert sink.hear(LoadFailed(3, "no store")) == []
+    assert sink.wait() == [Load(4, 5, 10, 4 << 20, ())]
+
+
 def test_a_busy_key_leaves_room_for_others() -> None:
     sink = Sink()
     asked = sink.appoint(*(out(n, "a") for n in range(1, 11)), more=True)
@@ -342,6 +361,51 @@ def test_a_store_that_does_not_answer_is_away() -> None:
             sink.load()
     assert sink.core.health.why == "the store does not answer"
     assert sink.core.known == 1
+
+
+def test_refusals_that_were_not_stored_are_told_again() -> None:
+    sink = Sink()
+    sink.appoint(out(1))
+    sink.hear(Refused(1, "no queue"))
+    settle = sink.all[-1]
+    assert isinstance(settle, Settle)
+    sink.hear(SettleFailed(settle.token, "no store"))
+    while not only(asked := sink.wait(), Settle):
+        if only(asked, Load):
+            sink.load()
+    assert sink.all[-1] in [replace(settle, token=token) for token in range(99)]
+
+
+def test_pauses_begin_anew_when_it_went_well() -> None:
+    sink = Sink()
+    sink.appoint(out(1), out(2))
+    for _ in range(5):
+        sink.hear(Unsent((1, 2), "closed"))
+        while not places(sink.wait()):
+            if isinstance(sink.all[-1], Load):
+                sink.load()
+    sink.hear(Confirmed((1,)))
+    sink.hear(Unsent((2,), "closed"))
+    assert sink.core.next_deadline() - sink.now <= 0.5
+    sink = Sink()
+    sink.hear(Appointed(1000))
+    for _ in range(5):
+        sink.hear(LoadFailed(sink.last(Load), "no store"))
+        sink.wait()
+    sink.load()
+    sink.hear(Woken())
+    sink.hear(LoadFailed(sink.last(Load), "no store"))
+    assert sink.core.next_deadline() - sink.now <= 0.1
+
+
+def test_what_was_read_in_another_appointment_does_not_count() -> None:
+    sink = Sink()
+    sink.hear(Appointed(1000))
+    sink.hear(Dismissed())
+    assert sink.hear(Appointed(2000)) == [], "one answer at a time"
+    asked = sink.load(out(1), out(2))
+    assert asked == [Load(2, 0, 10, 4 << 20, ())], "another may have sent them"
+    assert places(sink.load(out(2))) == [2]
 
 
 def test_a_drain_waits_for_what_is_under_way() -> None:
