@@ -155,6 +155,15 @@ def test_what_was_confirmed_while_it_was_read_is_not_sent_again() -> None:
     assert sink.core._gone == set(), "and no longer remembered than need be"
 
 
+def test_what_is_confirmed_and_still_in_the_outbox_is_not_sent_again() -> None:
+    sink = Sink()
+    sink.appoint(out(1), out(2))
+    sink.hear(Confirmed((1, 2)))
+    for _ in range(3):
+        sink.hear(Woken())
+        assert places(sink.load(out(1), out(2))) == [], "the settle is not answered yet"
+
+
 def test_what_was_parked_while_it_was_read_is_not_sent_again() -> None:
     sink = Sink()
     sink.appoint(out(1, failures=9))
