@@ -35,7 +35,7 @@ async def publish(tx: Tx, events: Sequence[Event], guard: Lease | None, *, once:
     (row,) = await tx.all(
         _PUBLISH,
         tx.now,
-        None if guard is None else str(UUID(guard.job)),
+        None if guard is None else str(UUID(guard.id)),
         None if guard is None else guard.fence,
         PUBLISHED_S if once else None,
         [UUID(event.id) for event in events],
