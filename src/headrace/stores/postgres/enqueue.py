@@ -80,7 +80,7 @@ async def _promise(tx: Tx, jobs: Sequence[NewJob]) -> None:
     """Keep what is owed of these new jobs."""
     if jobs:
         promises = [(UUID(job.id), name) for job in jobs for name in job.promises]
-        await tx.all(_PROMISE, [job for job, _ in promises], [name for _, name in promises])
+        await tx.all(_PROMISE, [job for job, _ in promises], [name for _, name in promises], tx.now)
 
 
 def hints_of(jobs: Sequence[NewJob]) -> set[str]:

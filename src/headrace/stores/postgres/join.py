@@ -19,6 +19,7 @@ from headrace.ports.store import Joined
 from headrace.stores.joins import unknown
 from headrace.stores.postgres.enqueue import enqueue, line, names
 from headrace.stores.postgres.faults import NO_SCHEMA, mapped, sqlstate, words_of
+from headrace.stores.postgres.incoming import fitting
 from headrace.stores.postgres.lines import LineName, Lines
 from headrace.stores.postgres.link import Link, LinkTx, failed
 from headrace.stores.postgres.outbox import publish
@@ -127,7 +128,7 @@ class JoinedPostgres:
             await self._numbers(tx, ())
             return await publish(tx, events, guard, once=once)
 
-        return await self._run(put) if events else []
+        return await fitting(self._run(put)) if events else []
 
     async def commit(self) -> None:
         """Commit the user's transaction; what refuses rows of the user's is raised as it is."""

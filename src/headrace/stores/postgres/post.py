@@ -4,6 +4,7 @@ Invariant: what a verb writes is one transaction, and `receive` and `publish` on
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from headrace.core.event import Event
 from headrace.core.message import Bookmark
@@ -21,9 +22,16 @@ from headrace.ports.post import (
     SinkRecord,
     SourceRecord,
 )
-from headrace.stores.postgres import duties, outbox, receive
+from headrace.stores.postgres import incoming, outbox
 from headrace.stores.postgres.base import PostgresBase
 from headrace.stores.postgres.enqueue import names
+from headrace.stores.postgres.sql import query
+
+_CHORE_TAKE: Final = query("chore_take")
+_CHORE_LEAVE: Final = query("chore_leave")
+_DISABLE: Final = query("endpoint_disable")
+_ENABLE: Final = query("endpoint_enable")
+_DISABLED: Final = query("endpoints")
 
 
 class PostgresPost(PostgresBase):
@@ -38,32 +46,34 @@ class PostgresPost(PostgresBase):
         wanted = sorted(set(names(arrival.job for arrival in intake.arrivals)))
         # New lines are made apart, since they stay whatever becomes of their jobs.
         numbers = dict(zip(wanted, await self._numbers(wanted), strict=True))
-        received = await receive.fitting(self._each_again(lambda tx: receive.receive(tx, source, intake, numbers)))
+        received = await incoming.fitting(self._each_again(lambda tx: incoming.receive(tx, source, intake, numbers)))
         if any(received.added):
             self._lines.woke(wanted)
         return received
 
     async def bookmarks(self, source: str) -> dict[str, Bookmark]:
         """How far this source has read, by part; empty for an unknown one."""
-        return await self._each(lambda tx: receive.bookmarks(tx, source))
+        return await self._each(lambda tx: incoming.bookmarks(tx, source))
 
     async def put_bookmark(self, source: str, part: str, place: int | None) -> None:
         """Set where a source goes on in a part, or forget it (None)."""
-        await self._each_again(lambda tx: receive.put_bookmark(tx, source, part, place))
+        await self._each_again(lambda tx: incoming.put_bookmark(tx, source, part, place))
 
     async def forget_seen(self, source: str, older_s: float, limit: int) -> int:
         """Forget the digests that were first seen longer ago, at most `limit`; how many."""
-        return await self._each_again(lambda tx: receive.forget_seen(tx, source, older_s, limit))
+        return await self._each_again(lambda tx: incoming.forget_seen(tx, source, older_s, limit))
 
     async def letter(self, job: JobId) -> Letter | None:
         """The message of which this job was made; None: it fitted its task, or the job is unknown."""
-        return await self._each(lambda tx: receive.letter(tx, job))
+        return await self._each(lambda tx: incoming.letter(tx, job))
 
     # -- events out ---------------------------------------------------------------------------
 
     async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
         """Put events into the outboxes of their sinks, in this order: all or none."""
-        return await self._each_again(lambda tx: outbox.publish(tx, events, guard, once=once))
+        if not events:
+            return []
+        return await incoming.fitting(self._each_again(lambda tx: outbox.publish(tx, events, guard, once=once)))
 
     async def outgoing(
         self, sink: str, after: int, limit: int, bytes_max: int, without: Sequence[str] = ()
@@ -102,17 +112,18 @@ class PostgresPost(PostgresBase):
 
     async def take_chore(self, name: str, doer: str, lease_s: float) -> int | None:
         """Be the one who does this, for `lease_s` from now, or stay it; the term, or None."""
-        return await self._each_again(lambda tx: duties.take_chore(tx, name, doer, lease_s))
+        row = await self._each_again(lambda tx: tx.one(_CHORE_TAKE, tx.now, name, doer, lease_s))
+        return None if row is None else row[0]
 
     async def leave_chore(self, name: str, doer: str) -> None:
         """Let others do this at once; nothing happens if `doer` does not do it."""
-        await self._each_again(lambda tx: duties.leave_chore(tx, name, doer))
+        await self._each_again(lambda tx: tx.all(_CHORE_LEAVE, name, doer))
 
     # -- looks --------------------------------------------------------------------------------
 
     async def sources(self) -> list[SourceRecord]:
         """Every source that has taken something, or has bookmarks, by name."""
-        return await self._each(receive.sources)
+        return await self._each(incoming.sources)
 
     async def sinks(self) -> list[SinkRecord]:
         """Every sink that had an event, by name."""
@@ -120,8 +131,12 @@ class PostgresPost(PostgresBase):
 
     async def disable(self, endpoint: str, why: str | None) -> None:
         """Send nothing more to an endpoint of webhooks; None: send again."""
-        await self._each_again(lambda tx: duties.disable(tx, endpoint, why))
+        if why is None:
+            await self._each_again(lambda tx: tx.all(_ENABLE, endpoint))
+        else:
+            await self._each_again(lambda tx: tx.all(_DISABLE, tx.now, endpoint, why))
 
     async def disabled(self) -> dict[str, Disabled]:
         """The endpoints to which nothing is sent, by name."""
-        return await self._each(duties.disabled)
+        rows = await self._each(lambda tx: tx.all(_DISABLED, tx.now))
+        return {row[0]: Disabled(row[1], max(0.0, row[2])) for row in rows}

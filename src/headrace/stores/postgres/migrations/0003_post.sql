@@ -14,7 +14,6 @@ CREATE TABLE headrace_bookmark (
     part text NOT NULL,
     next bigint NOT NULL,               -- the first place that it has not read
     last_ms bigint,                     -- of the message before it, by its broker's clock
-    taken_at timestamptz,               -- NULL: a person has set it
     PRIMARY KEY (source, part)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
@@ -31,6 +30,7 @@ CREATE INDEX headrace_seen_at ON headrace_seen (source, at);    -- all of an int
 CREATE TABLE headrace_letter (
     job uuid PRIMARY KEY,               -- job.id
     source integer NOT NULL,            -- source.id
+    at timestamptz NOT NULL,
     why text NOT NULL,
     content_type text,
     headers text NOT NULL,              -- JSON
@@ -39,6 +39,7 @@ CREATE TABLE headrace_letter (
     body bytea NOT NULL                 -- at least its beginning
 );
 ALTER TABLE headrace_letter ALTER COLUMN body SET STORAGE EXTERNAL;
+CREATE INDEX headrace_letter_at ON headrace_letter (at);    -- for what a drop of the history's day leaves behind
 
 -- Sinks by number; never deleted.
 CREATE TABLE headrace_sink (
@@ -70,8 +71,10 @@ CREATE INDEX headrace_outbox_parked ON headrace_outbox (sink, n) WHERE parked;
 CREATE TABLE headrace_promise (
     job uuid NOT NULL,                  -- job.id
     name text COLLATE "C" NOT NULL,     -- of the outcome
+    at timestamptz NOT NULL,
     PRIMARY KEY (job, name)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX headrace_promise_at ON headrace_promise (at);  -- as for letters
 
 -- What one process at a time does for all, and which.
 CREATE TABLE headrace_chore (
@@ -141,11 +144,11 @@ BEGIN
             BEGIN
                 FOR v_at IN 1 .. cardinality(p_parts) LOOP
                     IF p_known[v_at] IS NULL THEN
-                        INSERT INTO headrace_bookmark (source, part, next, last_ms, taken_at)
-                        VALUES (v_source, p_parts[v_at], p_next[v_at], p_last_ms[v_at], v_now)
+                        INSERT INTO headrace_bookmark (source, part, next, last_ms)
+                        VALUES (v_source, p_parts[v_at], p_next[v_at], p_last_ms[v_at])
                         ON CONFLICT (source, part) DO NOTHING;
                     ELSE
-                        UPDATE headrace_bookmark AS b SET next = p_next[v_at], last_ms = p_last_ms[v_at], taken_at = v_now
+                        UPDATE headrace_bookmark AS b SET next = p_next[v_at], last_ms = p_last_ms[v_at]
                         WHERE b.source = v_source AND b.part = p_parts[v_at] AND b.next = p_known[v_at];
                     END IF;
                     IF NOT FOUND THEN
@@ -232,24 +235,22 @@ BEGIN
         );
     END IF;
     IF p_promises IS NOT NULL THEN
-        INSERT INTO headrace_promise (job, name)
-        SELECT p_ids[m.ord], m.name FROM unnest(p_promised, p_promises) AS m (ord, name) WHERE added IS NULL OR added[m.ord]
+        INSERT INTO headrace_promise (job, name, at)
+        SELECT p_ids[m.ord], m.name, v_now FROM unnest(p_promised, p_promises) AS m (ord, name) WHERE added IS NULL OR added[m.ord]
         ON CONFLICT (job, name) DO NOTHING;
     END IF;
     IF p_lettered IS NOT NULL THEN
-        INSERT INTO headrace_letter (job, source, why, content_type, headers, place, size, body)
-        SELECT p_ids[m.ord], v_source, m.why, m.content_type, m.headers, m.place, m.size, m.body
+        INSERT INTO headrace_letter (job, source, at, why, content_type, headers, place, size, body)
+        SELECT p_ids[m.ord], v_source, v_now, m.why, m.content_type, m.headers, m.place, m.size, m.body
         FROM unnest(p_lettered, p_whys, p_content_types, p_headers, p_places, p_sizes, p_bodies)
             AS m (ord, why, content_type, headers, place, size, body)
         WHERE added IS NULL OR added[m.ord]
         ON CONFLICT (job) DO NOTHING;
     END IF;
-    IF cardinality(v_added) > 0 THEN
-        UPDATE headrace_source AS s SET taken_at = v_now WHERE s.id = (
-            SELECT o.id FROM headrace_source AS o
-            WHERE o.id = v_source AND (o.taken_at IS NULL OR o.taken_at <= v_now - interval '1 second') FOR UPDATE SKIP LOCKED
-        );
-    END IF;
+    UPDATE headrace_source AS s SET taken_at = v_now WHERE s.id = (
+        SELECT o.id FROM headrace_source AS o
+        WHERE o.id = v_source AND (o.taken_at IS NULL OR o.taken_at <= v_now - interval '1 second') FOR UPDATE SKIP LOCKED
+    );
     RETURN NEXT;
 END
 $$;

@@ -6,6 +6,7 @@ A source's jobs are alike, so what is the same of all is sent once: see `_shared
 from collections.abc import Awaitable, Sequence
 from typing import Final, TypeVar
 
+import asyncpg
 from asyncpg.pgproto.pgproto import UUID
 
 from headrace.core.errors import NotEncodable, PayloadTooLarge, StoreError
@@ -27,6 +28,7 @@ _FORGET_SEEN: Final = query("forget_seen")
 _LETTER: Final = query("letter")
 _SOURCES: Final = query("sources")
 _NOT_TEXT: Final = {"22021", "22P05"}  # NUL; what the encoding does not have
+_BEYOND_A_LIMIT: Final = "54"
 
 
 async def receive(tx: Tx, source: str, intake: Intake, numbers: dict[LineName, int]) -> Received:
@@ -65,22 +67,26 @@ async def receive(tx: Tx, source: str, intake: Intake, numbers: dict[LineName, i
 
 
 async def fitting(written: Awaitable[T]) -> T:
-    """What the database refuses for what is in it, as the caller knows it.
+    """What the database refuses for what is in it, as a source or a publisher hears it.
 
     Raises:
-        NotEncodable, PayloadTooLarge: it will never take this.
+        NotEncodable, PayloadTooLarge: it will never take this; nothing was written.
     """
     try:
         return await written
     except StoreError as error:
-        code = sqlstate(error) or ""
-        if code in _NOT_TEXT:
-            raise NotEncodable(f"a message has text that the database does not take: {error}") from error
-        if code[:2] == "54":
-            raise PayloadTooLarge(f"a message is larger than the database takes: {error}") from error
+        if (sqlstate(error) or "") in _NOT_TEXT or _cannot_go_over(error.__cause__):
+            raise NotEncodable(f"there is text that the database cannot keep: {error}") from error
+        if (sqlstate(error) or "")[:2] == _BEYOND_A_LIMIT:
+            raise PayloadTooLarge(f"this is larger than the database takes: {error}") from error
         raise
     except UnicodeEncodeError as error:
-        raise NotEncodable(f"a message has text that is not Unicode: {error.reason}") from error
+        raise NotEncodable(f"there is text that is not Unicode: {error.reason}") from error
+
+
+def _cannot_go_over(error: BaseException | None) -> bool:
+    """Whether the driver could not write a value down: text with a lone surrogate."""
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
 
 
 def _numbered(jobs: Sequence[NewJob], numbers: dict[LineName, int]) -> list[int]:
@@ -158,9 +164,9 @@ async def letter(tx: Tx, job: JobId) -> Letter | None:
 
 async def sources(tx: Tx) -> list[SourceRecord]:
     """Every source that has taken something, or has bookmarks, by name."""
-    found: dict[str, tuple[dict[str, Bookmark], float | None]] = {}
-    for name, part, place, last_ms, age_s in await tx.all(_SOURCES, tx.now):
-        marks, _ = found.setdefault(name, ({}, None if age_s is None else max(0.0, age_s)))
+    found: dict[str, tuple[float | None, dict[str, Bookmark]]] = {}
+    for name, age_s, part, place, last_ms in await tx.all(_SOURCES, tx.now):
+        _, known = found.setdefault(name, (None if age_s is None else max(0.0, age_s), {}))
         if part is not None:
-            marks[part] = Bookmark(place, last_ms)
-    return [SourceRecord(name, marks, age_s) for name, (marks, age_s) in found.items() if marks or age_s is not None]
+            known[part] = Bookmark(place, last_ms)
+    return [SourceRecord(name, known, age_s) for name, (age_s, known) in found.items()]
