@@ -23,6 +23,12 @@ _SAME: Final = {  # the same question to both
     "keys": "SELECT count(*) FROM headrace_job_key",
     "updates": "SELECT count(*) FROM headrace_feed",
     "attempts": "SELECT count(*) FROM headrace_attempt",
+    "letters": "SELECT count(*) FROM headrace_letter",
+    "promises": "SELECT count(*) FROM headrace_promise",
+    "bookmarks": "SELECT count(*) FROM headrace_bookmark",
+    "seen": "SELECT count(*) FROM headrace_seen",
+    "events": "SELECT count(*) FROM headrace_outbox",
+    "endpoints": "SELECT count(*) FROM headrace_endpoint",
 }
 _STATES: Final = (
     "SELECT state, count(*) FROM headrace_job GROUP BY state",
@@ -33,6 +39,8 @@ _KEPT: Final = {  # the target may have had some of its own
     "workers": ("worker", "id"),
     "secrets": ("secret", "name"),
     "api_keys": ("api_key", "id"),
+    "sources": ("source", "name"),
+    "sinks": ("sink", "name"),
 }
 _LIVE: Final = "SELECT id, state, fence, feed_end FROM headrace_job"
 _REPLAYS: Final = "SELECT count(*) FROM headrace_idempotency WHERE expires_at > "
@@ -42,14 +50,18 @@ _HERE: Final = """
 SELECT job.id, job.state, job.fence, job.feed_end,
     (SELECT count(*) FROM headrace_feed AS feed WHERE feed.n = job.n),
     (SELECT count(*) FROM headrace_attempt AS attempt WHERE attempt.n = job.n),
-    (SELECT count(*) FROM headrace_job_key AS k WHERE k.task = lane.task AND k.key = call.key AND k.job = job.id)
+    (SELECT count(*) FROM headrace_job_key AS k WHERE k.task = lane.task AND k.key = call.key AND k.job = job.id),
+    (SELECT count(*) FROM headrace_letter AS letter WHERE letter.job = job.id),
+    (SELECT count(*) FROM headrace_promise AS promise WHERE promise.job = job.id)
 FROM {table} AS job JOIN headrace_call AS call ON call.n = job.n JOIN headrace_lane AS lane ON lane.id = job.lane
 WHERE job.id IN ({marks})"""
 _THERE: Final = """
 SELECT job.id, job.state, job.fence, job.feed_end,
     (SELECT count(*) FROM headrace_feed AS feed WHERE feed.job = job.id),
     (SELECT count(*) FROM headrace_attempt AS attempt WHERE attempt.job = job.id),
-    (SELECT count(*) FROM headrace_job_key AS k WHERE k.task = line.task AND k.key = job.key AND k.job = job.id)
+    (SELECT count(*) FROM headrace_job_key AS k WHERE k.task = line.task AND k.key = job.key AND k.job = job.id),
+    (SELECT count(*) FROM headrace_letter AS letter WHERE letter.job = job.id),
+    (SELECT count(*) FROM headrace_promise AS promise WHERE promise.job = job.id)
 FROM {table} AS job JOIN headrace_line AS line ON line.id = job.line WHERE job.id = ANY ($1::uuid[])"""
 _TABLES: Final = ("headrace_job", "headrace_history")
 

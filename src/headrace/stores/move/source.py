@@ -36,7 +36,9 @@ _RUNNING: Final = (
     "WHERE job.state = 2 GROUP BY worker.id"
 )
 REPLAY: Final = "scope, key, fingerprint, answer, expires_at"
-_LOG: Final = "SELECT seq, job, n, scope, key FROM headrace_move_log WHERE seq > ? ORDER BY seq LIMIT ?"
+_LOG: Final = (
+    "SELECT seq, job, n, scope, key, source, digest, place FROM headrace_move_log WHERE seq > ? ORDER BY seq LIMIT ?"
+)
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class Changes:
     count: int = 0
     jobs: set[JobId] = field(default_factory=set[JobId])
     replays: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    seen: set[tuple[int, bytes]] = field(default_factory=set[tuple[int, bytes]])
+    events: set[int] = field(default_factory=set[int])  # by their places
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +312,12 @@ class Source:
         return [row for key in keys for row in self._connection.execute(sql, key)]
 
     def ask(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        """The answer to a question of `compare`."""
+        """All that a question is answered with."""
         return self._connection.execute(sql, params).fetchall()
+
+    def each(self, sql: str, params: Sequence[object] = ()) -> Iterator[Row]:
+        """The same, read as it goes."""
+        return iter(self._connection.execute(sql, params))
 
     # -- the log ------------------------------------------------------------------------------------
 
@@ -326,13 +334,17 @@ class Source:
         noted = self._connection.execute(_LOG, (seq, LOG_BITE)).fetchall()
         changes = Changes(noted[-1][0] if noted else seq, len(noted))
         edited: set[int] = set()
-        for _, job, n, scope, key in noted:
+        for _, job, n, scope, key, source, digest, place in noted:
             if job is not None:
                 changes.jobs.add(job)
             elif n is not None:
                 edited.add(n)
             elif scope is not None:
                 changes.replays.add((scope, key))
+            elif digest is not None:
+                changes.seen.add((source, digest))
+            elif place is not None:
+                changes.events.add(place)
         if edited:  # rare, and no index leads from an ended job's number to it
             sql = "SELECT id FROM headrace_history WHERE n IN (SELECT value FROM json_each(?))"
             changes.jobs.update(row[0] for row in self._connection.execute(sql, (_array(edited),)))
