@@ -36,6 +36,7 @@ _LETTERS: Final = (
     "SELECT letter.job, letter.source, why, content_type, headers, place, size, body FROM headrace_letter AS letter "
     "WHERE job IN ({marks})"
 )
+_LETTER_SOURCES: Final = "SELECT DISTINCT source FROM headrace_letter AS letter WHERE job IN ({marks})"
 _PROMISES: Final = "SELECT job, name FROM headrace_promise AS promise WHERE job IN ({marks})"
 
 _SOURCE_PUT: Final = (
@@ -120,6 +121,8 @@ class Post:
         for first in range(0, len(jobs), IDS_MAX):
             some = jobs[first : first + IDS_MAX]
             marks = ",".join("?" * len(some))
+            numbers = {row[0] for row in source.ask(_LETTER_SOURCES.format(marks=marks), some)}
+            await self._know(source, numbers, self._sources)
             letters = (
                 (UUID(row[0]), self._sources[row[1]], *row[2:], rows.at(made[row[0]]))
                 for row in source.each(_LETTERS.format(marks=marks), some)

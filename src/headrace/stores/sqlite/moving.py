@@ -32,8 +32,8 @@ _NOW: Final = "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
 _IN_FORCE: Final = f"(SELECT CAST(value AS INTEGER) FROM headrace_meta WHERE key = '{HELD_UNTIL}') > {_NOW}"  # noqa: S608 - ours
 _ROOM: Final = f"(SELECT coalesce(max(seq) - min(seq), 0) FROM headrace_move_log) < {LOG_MAX}"  # noqa: S608 - ours
 
-# What each change notes: a job by its id, arguments by the job's number, an idempotency record by its key, a digest that
-# was seen by itself, an event by its place. A letter comes and goes with its job.
+# What each change notes: a job by its id, arguments by the job's number, an idempotency record by its key, a digest
+# that was seen by itself, an event by its place. A letter comes and goes with its job.
 _JOB: Final = "INSERT INTO headrace_move_log (job) SELECT {row}.id"
 _CALL: Final = "INSERT INTO headrace_move_log (n) SELECT {row}.n"
 _REPLAY: Final = "INSERT INTO headrace_move_log (scope, key) SELECT {row}.scope, {row}.key"
