@@ -36,9 +36,7 @@ _RUNNING: Final = (
     "WHERE job.state = 2 GROUP BY worker.id"
 )
 REPLAY: Final = "scope, key, fingerprint, answer, expires_at"
-_LOG: Final = (
-    "SELECT seq, job, n, scope, key, source, digest, place FROM headrace_move_log WHERE seq > ? ORDER BY seq LIMIT ?"
-)
+_LOG: Final = "SELECT seq, job, n, scope, key FROM headrace_move_log WHERE seq > ? ORDER BY seq LIMIT ?"
 
 
 @dataclass(slots=True)
@@ -334,17 +332,19 @@ class Source:
         noted = self._connection.execute(_LOG, (seq, LOG_BITE)).fetchall()
         changes = Changes(noted[-1][0] if noted else seq, len(noted))
         edited: set[int] = set()
-        for _, job, n, scope, key, source, digest, place in noted:
-            if job is not None:
+        for _, job, n, scope, key in noted:
+            if job is not None and n is not None:
+                changes.seen.add((n, job))
+            elif job is not None:
                 changes.jobs.add(job)
             elif n is not None:
                 edited.add(n)
             elif scope is not None:
                 changes.replays.add((scope, key))
-            elif digest is not None:
-                changes.seen.add((source, digest))
-            elif place is not None:
-                changes.events.add(place)
+            elif key is not None:
+                changes.events.add(int(key))
+            else:
+                changes.count -= 1  # of a table that is copied whole
         if edited:  # rare, and no index leads from an ended job's number to it
             sql = "SELECT id FROM headrace_history WHERE n IN (SELECT value FROM json_each(?))"
             changes.jobs.update(row[0] for row in self._connection.execute(sql, (_array(edited),)))
