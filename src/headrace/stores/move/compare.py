@@ -34,6 +34,11 @@ _STATES: Final = (
     "SELECT state, count(*) FROM headrace_job GROUP BY state",
     "SELECT state, count(*) FROM headrace_history GROUP BY state",
 )
+_SMALL: Final = ("bookmarks", "events", "endpoints")  # of these, what is quick to count
+_BOOKMARKS: Final = (
+    "SELECT source.name, bookmark.part, bookmark.next FROM headrace_bookmark AS bookmark "
+    "JOIN headrace_source AS source ON source.id = bookmark.source"
+)
 _KEPT: Final = {  # the target may have had some of its own
     "queues": ("queue", "name"),
     "workers": ("worker", "id"),
@@ -96,7 +101,16 @@ async def compare_all(source: Source, target: Target, now: float) -> list[str]:
     ]
     if _checksum(source.ask(_LIVE)) != _checksum((row[0].bytes, *row[1:]) for row in await target.fetch(_LIVE)):
         differences.append("the live jobs' states, fences or feeds")
-    return differences
+    return differences + await compare_bookmarks(source, target)
+
+
+async def compare_bookmarks(source: Source, target: Target) -> list[str]:
+    """Which bookmarks stand elsewhere there, and what of the post is not as many."""
+    here = {tuple(row) for row in source.ask(_BOOKMARKS)}
+    there = {tuple(row) for row in await target.fetch(_BOOKMARKS)}
+    differences = [f"the bookmark of {name}, {part}" for name, part, _ in sorted(here ^ there)]
+    counts = {name: (await target.fetch(_SAME[name]))[0][0] for name in _SMALL}
+    return differences + [name for name in _SMALL if source.ask(_SAME[name])[0][0] != counts[name]]
 
 
 async def compare_jobs(source: Source, target: Target, jobs: Sequence[JobId]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.core.errors import StoreUnavailable, StoreUnusable
 from headrace.ports.clock import Clock
-from headrace.stores.move.compare import compare_all, compare_jobs, count
+from headrace.stores.move.compare import compare_all, compare_bookmarks, compare_jobs, count
 from headrace.stores.move.post import outbox_end
 from headrace.stores.move.rows import identity
 from headrace.stores.move.source import IDS_MAX, Freed, Jobs, Source
@@ -278,7 +278,10 @@ class Mover:
         """What is otherwise since the rehearsal found all the same."""
         if self._since is None or len(self._since) > SINCE_MAX:
             return await compare_all(self._source, self._target, self._clock.wall())
-        return await compare_jobs(self._source, self._target, sorted(self._since))
+        return [
+            *await compare_jobs(self._source, self._target, sorted(self._since)),
+            *await compare_bookmarks(self._source, self._target),
+        ]
 
     async def _grace(self, progress: Progress) -> None:
         """Until nothing runs, at most for the grace."""
