@@ -149,9 +149,8 @@ async def fill_post(store: FullStore, told: Filled) -> None:
     await store.publish(events[:3], once=True)
     await store.publish(events[3:])
     places = [out.place for out in (await store.outgoing("kafka", 0, 100, 1 << 20)).events]
-    await store.sent(
-        "kafka", places[1:2], [Refusal(places[0], "no: ü", parked=True), Refusal(places[2], "no", parked=False)]
-    )
+    refused = [Refusal(places[0], "no: ü", parked=True), Refusal(places[2], "no", parked=False)]
+    await store.sent("kafka", [places[1], places[-1]], refused)  # the last place is free now
     await store.sent("nats", [out.place for out in (await store.outgoing("nats", 0, 100, 1 << 20)).events][-1:])
     await store.disable("partner", "410")
     await store.take_chore("sink:kafka", "somebody", 1000.0)
