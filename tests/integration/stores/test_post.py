@@ -1,4 +1,4 @@
-"""Messages in and events out on PostgreSQL, with others at the same rows: who waits, who is refused, what is rung for."""
+"""Messages in and events out on PostgreSQL, with others at the same rows: who waits, what is refused and rung for."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ def read(known: int | None, count: int) -> Intake:
 
 async def until_one_waits(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     async with asyncio.timeout(10):
-        while not await connection.fetchval(WAITING):
+        while not await connection.fetchval(WAITING):  # noqa: ASYNC110 - the server is asked
             await asyncio.sleep(0.01)
 
 
