@@ -61,15 +61,19 @@ class PostgresBase:
         self._ride = ride
         self._clock = _time.monotonic  # noqa: TID251 - how long things took; instants are the database's
         self._pools = Pools(url, size=connections)
-        self._lines = Lines(self._clock)
+        self._forget()
         self._gatherer = Gatherer(self._enqueue)
         self._counts = chores.Counts(self._clock)
-        self._outboxes = Heads[int](self._clock)
-        self._promises = Heads[Promise](self._clock)
-        self._forgotten: dict[str, datetime] = {}  # by source: so old were the last digests that were forgotten
         self._holder: Holder | None = None
         self._days_at = float("-inf")
         self._epoch = ""
+
+    def _forget(self) -> None:
+        """What is known of a database may be of another one after a close."""
+        self._lines = Lines(self._clock)
+        self._outboxes = Heads[int](self._clock)
+        self._promises = Heads[Promise](self._clock)
+        self._forgotten: dict[str, datetime] = {}  # by source: so old were the last digests that were forgotten
 
     def _now(self) -> datetime | None:
         return None if self._wall is None else instant(self._wall())

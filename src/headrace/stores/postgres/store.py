@@ -80,7 +80,7 @@ class PostgresStore(PostgresPost):
         if holder is not None:
             await holder.close()
         await self._pools.close()
-        self._lines = Lines(self._clock)
+        self._forget()
         self._epoch = ""
 
     # -- jobs ---------------------------------------------------------------------------------
