@@ -41,7 +41,6 @@ from headrace.stores.postgres import jobs as verbs
 from headrace.stores.postgres.exchange import exchange
 from headrace.stores.postgres.holder import CLASS, Holder
 from headrace.stores.postgres.join import Home, join
-from headrace.stores.postgres.lines import Lines
 from headrace.stores.postgres.post import PostgresPost
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import ConnectionTx
