@@ -17,7 +17,7 @@ from headrace.core.errors import BridgeError, BridgeUnavailable
 from headrace.core.message import Batch, Message
 
 BLOCK_S: Final = 0.3
-"""How long a read waits at the server; a close waits for its end, so that nothing is given to a consumer that is gone."""
+"""How long a read waits at the server; a close waits for that, so that nothing is given to a consumer that is gone."""
 LEAVE_S: Final = 0.9
 FETCH_BYTES: Final = 16 << 20
 FIRST_COUNT: Final = 16

@@ -5,6 +5,7 @@ An event is at the stream at least once: an answer that is lost leaves open whet
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
@@ -19,7 +20,10 @@ from headrace.core.relay_events import Confirmed, Refused, Unsent
 from headrace.ports.bridge import SinkEnd
 
 ENDED: Final = "the connection is closed"
-TOO_LARGE: Final = "Protocol error: invalid bulk length"
+BYTES_MAX: Final = 512 << 20
+"""What Redis takes if nobody said otherwise. It ends the connection over more, so that it is not asked."""
+LIMIT: Final = "proto-max-bulk-len"
+TOO_LARGE: Final = object()
 
 
 class RedisSink:
@@ -30,6 +34,7 @@ class RedisSink:
         self._broker: Final = broker
         self._bound: Final[tuple[str | int, ...]] = () if maxlen is None else ("MAXLEN", "~", maxlen)
         self._client: Any = None
+        self._bytes_max = BYTES_MAX
         self._adding: asyncio.Task[list[Any]] | None = None
         self._closed = False
 
@@ -73,18 +78,29 @@ class RedisSink:
         """The answer to each, which may be an error."""
         if self._client is None:
             self._client = await connect(self._broker, "headrace-sink")
+            self._bytes_max = await self._limit(self._client)
         client = self._client
         pipe: Any = client.pipeline(transaction=False)
         for out in events:
-            pipe.execute_command("XADD", out.event.target, *self._bound, "*", *fields_of(out.event))
+            if len(out.event.body) <= self._bytes_max:
+                pipe.execute_command("XADD", out.event.target, *self._bound, "*", *fields_of(out.event))
         try:
             async with answers(self._broker):
-                return list(await pipe.execute(raise_on_error=False))
+                given = iter(await pipe.execute(raise_on_error=False))
         except BaseException:
             if self._client is client:
                 self._client = None
             await finished(close(client))
             raise
+        return [next(given) if len(out.event.body) <= self._bytes_max else TOO_LARGE for out in events]
+
+    async def _limit(self, client: Any) -> int:
+        """How large a value may be, if we may know."""
+        with suppress(BridgeError, ValueError):
+            async with answers(self._broker):
+                found = await client.config_get(LIMIT)
+            return int(found.get(LIMIT, BYTES_MAX))
+        return BYTES_MAX
 
     def _tell(
         self, events: Sequence[Outgoing], answers_: Sequence[Any], why: str, tell: Callable[[SinkEnd], None]
@@ -94,6 +110,9 @@ class RedisSink:
             key = out.event.key
             if answer is None or (key is not None and key in keys):
                 unsent.append(out.place)
+            elif answer is TOO_LARGE:
+                size, most = len(out.event.body), self._bytes_max
+                tell(Refused(out.place, f"{size} bytes are more than the {most} of {self._broker.shown} ({LIMIT})"))
             elif not isinstance(answer, ResponseError):
                 confirmed.append(out.place)
             elif (refusal := self._refusal(out, answer)) is not None:
@@ -111,8 +130,5 @@ class RedisSink:
         """Why it does not take this event, if that is what the answer says."""
         if isinstance(answer, NoPermissionError):
             return f"the user of {self._broker.shown} may not add to {out.event.target}: {answer}"
-        if TOO_LARGE in str(answer):
-            size = len(out.event.body)
-            return f"{size} bytes are more than {self._broker.shown} takes: raise its proto-max-bulk-len"
         error = told(self._broker, out.event.target, answer)
         return str(error) if isinstance(error, BridgeRefused) else None
