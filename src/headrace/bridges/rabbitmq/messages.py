@@ -48,18 +48,15 @@ def properties_of(event: Event) -> Basic.Properties:
 
 def text_of(value: object) -> str:
     """The value of a header as text; tables and lists as JSON."""
-    match value:
-        case str():
-            return value
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case bytes() | bytearray():
-            return value.decode("utf-8", "backslashreplace")
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case dict() | list():
-            return json.dumps(value, ensure_ascii=False, default=text_of)
-        case _:
-            return str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if value is None or isinstance(value, bool):
+        return _CONSTANTS[value]
+    return json.dumps(value, ensure_ascii=False, default=text_of) if isinstance(value, dict | list) else str(value)
+
+
+_CONSTANTS: Final = {None: "", True: "true", False: "false"}

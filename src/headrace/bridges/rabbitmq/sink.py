@@ -36,7 +36,7 @@ class RabbitmqSink:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._known: Final = {""}  # exchanges that were there; the first always is
-        self._flying: Final[set[asyncio.Task[None]]] = set()
+        self._flying: Final[set[asyncio.Task[SinkEnd]]] = set()
         self._closed = False
 
     @property
@@ -58,11 +58,9 @@ class RabbitmqSink:
                     for out in lost:
                         del left[out.place]
                         tell(Refused(out.place, f"there is no exchange {exchange} at {self._broker.shown}: declare it"))
-            create = asyncio.get_running_loop().create_task
-            while left:
-                task = create(self._publish(channel, left.pop(next(iter(left))), tell))
-                self._flying.add(task)
-                task.add_done_callback(self._flying.discard)
+            flying, left = left, {}
+            for out in flying.values():
+                self._fly(channel, out, tell)
         except BridgeError as error:
             why = str(error)
         finally:  # also when it is cancelled
@@ -95,14 +93,18 @@ class RabbitmqSink:
         """
         if self._channel is not None and not self._channel.is_closed:
             return self._channel
-        if self._connection is not None and self._connection.is_closed:
-            self._connection = None
-        if self._connection is None:
+        if self._connection is None or self._connection.is_closed:
             self._connection = await connect(self._broker, "headrace sink")
-            self._known.clear()
-            self._known.add("")
-        async with answers(self._broker):
-            self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            self._known.intersection_update({""})
+        connection = self._connection
+        try:
+            async with answers(self._broker):
+                self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        except BaseException:
+            if self._connection is connection:
+                self._connection = None
+            await finished(close(connection))
+            raise
         return self._channel
 
     async def _missing(self, exchange: str) -> bool:
@@ -121,10 +123,18 @@ class RabbitmqSink:
 
     # -- publishing ---------------------------------------------------------------------------------
 
-    async def _publish(self, channel: AbstractChannel, out: Outgoing, tell: Callable[[SinkEnd], None]) -> None:
+    def _fly(self, channel: AbstractChannel, out: Outgoing, tell: Callable[[SinkEnd], None]) -> None:
+        def ended(task: asyncio.Task[SinkEnd]) -> None:
+            self._flying.discard(task)
+            tell(Unsent((out.place,), ENDED) if task.cancelled() else task.result())
+
+        task = asyncio.get_running_loop().create_task(self._publish(channel, out))
+        self._flying.add(task)
+        task.add_done_callback(ended)
+
+    async def _publish(self, channel: AbstractChannel, out: Outgoing) -> SinkEnd:
         event = out.event
         exchange, routing_key = _route(event.target)
-        end: SinkEnd = Unsent((out.place,), ENDED)
         try:
             await channel.basic_publish(
                 event.body,
@@ -134,17 +144,15 @@ class RabbitmqSink:
                 mandatory=True,
                 wait=False,
             )
-            end = Confirmed((out.place,))
         except PublishError:
-            end = Refused(out.place, self._unroutable(exchange, routing_key))
+            return Refused(out.place, self._unroutable(exchange, routing_key))
         except DeliveryError:  # a queue that is full, or one that is just coming back
-            end = Unsent((out.place,), f"{self._broker.shown} did not take it for now")
+            return Unsent((out.place,), f"{self._broker.shown} did not take it for now")
         except (ValueError, TypeError, StructError) as error:
-            end = Refused(out.place, f"it cannot be a message of RabbitMQ: {error}")
+            return Refused(out.place, f"it cannot be a message of RabbitMQ: {error}")
         except Exception as error:  # noqa: BLE001 - whatever a client says of a connection that is gone
-            end = self._closed_over(out, exchange, routing_key, error)
-        finally:
-            tell(end)
+            return self._closed_over(out, exchange, routing_key, error)
+        return Confirmed((out.place,))
 
     def _unroutable(self, exchange: str, routing_key: str) -> str:
         if not exchange:

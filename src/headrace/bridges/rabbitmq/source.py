@@ -1,6 +1,5 @@
 """A queue of RabbitMQ as a source."""
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from aiormq.abc import AbstractChannel, AbstractConnection
