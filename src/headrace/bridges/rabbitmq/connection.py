@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from struct import error as StructError  # noqa: N812 - a class
 from typing import Final
 
 import aiormq
@@ -19,6 +20,7 @@ from yarl import URL
 
 from headrace.bridges import faults
 from headrace.bridges.closing import finished, shortly
+from headrace.bridges.rabbitmq.careful import careful_transport
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
@@ -30,15 +32,19 @@ ENTRY_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, Invali
 """The last is how the client takes it that there is no such virtual host, or not for this user."""
 
 
-async def connect(broker: Broker, name: str) -> AbstractConnection:
-    """A connection that works.
+UNREADABLE: Final = (InvalidFrameError, ValueError, OverflowError, StructError)
+"""What ends a connection over a message whose properties the client cannot read."""
+
+
+async def connect(broker: Broker, name: str, *, careful: bool = False) -> AbstractConnection:
+    """A connection that works; a `careful` one takes messages with properties that cannot be read, without them.
 
     Raises:
         BridgeError: there is none.
     """
     url = URL(broker.url).update_query(heartbeat=str(HEARTBEAT_S), name=name)
     context = ssl.create_default_context() if broker.tls else None
-    connection = aiormq.Connection(url, context=context)
+    connection = aiormq.Connection(url, context=context, **careful_transport(tls=broker.tls) if careful else {})
     try:
         async with asyncio.timeout(CONNECT_S):
             await connection.connect()

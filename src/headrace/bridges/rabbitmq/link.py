@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from aiormq.exceptions import ChannelAccessRefused
 
 from headrace.bridges import faults
-from headrace.bridges.rabbitmq.connection import answers, close, reply_of, told
+from headrace.bridges.rabbitmq.connection import UNREADABLE, answers, close, reply_of, told
 from headrace.bridges.rabbitmq.messages import message_of
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeUnavailable
@@ -32,13 +32,14 @@ STAND_BY_S: Final = 1.0
 
 @dataclass(slots=True)
 class Taking:
-    """What a source takes; `fits` is how many messages were few enough, when they were large."""
+    """What a source takes, and what it has learned: how many messages are few enough, and that some are unreadable."""
 
     source: str
     queue: str
     prefetch: int
     ordered: bool
     fits: int | None = None
+    careful: bool = False
 
     @property
     def count(self) -> int:
@@ -59,6 +60,8 @@ class RabbitmqLink:
         self._consumer = ""  # its tag, while the broker gives
         self._waiting: deque[tuple[int, Message]] = deque()
         self._bytes = 0  # of what waits
+        self._seen = 0  # deliveries since it was last said how many the broker may give
+        self._largest = 0  # of them
         self._last = 0  # the tag of the last delivery
         self._low = 1  # the first tag that is not acknowledged
         self._apart: Final[set[int]] = set()  # acknowledged tags beyond it
@@ -66,6 +69,7 @@ class RabbitmqLink:
         self._try_at = 0.0
         self._stirred: Final = asyncio.Event()
         self._gone: BridgeError | None = None
+        connection.closing.add_done_callback(self._ended)
 
     async def begin(self) -> None:
         """Consume, or stand by.
@@ -86,8 +90,7 @@ class RabbitmqLink:
             left = until - self._now()
             if left <= 0:
                 return Batch()
-            if not self._consumer and self._bytes <= ROOM_BYTES // 2 and self._now() >= self._try_at:
-                await self._consume()
+            await self._see_to_it()
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, STAND_BY_S)):
                     await self._stirred.wait()
@@ -164,12 +167,26 @@ class RabbitmqLink:
             self._lose(BridgeUnavailable(f"a delivery of {self._broker.shown} is missing"))
             return
         self._waiting.append((tag, message_of(self._taking.source, delivered)))
-        self._bytes += len(delivered.body)
+        size = len(delivered.body)
+        self._bytes += size
+        self._seen += 1
+        self._largest = max(self._largest, size)
         self._stirred.set()
         if self._bytes > ROOM_BYTES:
             await self._pause()
 
     # -- how much the broker gives ------------------------------------------------------------------
+
+    async def _see_to_it(self) -> None:
+        """Have the broker give, or more at a time when messages are small again."""
+        taking = self._taking
+        if self._consumer and taking.fits is not None and not taking.ordered and self._seen >= 2 * taking.count:
+            fits = ROOM_BYTES // (self._largest or 1)
+            if fits >= 2 * taking.count:
+                taking.fits = fits if fits < taking.prefetch else None
+                await self._stop()
+        if not self._consumer and self._bytes <= ROOM_BYTES // 2 and self._now() >= self._try_at:
+            await self._consume()
 
     async def _consume(self) -> None:
         """Have the broker give; where another process has an ordered queue, look again soon.
@@ -177,38 +194,47 @@ class RabbitmqLink:
         Raises:
             BridgeError: it does not.
         """
-        exclusive = self._taking.ordered
+        taking = self._taking
         async with answers(self._broker):
             channel = self._channel or await self._open_channel()
-            await channel.basic_qos(prefetch_count=self._taking.count)
+            await channel.basic_qos(prefetch_count=taking.count)
             try:
-                given = await channel.basic_consume(self._taking.queue, self._heard, exclusive=exclusive)
+                given = await channel.basic_consume(taking.queue, self._heard, exclusive=taking.ordered)
             except ChannelAccessRefused as error:
-                if not exclusive or "exclusive" not in reply_of(error):
+                if not taking.ordered or "exclusive" not in reply_of(error):
                     raise
                 self._try_at = self._now() + STAND_BY_S
                 return
         self._channel = channel
         self._consumer = given.consumer_tag or ""
+        self._seen = self._largest = 0
 
     async def _open_channel(self) -> AbstractChannel:
         channel = await self._connection.channel(publisher_confirms=False)
-
-        def ended(closing: "asyncio.Future[object]") -> None:
-            if channel is self._channel:
-                error = None if closing.cancelled() else closing.exception()
-                self._lose(faults.lost(self._broker) if error is None else told(self._broker, error))
-
-        channel.closing.add_done_callback(ended)
+        channel.closing.add_done_callback(lambda closing: self._ended(closing) if channel is self._channel else None)
         return channel
+
+    def _ended(self, closing: "asyncio.Future[Any]") -> None:
+        """The channel or the connection is closed."""
+        error = None if closing.cancelled() else closing.exception()
+        if isinstance(error, UNREADABLE):
+            self._taking.careful = True
+            why = f"a message of {self._taking.queue} has properties that cannot be read: it is taken without them"
+            self._gone = BridgeUnavailable(why)
+        self._lose(faults.lost(self._broker) if error is None else told(self._broker, error))
 
     async def _pause(self) -> None:
         """More is here than should be: the broker shall give fewer."""
         self._taking.fits = max(1, ROOM_BYTES * len(self._waiting) // self._bytes)
         if self._bytes > FLOOD_BYTES:
             self._lose(BridgeUnavailable(f"the messages of {self._taking.queue} are large: fewer are taken at a time"))
-        elif self._consumer and self._channel is not None and not self._taking.ordered:
-            consumer, self._consumer = self._consumer, ""
+        elif self._consumer and not self._taking.ordered:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        """Have the broker give no more; what it has given is here when it says so."""
+        consumer, self._consumer = self._consumer, ""
+        if self._channel is not None:
             with suppress(BridgeError):
                 async with answers(self._broker):
                     await self._channel.basic_cancel(consumer)

@@ -62,7 +62,7 @@ class RabbitmqSource:
 
     async def open(self, stand: Stand) -> SourceLink:  # noqa: ARG002 - the queue counts for us
         """Connect, find or make the queue, and consume it."""
-        connection = await connect(self._broker, "headrace source")
+        connection = await connect(self._broker, "headrace source", careful=self._taking.careful)
         try:
             await self._find(connection)
             link = RabbitmqLink(self._broker, connection, self._taking)
