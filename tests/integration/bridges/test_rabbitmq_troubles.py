@@ -306,9 +306,7 @@ async def _publish_nonsense(channel: Any, queue: str, body: bytes) -> None:
     stamp = int(datetime(2026, 11, 27, tzinfo=UTC).timestamp()).to_bytes(8, "big")
     assert stamp in raw
     raw = raw.replace(stamp, (1_800_000_000 * 10**9).to_bytes(8, "big")).replace(b"XXXX", b"\xff\xfeXX")
-    payload = (
-        marshal(Basic.Publish(routing_key=queue), channel.number) + raw + marshal(ContentBody(body), channel.number)
-    )
+    before, after = (marshal(frame, channel.number) for frame in (Basic.Publish(routing_key=queue), ContentBody(body)))
     drained = channel.create_future()
     await channel.write_queue.put(ChannelFrame(before + raw + after, False, drained))
     await drained

@@ -17,7 +17,7 @@ from headrace.core.errors import BridgeRefused
 _HEADER: Final = 2
 _HEAD_BYTES: Final = 6
 _FLAGS: Final = slice(12, 14)
-_log: Final = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def careful_transport(*, tls: bool) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class _Reader:
         else:
             kind, head, self._kind, self._head = self._kind, self._head, b"", b""
             if kind[0] == _HEADER and not _is_readable(kind + head + found):
-                _log.warning("a message has properties that cannot be read, and is taken without them")
+                logger.warning("a message has properties that cannot be read, and is taken without them")
                 return found[: _FLAGS.start] + bytes(2) + found[_FLAGS.stop :]
         return found
 
