@@ -84,12 +84,9 @@ __all__ = [
     "NotifierSystemConformance",
     "Outage",
     "PostConformance",
-<<<<<<< HEAD
+    "PostModelConformance",
     "Put",
     "Read",
-=======
-    "PostModelConformance",
->>>>>>> six
     "ServedNotifierConformance",
     "ServedNotifierSystemConformance",
     "ServedSinkConformance",
