@@ -173,7 +173,10 @@ class KafkaLink:
             part = self._parts.get(partition)
             if part is None:
                 continue  # its bookmark is not read yet
-            records = [] if self._held or partition in self._moved else self._beyond(part, every)
+            if self._held or partition in self._moved:
+                self._return(part)
+                continue
+            records = self._beyond(part, every)
             sizes = list(accumulate(map(_SIZE, records)))
             count = len(sizes)
             while count and sizes[count - 1] > room and (count > 1 or messages):
@@ -183,7 +186,7 @@ class KafkaLink:
                 known[part.name] = part.known
                 messages += messages_of(self._taking.source, part.name, records[:count])
                 part.next = part.known = records[count - 1].offset + 1
-            if count < len(every):
+            if count < len(records):
                 self._return(part)
         self._heard = self._heard or bool(messages)
         return Batch(tuple(messages), (), known)
@@ -362,7 +365,8 @@ class KafkaLink:
         )
 
 
-class _Listener(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc] - it has no types
+@aiokafka.ConsumerRebalanceListener.register
+class _Listener:
     """What the client calls when partitions are given and taken away."""
 
     def __init__(self, link: KafkaLink) -> None:
