@@ -11,6 +11,7 @@ from headrace.testing.conformance import (
     Found,
     MakeSink,
     MakeSource,
+    OrderedSourceConformance,
     Outage,
     Put,
     Read,
@@ -37,28 +38,36 @@ def outage(nats: Nats) -> Outage:
     return ServerOutage(nats)
 
 
-class TestSource(ServedSourceConformance, BridgeSourceConformance):
-    @pytest.fixture
-    async def stream(self, nats: Nats) -> str:
-        return await new_stream(nats)
+@pytest.fixture
+async def stream(nats: Nats) -> str:
+    return await new_stream(nats)
 
+
+@pytest.fixture
+def put(nats: Nats, stream: str) -> Put:
+    async def put(
+        bodies: Sequence[bytes],
+        *,
+        key: str = "key",
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        beside = dict(headers or {}) | ({"Content-Type": content_type} if content_type else {})
+        await publish(nats, f"{stream}.{key}", bodies, beside)
+
+    return put
+
+
+class TestSource(ServedSourceConformance, BridgeSourceConformance):
     @pytest.fixture
     def make_source(self, nats: Nats, stream: str) -> MakeSource:
         return lambda: NatsSource(broker_of(nats), Subject(f"{stream}.>"), f"nats:{stream}")
 
-    @pytest.fixture
-    def put(self, nats: Nats, stream: str) -> Put:
-        async def put(
-            bodies: Sequence[bytes],
-            *,
-            key: str = "key",
-            headers: Mapping[str, str] | None = None,
-            content_type: str | None = None,
-        ) -> None:
-            beside = dict(headers or {}) | ({"Content-Type": content_type} if content_type else {})
-            await publish(nats, f"{stream}.{key}", bodies, beside)
 
-        return put
+class TestOrderedSource(OrderedSourceConformance):
+    @pytest.fixture
+    def make_source(self, nats: Nats, stream: str) -> MakeSource:
+        return lambda: NatsSource(broker_of(nats), Subject(f"{stream}.>"), f"nats:{stream}", ordered=True)
 
 
 class TestSink(ServedSinkConformance, BridgeSinkConformance):

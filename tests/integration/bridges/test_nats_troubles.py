@@ -165,6 +165,25 @@ async def test_what_takes_long_is_not_given_to_others(
     assert not await other.fetch(10, 0.8)
 
 
+async def test_an_ordered_link_ends_when_another_takes_too(nats: Nats) -> None:
+    """It cannot know what that one does; who opens next begins with what is not done."""
+    stream = await new_stream(nats)
+    made = NatsSource(broker_of(nats), Subject(f"{stream}.>"), "nats", ordered=True)
+    await publish(nats, f"{stream}.x", numbered(4))
+    one = await made.open(Desk().stand)
+    await one.done(await fetched(one, 1, most=1))
+    await one._client.flush()
+    other = await made.open(Desk().stand)
+    assert bodies(await fetched(other, 1, most=1)) == numbered(4)[1:2]
+    with pytest.raises(BridgeUnavailable, match="gives to another process too"):
+        await fetched(one, 1)
+    await one.close()
+    third = await made.open(Desk().stand)
+    assert bodies(await fetched(third, 3)) == numbered(4)[1:]
+    await third.close()
+    await other.close()
+
+
 async def test_what_a_dead_process_had_comes_again(nats: Nats, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "ACK_WAIT_S", 0.6)
     stream = await new_stream(nats)
