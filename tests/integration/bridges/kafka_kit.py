@@ -15,6 +15,7 @@ from servers.kafka import Kafka
 
 aiokafka: Any = import_module("aiokafka")
 admins: Any = import_module("aiokafka.admin")
+records_util: Any = import_module("aiokafka.record.util")
 BIG = 60_000_000
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # of what the bare client does
 
@@ -101,6 +102,20 @@ async def produce(
         await asyncio.gather(*sent)
         if transaction:
             await (producer.commit_transaction() if transaction == "commit" else producer.abort_transaction())
+    finally:
+        await producer.stop()
+
+
+async def produce_raw(server: Kafka, topic: str, name: bytes) -> None:
+    """One record with a header of this name, whatever bytes that is."""
+    producer = await started(aiokafka.AIOKafkaProducer(bootstrap_servers=server.bootstrap))
+    try:
+        builder = producer.create_batch()
+        builder.append(timestamp=None, key=None, value=b"raw", headers=[("?" * len(name), b"")])
+        batch = bytearray(builder._build().replace(b"?" * len(name), name))
+        batch[17:21] = records_util.calc_crc32c(memoryview(batch)[21:]).to_bytes(4, "big")
+        builder._buffer = bytes(batch)
+        await (await producer.send_batch(builder, topic, partition=0))
     finally:
         await producer.stop()
 

@@ -29,6 +29,7 @@ from tests.integration.bridges.kafka_kit import (
     delete_topic,
     new_topic,
     produce,
+    produce_raw,
     read_all,
     records,
     started,
@@ -168,7 +169,7 @@ async def test_messages_are_deleted_unread(kafka: Kafka, opened: Open) -> None:
     await delete_before(kafka, topic, 8)
     assert await ends(await opened(topic, desk)) == (
         f"partition 0 of the topic {topic} of kafka://127.0.0.1:{kafka.port} was read up to 6 and begins at 8: messages"
-        f" were deleted unread; `headrace sources reset kafka:{topic} --to earliest` goes on with what is there"
+        f" were deleted unread; `headrace sources reset kafka:{topic} --to earliest --part 0` goes on with what is there"
     )
     desk.marks["0"] = Bookmark(0)  # that command
     third = await opened(topic, desk)
@@ -222,6 +223,29 @@ async def test_what_is_no_text_and_what_is_nothing(kafka: Kafka, opened: Open) -
     assert len(found[0].headers) == 64
     assert [message.place for message in found] == ["0", "1"]
     assert found[0].at is not None
+
+
+async def test_a_header_whose_name_is_no_text_stops_there_and_nowhere_else(kafka: Kafka, opened: Open) -> None:
+    """What came before it is given, which the client would pass over."""
+    topic, desk = await new_topic(kafka), Desk()
+    await produce(kafka, topic, numbered(3))
+    await produce_raw(kafka, topic, b"a\xffb")
+    await produce(kafka, topic, numbered(3, "after"))
+    why = (
+        f"partition 0 of the topic {topic} of kafka://127.0.0.1:{kafka.port} has at 3 a message with a header whose"
+        f" name is not UTF-8, which the client cannot read: `headrace sources reset kafka:{topic} --to 4 --part 0`"
+        " passes it over"
+    )
+    first = await opened(topic, desk)
+    await desk.take(first, await fetched(first, 3))
+    assert await ends(first) == why
+    await first.close()
+    assert await ends(await opened(topic, desk)) == why
+    assert desk.bodies == numbered(3)
+    desk.marks["0"] = Bookmark(4)
+    link = await opened(topic, desk)
+    await desk.take(link, await fetched(link, 3))
+    assert desk.bodies == [*numbered(3), *numbered(3, "after")]
 
 
 async def test_50_megabytes(kafka: Kafka, opened: Open) -> None:
