@@ -169,7 +169,8 @@ async def test_messages_are_deleted_unread(kafka: Kafka, opened: Open) -> None:
     await delete_before(kafka, topic, 8)
     assert await ends(await opened(topic, desk)) == (
         f"partition 0 of the topic {topic} of kafka://127.0.0.1:{kafka.port} was read up to 6 and begins at 8: messages"
-        f" were deleted unread; `headrace sources reset kafka:{topic} --to earliest --part 0` goes on with what is there"
+        f" were deleted unread; `headrace sources reset kafka:{topic} --to earliest --part 0` goes on with what is"
+        " there"
     )
     desk.marks["0"] = Bookmark(0)  # that command
     third = await opened(topic, desk)
