@@ -20,4 +20,4 @@ async def limit_of(hr: "Headrace", record: JobRecord) -> str | None:
     except Exception:  # noqa: BLE001 - the arguments may be of another version, and a key is the user's function
         return None
     names = scopes(limit, key)
-    return kept_back(limit, key, dict(zip(names, await hr.store.scopes(names), strict=True)))
+    return kept_back(limit, key, dict(zip(names, await hr.store.scopes(names), strict=True)), record.id)

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from headrace.app import Headrace
-from headrace.core.model import Enqueued, JobId, Outcome
+from headrace.core.model import Enqueued, JobFilter, JobId, JobRecord, Outcome
 from headrace.core.states import JobState
 from headrace.runtime.attempt import Attempt
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.context import Steer
 from headrace.runtime.registry import TaskDef
-from headrace.testing.drain import working
+from headrace.testing.drain import waits_for_turn, working
 from headrace.testing.memory import memory
 
 UNDER_WAY = (JobState.READY, JobState.RUNNING)
@@ -39,7 +39,7 @@ async def inline(hr: Headrace, *, propagate: bool = True) -> AsyncGenerator[Head
 
     Jobs run in this process by a real worker on an empty memory store. An exception of the task
     comes out of `enqueue`; without `propagate` it ends the attempt as it would in production. A job
-    that is due later, or snoozed, is returned as it is.
+    that is due later, snoozed, or of an ordered task and behind such a one, is returned as it is.
     """
     raised: dict[JobId, BaseException] = {}
 
@@ -68,7 +68,7 @@ async def _ended(hr: Headrace, job: JobId) -> None:
     try:
         while True:
             (record,) = await hr.store.get([job])
-            if record is None or record.state not in UNDER_WAY:
+            if record is None or record.state not in UNDER_WAY or await _is_behind(hr, record):
                 return
             try:
                 async with asyncio.timeout(LOOK_S):
@@ -78,3 +78,11 @@ async def _ended(hr: Headrace, job: JobId) -> None:
             news.clear()
     finally:
         release()
+
+
+async def _is_behind(hr: Headrace, record: JobRecord) -> bool:
+    """Whether a job before it in its ordered lane is not under way, and has not ended."""
+    if not await waits_for_turn(hr, record):
+        return False
+    ahead = await hr.store.find(JobFilter(task=record.task, state=JobState.RUNNING), limit=1)
+    return not ahead.jobs

@@ -219,9 +219,9 @@ class RemoteStore:
         result: list[QueueRecord] = await self.call("queues")
         return result
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
         """As `Store.scopes`."""
-        result: list[tuple[int, float | None]] = await self.call("scopes", tuple(names))
+        result: list[ScopeState] = await self.call("scopes", tuple(names))
         return result
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
