@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -320,8 +321,8 @@ class PostgresStore:
         """Every queue that has or had jobs, by name."""
         return await self._each(self._counts.queues)
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
-        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
+        """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
         return await self._each(lambda tx: chores.scopes(tx, names))
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:

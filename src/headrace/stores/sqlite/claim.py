@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from headrace.core.limits import Gate
+from headrace.core.limits import Gate, ScopeState
 from headrace.core.model import ClaimedJob, ClaimRequest, Pool, Suspicion, WorkerId
 from headrace.core.states import JobState
 from headrace.core.story import state_data
+from headrace.stores.sqlite import turns
 from headrace.stores.sqlite.rows import tags_of
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, LaneName, Row, Tx
@@ -68,13 +69,15 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
         tx.many(_SLOT_INSERT, claimed.slots)
     if gate.rates:
         tx.many(_RATE_PUT, list(gate.rates.items()))
+    if gate.turns:
+        turns.put(tx, gate.turns)
     return claimed
 
 
-def scopes(tx: Tx, names: Sequence[str]) -> list[tuple[int, float | None]]:
-    """Of each scope of limits how many attempts run, and how far its rate is ahead."""
-    found = [_count(tx, name) for name in names]
-    return [(running, None if at is None else at - tx.now / MICRO) for running, at in found]
+def scopes(tx: Tx, names: Sequence[str]) -> list[ScopeState]:
+    """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
+    found = [(*_count(tx, name), turns.holder(tx, name)) for name in names]
+    return [ScopeState(running, None if at is None else at - tx.now / MICRO, held) for running, at, held in found]
 
 
 def _look(tx: Tx, scope: str) -> tuple[int, float | None]:
@@ -134,7 +137,12 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed, gate: Gate) 
             if most <= 0:
                 kept.append(lane)
                 continue
-            rows = _pick(tx, lane, had + most + 1)
+            if gate.ordered(task):
+                rows = turns.pick(tx, lane, gate)
+                if not rows:
+                    continue
+            else:
+                rows = _pick(tx, lane, had + most + 1)
             if len(rows) > had + most:
                 rows.pop()
                 still.append(lane)
@@ -147,16 +155,18 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed, gate: Gate) 
             tx.ledger.served[pool.tasks] = lane
         open_lanes = still
     for lane, rows in taken.items():
-        _note(tx, lane, rows, scopes.get(lane), claimed)
+        _note(tx, lane, rows, scopes.get(lane), claimed, gate)
     may_more = pool.limited is None or limited > 0
     for lane in (*open_lanes, *kept):
         _, task, key = tx.lane_name(lane[1])
+        if gate.ordered(task) and turns.turn(tx, lane, gate) is None:
+            continue
         claimed.more = claimed.more or not gate.limited(task) or (may_more and gate.room(task, key) > 0)
         wait_s = gate.next_start_s(task, key) if gate.limited(task) else None
         claimed.waits += [wait_s] if wait_s else []
 
 
-def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Claimed) -> None:
+def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Claimed, gate: Gate) -> None:  # noqa: PLR0917 - private
     """What starting these jobs of a lane comes to."""
     suspect, lane_number = lane
     queue, task, _ = tx.lane_name(lane_number)
@@ -169,6 +179,7 @@ def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Clai
     ]
     if scope is not None:
         claimed.slots += [(scope, row[1], row[2] + 1) for row in rows]
+    if scope is not None or gate.ordered(task):
         tx.ledger.held.update((row[1], tx.lane_name(lane_number)) for row in rows)
 
 

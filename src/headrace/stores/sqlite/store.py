@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headrace.core.errors import InvalidConfig, StoreUnavailable
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -296,8 +297,8 @@ class SqliteStore:
         """Every queue that has or had jobs, by name."""
         return await self._read(self._counts.queues)
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
-        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
+        """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
         return await self._read(lambda tx: scopes(tx, names))
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable, UsageError
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
