@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from headrace.core.limits import ScopeState
+from headrace.core.event import Event
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -99,6 +100,10 @@ class Joined(Protocol):
 
     async def settle(self, settle: Settle) -> SettleResult:
         """As one settle of `Store.exchange`, inside the user's transaction, which stays open."""
+        ...
+
+    async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
+        """As `Post.publish`, inside the user's transaction, which stays open; only where the store is a `Post`."""
         ...
 
     async def commit(self) -> None:
