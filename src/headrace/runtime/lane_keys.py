@@ -37,8 +37,8 @@ class LaneKey:
             if name not in parameters:
                 known = ", ".join(parameters) or "none"
                 raise InvalidConfig(
-                    f"task {task}: a key of its limits, fair_by or ordered_by is of the parameter {name!r}, which callers "
-                    f"do not give; those that they give are: {known}"
+                    f"task {task}: a key of its limits, fair_by or ordered_by is of the parameter {name!r}, which "
+                    f"callers do not give; those that they give are: {known}"
                 )
         found = inspect.signature(fn).parameters
         self._defaults = {name: found[name].default for name in self._names}

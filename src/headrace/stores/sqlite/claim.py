@@ -137,14 +137,8 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed, gate: Gate) 
             if most <= 0:
                 kept.append(lane)
                 continue
-            if gate.ordered(task):
-                rows = turns.pick(tx, lane, gate)
-                if not rows:
-                    continue
-            else:
-                rows = _pick(tx, lane, had + most + 1)
-            if len(rows) > had + most:
-                rows.pop()
+            rows, rest = _pick(tx, lane, had + most, gate)
+            if rest:
                 still.append(lane)
             count = len(rows) - had
             left -= count
@@ -156,8 +150,12 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed, gate: Gate) 
         open_lanes = still
     for lane, rows in taken.items():
         _note(tx, lane, rows, scopes.get(lane), claimed, gate)
-    may_more = pool.limited is None or limited > 0
-    for lane in (*open_lanes, *kept):
+    _note_left(tx, (*open_lanes, *kept), claimed, gate, may_more=pool.limited is None or limited > 0)
+
+
+def _note_left(tx: Tx, lanes: Sequence[_Lane], claimed: Claimed, gate: Gate, *, may_more: bool) -> None:
+    """Whether some of what was left in these lanes could be claimed, and what waits for a rate."""
+    for lane in lanes:
         _, task, key = tx.lane_name(lane[1])
         if gate.ordered(task) and turns.turn(tx, lane, gate) is None:
             continue
@@ -183,9 +181,16 @@ def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Clai
         tx.ledger.held.update((row[1], tx.lane_name(lane_number)) for row in rows)
 
 
-def _pick(tx: Tx, lane: _Lane, limit: int) -> list[Row]:
+def _pick(tx: Tx, lane: _Lane, most: int, gate: Gate) -> tuple[list[Row], bool]:
+    """The first of a lane, in order; and whether there are more."""
     kind, number = lane
-    return tx.all(_PICK_SUSPECTS, (number, limit, int(kind))) if kind else tx.all(_PICK, (number, limit))
+    if gate.ordered(tx.lane_name(number)[1]):
+        return turns.pick(tx, lane, gate), False
+    rows = tx.all(_PICK_SUSPECTS, (number, most + 1, int(kind))) if kind else tx.all(_PICK, (number, most + 1))
+    rest = len(rows) > most
+    if rest:
+        rows.pop()
+    return rows, rest
 
 
 def _start(tx: Tx, lane: tuple[str, str, Suspicion], rows: Sequence[Row], jobs: list[ClaimedJob]) -> None:

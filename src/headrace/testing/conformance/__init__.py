@@ -36,7 +36,7 @@ for _part in (
     "model",
 ):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
-for _part in ("notifier", "notifier_system", "store_limits", "vault"):
+for _part in ("notifier", "notifier_system", "store_limits", "store_order", "vault"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
 
 from headrace.testing.conformance.notifier import (  # noqa: E402 - after the rewriting is asked for
