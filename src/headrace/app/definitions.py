@@ -13,7 +13,7 @@ from headrace.core.bulkhead import Adaptive
 from headrace.core.classify import Classify
 from headrace.core.errors import InvalidConfig
 from headrace.core.limits import KeyOf, Limit, RateLimit
-from headrace.core.order import LANES
+from headrace.core.order import LANES, MessageKey
 from headrace.core.retry import Retry
 from headrace.ports.clock import Clock
 from headrace.runtime.calling import NO_FALLBACK
@@ -52,7 +52,7 @@ class Definitions:
         concurrency: Limit | None = None,
         rate: RateLimit | None = None,
         fair_by: KeyOf | None = None,
-        ordered_by: KeyOf | None = None,
+        ordered_by: KeyOf | MessageKey | None = None,
         ordered_lanes: int = LANES,
     ) -> TaskDecorator:
         """Register a function: `@hr.task()` above `async def charge(ctx: JobContext, invoice_id: int)`.

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from headrace.core.errors import InvalidConfig, UsageError
 from headrace.core.limits import KeyOf, Limit, RateLimit
+from headrace.core.order import MESSAGE_KEY, MessageKey
 
 CHARS_MAX: Final = 256
 _REMEDIES: Final = {
@@ -65,15 +66,19 @@ class LaneKey:
 
 
 def key_of(
-    task: str, concurrency: Limit | None, rate: RateLimit | None, fair_by: KeyOf | None, ordered_by: KeyOf | None
+    task: str,
+    concurrency: Limit | None,
+    rate: RateLimit | None,
+    fair_by: KeyOf | None,
+    ordered_by: KeyOf | MessageKey | None,
 ) -> KeyOf | None:
-    """The one key of a task; None: it has none.
+    """The one key that a task's jobs have by their arguments; None: they have none.
 
     Raises:
         InvalidConfig: several that differ, or policies of another kind.
     """
     for name, key in (("fair_by", fair_by), ("ordered_by", ordered_by)):
-        if key is not None and not isinstance(key, str) and not callable(key):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if key is not None and key is not MESSAGE_KEY and not isinstance(key, str) and not callable(key):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidConfig(f"{name} is the name of a parameter, or a function of some, not {key!r}")
     if concurrency is not None and not isinstance(concurrency, Limit):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidConfig(f"concurrency is a Limit, as in Limit(5), not {concurrency!r}")
@@ -88,7 +93,7 @@ def key_of(
     if ordered_by is not None and keys:
         raise InvalidConfig(f"task {task}: ordered_by {_REMEDIES[next(iter(keys))]}")
     if ordered_by is not None:
-        return ordered_by
+        return None if isinstance(ordered_by, MessageKey) else ordered_by
     if any(key != next(iter(keys.values())) for key in keys.values()):
         said = ", ".join(f"{name} by {key!r}" for name, key in keys.items())
         raise InvalidConfig(f"task {task}: its keys differ ({said}); a task has one key, give all of them the same")

@@ -10,7 +10,7 @@ from typing import Any
 from headrace.core.errors import DuplicateTask, InvalidConfig, UnknownTask
 from headrace.core.limits import KeyOf, Limit, RateLimit, TaskLimit
 from headrace.core.model import Json
-from headrace.core.order import LANES, checked_lanes, lane_of
+from headrace.core.order import LANES, MessageKey, checked_lanes, lane_of
 from headrace.core.retry import Retry
 from headrace.runtime.arguments import Arguments, Results
 from headrace.runtime.context import ITEM_BYTES_MAX
@@ -47,7 +47,7 @@ class Policies:
     concurrency: Limit | None = None
     rate: RateLimit | None = None
     fair_by: KeyOf | None = None
-    ordered_by: KeyOf | None = None
+    ordered_by: KeyOf | MessageKey | None = None
     ordered_lanes: int = LANES
 
 
@@ -187,10 +187,10 @@ class TaskDef:
         """Whether its jobs run one after the other, for each key."""
         return self._policies.ordered_by is not None
 
-    def lane_key(self, args: Json) -> str:
-        """Which lane a job with these arguments takes; see `LaneKey.of`."""
+    def lane_key(self, args: Json, message_key: str | None = None) -> str:
+        """Which lane a job with these arguments takes, which is made of a message with this key; see `LaneKey.of`."""
         if self._key is None:
-            return ""
+            return self.lane_of(message_key or "") if self.ordered else ""
         args_by_name = self._codec().decode(args)
         assert self._lane_key is not None  # noqa: S101 - `_take` set it
         key = self._lane_key.of(args_by_name)

@@ -52,11 +52,12 @@ class OrderIsKept(Checker):
             if before != event.job.id:
                 self.fail_of(event.job.id, f"it was claimed while {before.hex()} of its key has begun and not ended")
             return
-        self._holders[lane] = event.job.id
         place = self._places.get(event.job.id)
         passed = [job for job, each in self.book.jobs.items() if self._is_ahead(job, each, facts, place)]
         if passed:
             self.fail_of(event.job.id, f"it was claimed before {passed[0].hex()}, which waits ahead of it")
+        else:
+            self._holders[lane] = event.job.id
 
     def _is_ahead(self, job: "JobId", other: JobFacts, facts: JobFacts, place: int | None) -> bool:
         """Whether a job that waits in the same line, and never had its turn or lost it, has an earlier place."""
