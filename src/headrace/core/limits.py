@@ -6,7 +6,7 @@ until it ends for good, in whichever states it is meanwhile.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -123,6 +123,11 @@ def scope_of(task: str, key: str | None) -> str:
 def turn_of(task: str, key: str) -> str:
     """The name of the scope in which the jobs of an ordered lane take turns, whatever their queue."""
     return f"{task}\x1e{key}"
+
+
+def room_of(lane: tuple[str, str, str], ordered: Collection[str]) -> tuple[str, ...]:
+    """What a start in a lane (queue, task, key) takes of what the end of another left: of ordered tasks the lane's own."""
+    return lane if lane[1] in ordered else lane[1:2]
 
 
 class ScopeState(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from headrace.core.limits import Limit, RateLimit, TaskLimit, scope_of, turn_of
-from headrace.core.model import ClaimRequest, JobId, Pool
+from headrace.core.model import ClaimedJob, ClaimRequest, JobId, Pool
 
 if TYPE_CHECKING:
     from headrace.stores.postgres.lines import Lane, LaneName
@@ -89,6 +89,10 @@ class Kept:
         if len(self._held) > HELD_MAX:
             self._held.clear()  # left by jobs that others ended
         self._held[job] = lane
+
+    def lane_of(self, job: ClaimedJob) -> "LaneName":
+        """The lane of a job that was claimed here, as far as it matters: without its key where nothing limits it."""
+        return self._held.get(job.id, (job.queue, job.task, ""))
 
     def let_go(self, jobs: Iterable[JobId]) -> "list[LaneName]":
         """Their attempts have ended; the lanes of those that had limits. What these kept back may go on."""

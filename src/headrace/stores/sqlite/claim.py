@@ -1,11 +1,12 @@
 """Claiming: a fair share to every lane in turn, in order within each."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from headrace.core.limits import Gate, ScopeState
+from headrace.core.limits import Gate, ScopeState, room_of
 from headrace.core.model import ClaimedJob, ClaimRequest, Pool, Suspicion, WorkerId
 from headrace.core.states import JobState
 from headrace.core.story import state_data
@@ -72,6 +73,14 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
     if gate.turns:
         turns.put(tx, gate.turns)
     return claimed
+
+
+def left_free(tx: Tx, lanes: Sequence[LaneName], claimed: Claimed, request: ClaimRequest | None) -> set[str]:
+    """The hints for slots of limits, and turns, that were freed in these lanes and not taken: others may want them."""
+    ordered = frozenset(limit.task for limit in (() if request is None else request.limits) if limit.ordered)
+    taken = Counter(room_of(tx.ledger.held.get(job.id, (job.queue, job.task, "")), ordered) for job in claimed.jobs)
+    free = Counter(room_of(lane, ordered) for lane in lanes) - taken
+    return {f"queue:{lane[0]}" for lane in lanes if free[room_of(lane, ordered)]}
 
 
 def scopes(tx: Tx, names: Sequence[str]) -> list[ScopeState]:

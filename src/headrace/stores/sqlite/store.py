@@ -7,7 +7,6 @@ the file.
 import sqlite3
 import threading
 import time as _time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +42,7 @@ from headrace.ports.vault import ApiKey, Replay, Taken
 from headrace.stores.sqlite import chores, feed, load, schema, upstreams, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
-from headrace.stores.sqlite.claim import scopes
+from headrace.stores.sqlite.claim import left_free, scopes
 from headrace.stores.sqlite.connection import (
     SYNCHRONOUS,
     check_path,
@@ -359,8 +358,7 @@ def _exchange(tx: Tx, worker: WorkerId, settles: Sequence[Settle], request: Clai
     free = freed(tx, settles)
     claimed = start(tx, worker, request)
     if free:
-        left = Counter(task for _, task, _ in free) - Counter(job.task for job in claimed.jobs)
-        tx.hints.update(f"queue:{queue}" for queue, task, _ in free if left[task])
+        tx.hints.update(left_free(tx, free, claimed, request))
     due = claimed.next_due_at
     next_due_s = None if due is None else max(0.0, (due - tx.now) / MICRO)
     return Exchanged(settled, tuple(claimed.jobs), next_due_s, claimed.more, min(claimed.waits, default=None))
