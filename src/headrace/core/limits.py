@@ -126,7 +126,7 @@ def turn_of(task: str, key: str) -> str:
 
 
 def room_of(lane: tuple[str, str, str], ordered: Collection[str]) -> tuple[str, ...]:
-    """What a start in a lane (queue, task, key) takes of what the end of another left: of ordered tasks the lane's own."""
+    """What ends and starts in a lane (queue, task, key) give and take: of ordered tasks the lane's own turn."""
     return lane if lane[1] in ordered else lane[1:2]
 
 
