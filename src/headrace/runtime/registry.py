@@ -187,6 +187,11 @@ class TaskDef:
         """Whether its jobs run one after the other, for each key."""
         return self._policies.ordered_by is not None
 
+    @property
+    def by_message(self) -> bool:
+        """Whether its order is by the keys of messages, which its jobs' arguments do not tell."""
+        return isinstance(self._policies.ordered_by, MessageKey)
+
     def lane_key(self, args: Json, message_key: str | None = None) -> str:
         """Which lane a job with these arguments takes, which is made of a message with this key; see `LaneKey.of`."""
         if self._key is None:

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from headrace.app import Headrace
-from headrace.app.limits import limit_of
+from headrace.app.limits import ahead_of
 from headrace.app.workers import EMBEDDED, build, worker_id
-from headrace.core.model import JobFilter, JobId, JobRecord, Outcome
+from headrace.core.model import JobFilter, JobId, Outcome
 from headrace.core.states import JobState
 from headrace.core.worker_events import Woken
 from headrace.runtime.attempt import Attempt
@@ -103,7 +103,7 @@ async def _busy(hr: Headrace) -> bool:
         page = await hr.store.find(JobFilter(state=JobState.READY), after=after, limit=PAGE)
         waiting -= len(page.jobs)
         for job in page.jobs:
-            if job.task in hr.registry and job.queue in open_queues and not await waits_for_turn(hr, job):
+            if job.task in hr.registry and job.queue in open_queues and await ahead_of(hr, job) is None:
                 return True
         if page.next_after is None:
             break
@@ -111,9 +111,3 @@ async def _busy(hr: Headrace) -> bool:
     # A job that was claimed or given back between the two looks was in neither.
     seen_all = not open_queues or waiting <= 0
     return not seen_all or [queue.counts for queue in await hr.store.queues()] != counted
-
-
-async def waits_for_turn(hr: Headrace, job: JobRecord) -> bool:
-    """Whether a job before it in its ordered lane is to end first."""
-    known = job.task in hr.registry and hr.registry.get(job.task).ordered
-    return known and await limit_of(hr, job) is not None

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from headrace.app import Headrace
-from headrace.core.model import Enqueued, JobFilter, JobId, JobRecord, Outcome
+from headrace.app.limits import ahead_of
+from headrace.core.model import Enqueued, JobId, JobRecord, Outcome
 from headrace.core.states import JobState
 from headrace.runtime.attempt import Attempt
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.context import Steer
 from headrace.runtime.registry import TaskDef
-from headrace.testing.drain import waits_for_turn, working
+from headrace.testing.drain import working
 from headrace.testing.memory import memory
 
 UNDER_WAY = (JobState.READY, JobState.RUNNING)
@@ -81,8 +82,6 @@ async def _ended(hr: Headrace, job: JobId) -> None:
 
 
 async def _is_behind(hr: Headrace, record: JobRecord) -> bool:
-    """Whether a job before it in its ordered lane is not under way, and has not ended."""
-    if not await waits_for_turn(hr, record):
-        return False
-    ahead = await hr.store.find(JobFilter(task=record.task, state=JobState.RUNNING), limit=1)
-    return not ahead.jobs
+    """Whether the job before it in its ordered lane is due later."""
+    ahead = await ahead_of(hr, record)
+    return ahead is not None and ahead.state is JobState.SCHEDULED

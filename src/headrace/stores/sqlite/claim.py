@@ -166,10 +166,10 @@ def _note_left(tx: Tx, lanes: Sequence[_Lane], claimed: Claimed, gate: Gate, *, 
     """Whether some of what was left in these lanes could be claimed, and what waits for a rate."""
     for lane in lanes:
         _, task, key = tx.lane_name(lane[1])
-        if gate.ordered(task) and turns.turn(tx, lane, gate) is None:
+        wait_s = gate.next_start_s(task, key) if gate.limited(task) else None
+        if (claimed.more and not wait_s) or (gate.ordered(task) and turns.turn(tx, lane, gate) is None):
             continue
         claimed.more = claimed.more or not gate.limited(task) or (may_more and gate.room(task, key) > 0)
-        wait_s = gate.next_start_s(task, key) if gate.limited(task) else None
         claimed.waits += [wait_s] if wait_s else []
 
 
