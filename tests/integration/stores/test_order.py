@@ -143,3 +143,20 @@ async def test_a_turn_that_ends_is_hinted_at(make: Make, end: str) -> None:
     assert any(hint in {"queue:", "queue:billing"} for hint in hints)
     assert len((await store.exchange("worker-2", (), asked)).claimed) == 1
     await store.close()
+
+
+async def test_a_turn_that_ends_while_another_lane_is_taken_is_hinted_at(make: Make) -> None:
+    hints: list[str] = []
+    store = make(notify=hints.extend)
+    await store.open()
+    await register(store)
+    asked = replace(request(1), limits=(ORDERED,))
+    await store.enqueue([new_job(lane_key="a") for _ in range(2)])
+    (job,) = (await store.exchange("worker-1", (), asked)).claimed
+    other = new_job(lane_key="b")
+    await store.enqueue([other])
+    hints.clear()
+    answer = await store.exchange("worker-1", [Settle(job.id, job.fence, Succeeded())], asked)
+    assert ids_of(answer.claimed) == [other.id]
+    assert "queue:billing" in hints
+    await store.close()
