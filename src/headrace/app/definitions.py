@@ -14,6 +14,7 @@ from headrace.core.bulkhead import Adaptive
 from headrace.core.classify import Classify
 from headrace.core.errors import InvalidConfig
 from headrace.core.limits import KeyOf, Limit, RateLimit
+from headrace.core.order import LANES, MessageKey
 from headrace.core.retry import Retry
 from headrace.ports.clock import Clock
 from headrace.runtime.calling import NO_FALLBACK
@@ -60,6 +61,8 @@ class Definitions:
         concurrency: Limit | None = None,
         rate: RateLimit | None = None,
         fair_by: KeyOf | None = None,
+        ordered_by: KeyOf | MessageKey | None = None,
+        ordered_lanes: int = LANES,
     ) -> TaskDecorator:
         """Register a function: `@hr.task()` above `async def charge(ctx: JobContext, invoice_id: int)`.
 
@@ -69,6 +72,9 @@ class Definitions:
         `needs` are upstreams without which it cannot run: while one of them is open, its jobs are held.
         `concurrency` and `rate` limit it over all workers; `fair_by`, a parameter's name or a function
         of some, makes jobs of different values take turns. Their keys are the same one, if they have any.
+        `ordered_by`, a key too, runs the jobs of one value one after the other, in the order in which they were
+        enqueued: the next one starts when the one before has ended for good, with all its retries. Values share
+        `ordered_lanes` (1 to 256) lanes, and wait for each other in one; change their number while nothing waits.
 
         Raises:
             InvalidConfig: a function or a policy that cannot work; says what to write instead.
@@ -95,6 +101,8 @@ class Definitions:
             concurrency=concurrency,
             rate=rate,
             fair_by=fair_by,
+            ordered_by=ordered_by,
+            ordered_lanes=ordered_lanes,
         )
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:
