@@ -84,6 +84,10 @@ class Observer(Protocol):
         """So many jobs were refused at enqueue by the policy of their queue."""
         ...
 
+    def received(self, source: str, task: str, *, taken: int, repeated: int, letters: int) -> None:
+        """So many messages of a source became jobs of a task, were jobs already, or fit it not and became letters."""
+        ...
+
     def worker_crashed(self, role: str) -> None:
         """A supervised child has died, or was killed."""
         ...
@@ -112,6 +116,9 @@ class Silent:
         """Nothing."""
 
     def shed(self, queue: str, reason: str, jobs: int) -> None:
+        """Nothing."""
+
+    def received(self, source: str, task: str, *, taken: int, repeated: int, letters: int) -> None:
         """Nothing."""
 
     def worker_crashed(self, role: str) -> None:
