@@ -118,14 +118,11 @@ class PromisePage:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """What the store knows of a source: its bookmarks by part, and how long ago it last took something.
-
-    None: it has taken nothing yet, or has no bookmarks.
-    """
+    """What the store knows of a source: its bookmarks by part, and how long ago one of them last moved."""
 
     name: str
     bookmarks: Mapping[str, Bookmark] = field(default_factory=dict[str, Bookmark])
-    taken_age_s: float | None = None
+    moved_age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
