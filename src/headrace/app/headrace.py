@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar, overload
 
 from headrace.app.adapters import KeepingStore
+from headrace.app.brokers import Brokers
+from headrace.app.consuming import Consuming, SourceTable
 from headrace.app.definitions import Definitions
 from headrace.app.gate import Gate
 from headrace.app.job import Job
@@ -47,7 +49,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Definitions, Queues):
+class Headrace(Definitions, Consuming, Queues):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -88,6 +90,8 @@ class Headrace(Definitions, Queues):
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
         self.ids = IdMaker()
+        self.brokers = Brokers(settings)
+        self.sources = SourceTable(settings, self._wall, self.ids)
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)
         self.gate = Gate(lambda: self.store, self.clock, lambda: self.services.metrics.observer)
@@ -148,6 +152,7 @@ class Headrace(Definitions, Queues):
             InvalidConfig: one that cannot work.
         """
         self.registry.check()
+        self.sources.check()
         check_needs(self.registry, self.services.upstreams)
 
     async def close(self) -> None:
@@ -265,6 +270,10 @@ class Headrace(Definitions, Queues):
         """Refuse jobs for which their queue has no room by its policy, before anything of them is written."""
         if self.gate.declared:
             await self.gate.admit(jobs, nested=current_attempt.get() is not None)
+
+    def _wall(self) -> float:
+        """Of the clock that holds now: a test may have another."""
+        return self.clock.wall()
 
     def _is_held(self, task: str) -> bool:
         return task in self.registry and self.services.upstreams.hold(self.registry.get(task).needs)

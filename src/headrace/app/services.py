@@ -17,6 +17,7 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.vault import Vault
 from headrace.runtime.reader import FeedReader
+from headrace.runtime.sources import Sources
 from headrace.runtime.upstreams import Upstreams
 from headrace.settings import Settings
 
@@ -42,6 +43,7 @@ class Services:
         self.spooling = Spooling(self)
         self.feed = FeedReader(self.store, self.notifier, clock, spooled=self.spooling.holds)
         self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)
+        self.sources = Sources(self.store, lambda: self.upstreams.process)
         self.metrics = Metrics(self.store, clock, self.upstreams.guards)
         self.portal = Portal()
         self.signer: Signer | None = None

@@ -15,7 +15,6 @@ from headrace.core.event import CloudEvent, canonical, is_json
 from headrace.core.ids import IdMaker
 from headrace.core.message import Message, digest_of
 from headrace.core.model import JobId, Json, NewJob
-from headrace.ports.clock import Clock
 from headrace.ports.post import Arrival
 from headrace.runtime.letter import LETTER_TAG, letter_of
 from headrace.runtime.payload import Mode, Payload, Unreadable
@@ -46,10 +45,10 @@ class Terms:
 class Decoder:
     """One per source."""
 
-    __slots__ = ("_clock", "_ids", "_payload", "_prefixes", "_priority", "_signature", "_task", "_terms")
+    __slots__ = ("_ids", "_payload", "_prefixes", "_priority", "_signature", "_task", "_terms", "_wall")
 
-    def __init__(self, task: TaskDef, terms: Terms, ids: IdMaker, clock: Clock) -> None:
-        """`ids` makes those of the jobs.
+    def __init__(self, task: TaskDef, terms: Terms, ids: IdMaker, wall: Callable[[], float]) -> None:
+        """`ids` makes those of the jobs, at instants of `wall`.
 
         Raises:
             InvalidConfig: the task's parameters leave open what of a message is theirs.
@@ -57,7 +56,7 @@ class Decoder:
         self._task = task
         self._terms = terms
         self._ids = ids
-        self._clock = clock
+        self._wall = wall
         self._payload = Payload(task)
         self._prefixes = PREFIXES.get(terms.kind, KAFKA)
         self._priority = task.priority if terms.priority is None else terms.priority
@@ -80,7 +79,7 @@ class Decoder:
 
         Those of `known` parts are counted by bookmarks, and need no digest.
         """
-        now_at = self._clock.wall()
+        now_at = self._wall()
         noise = os.urandom(NOISE_BYTES * len(messages))
         make = self._ids.make
         one = self._arrival if raw is None else self._raw

@@ -58,14 +58,20 @@ class Sources:
         return {taker.name: taker.health for taker in self._takers}
 
     @asynccontextmanager
-    async def taking(self, plans: Sequence[SourcePlan]) -> AsyncGenerator[None]:
-        """Take messages; at the end, what is on its way to the store gets some seconds, and the rest goes back."""
+    async def taking(self, plans: Sequence[SourcePlan], until: asyncio.Event | None = None) -> AsyncGenerator[None]:
+        """Take messages until this ends, or before that `until`.
+
+        What is on its way to the store then gets some seconds, and the rest goes back.
+        """
         takers = [_Taker(plan, self._store, self._process()) for plan in plans]
         self._takers += takers
         running = [asyncio.ensure_future(taker.run()) for taker in takers]
+        watching = None if until is None else asyncio.ensure_future(_drain_after(until, takers))
         try:
             yield
         finally:
+            if watching is not None:
+                watching.cancel()
             for taker in takers:
                 taker.drain()
             if running:
@@ -74,6 +80,12 @@ class Sources:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             self._takers = [taker for taker in self._takers if taker not in takers]
+
+
+async def _drain_after(until: asyncio.Event, takers: Sequence["_Taker"]) -> None:
+    await until.wait()
+    for taker in takers:
+        taker.drain()
 
 
 class _Taker:
