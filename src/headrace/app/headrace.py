@@ -18,6 +18,7 @@ from headrace.app.job import Job
 from headrace.app.options import from_json
 from headrace.app.queues import Queues
 from headrace.app.services import Services
+from headrace.app.source_status import statuses
 from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
 from headrace.app.workers import build, embedded
@@ -26,6 +27,7 @@ from headrace.core.fleet import Force
 from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import IdMaker
 from headrace.core.model import Enqueued, JobFilter, NewJob, WorkerRecord
+from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
@@ -355,6 +357,11 @@ class Headrace(Definitions, Consuming, Queues):
         """
         await self.open()
         return await force(self.store, name, to, self.services.upstreams.guards)
+
+    async def source_status(self) -> list[SourceStatus]:
+        """How every source stands, by name."""
+        await self.open()
+        return await statuses(self.store, self.sources)
 
     async def workers(self) -> list[WorkerRecord]:
         """Every worker that is known, with what it runs now."""

@@ -75,12 +75,12 @@ class Gate(Protocol):
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the messages that one source took here."""
+    """What became of the messages that one source took here; see `core.source_record.SourceCounts`."""
 
     taken: int = 0
     repeated: int = 0
     letters: int = 0
-    unnamed: int = 0  # of those that are new: nothing would tell them from their repeats
+    unnamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

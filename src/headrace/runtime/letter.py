@@ -27,7 +27,7 @@ def letter_of(message: Message, why: str, bytes_max: int) -> tuple[Json, Letter]
     why = storable(why)
     place = f"{message.part}:{message.place}" if message.part else message.place
     headers = _storable(bounded_headers(message.headers))
-    told = {
+    told: dict[str, Any] = {
         "source": message.source,
         "why": why,
         "place": storable(place) or None,
@@ -35,6 +35,7 @@ def letter_of(message: Message, why: str, bytes_max: int) -> tuple[Json, Letter]
         "key": None if message.key is None else storable(message.key),
         "at": message.at,
         "content_type": None if message.content_type is None else storable(message.content_type),
+        "headers": headers,
         "bytes": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
         "head": storable(body[: 4 * HEAD_CHARS_MAX].decode("utf-8", "replace"))[:HEAD_CHARS_MAX],
