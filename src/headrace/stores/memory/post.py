@@ -32,10 +32,11 @@ from headrace.stores.memory.vault import MemoryVault
 
 @dataclass(slots=True)
 class SourceRow:
-    """What is known of one source: by part its bookmark and when it moved, and by digest when it was seen."""
+    """What is known of one source: its bookmarks by part, and when each digest was first seen."""
 
-    bookmarks: dict[str, tuple[Bookmark, float]] = field(default_factory=dict[str, tuple[Bookmark, float]])
+    bookmarks: dict[str, Bookmark] = field(default_factory=dict[str, Bookmark])
     seen: dict[bytes, float] = field(default_factory=dict[bytes, float])
+    taken_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -81,12 +82,14 @@ class MemoryPost(MemoryVault):
         """Make jobs of messages and move the source's bookmarks: all of it, or nothing."""
         with self._transaction() as (board, now):
             known = self._sources.setdefault(source, SourceRow())
-            stand = {part: known.bookmarks[part][0].next if part in known.bookmarks else None for part in intake.marks}
+            stand = {part: known.bookmarks[part].next if part in known.bookmarks else None for part in intake.marks}
             moved = {part: stand[part] for part, mark in intake.marks.items() if stand[part] != mark.known}
             if moved:
                 return Received(moved=moved)
             for part, mark in intake.marks.items():
-                known.bookmarks[part] = (Bookmark(mark.next, mark.at_ms), now)
+                known.bookmarks[part] = Bookmark(mark.next, mark.at_ms)
+            if intake.arrivals or intake.marks:
+                known.taken_at = now
             added: list[bool] = []
             for arrival in intake.arrivals:
                 new = arrival.job.id not in board.rows and arrival.digest not in known.seen
@@ -103,16 +106,16 @@ class MemoryPost(MemoryVault):
         """How far this source has read, by part."""
         with self._transaction():
             known = self._sources.get(source)
-            return {} if known is None else {part: mark for part, (mark, _) in known.bookmarks.items()}
+            return {} if known is None else dict(known.bookmarks)
 
     async def put_bookmark(self, source: str, part: str, place: int | None) -> None:
         """Set where a source goes on in a part, or forget it."""
-        with self._transaction() as (_, now):
+        with self._transaction():
             known = self._sources.setdefault(source, SourceRow())
             if place is None:
                 known.bookmarks.pop(part, None)
             else:
-                known.bookmarks[part] = (Bookmark(place), now)
+                known.bookmarks[part] = Bookmark(place)
 
     async def forget_seen(self, source: str, older_s: float, limit: int) -> int:
         """Forget the digests that were first seen longer ago, at most `limit`; how many."""
@@ -260,8 +263,8 @@ class MemoryPost(MemoryVault):
             return [
                 SourceRecord(
                     name,
-                    {part: mark for part, (mark, _) in sorted(row.bookmarks.items())},
-                    min((now - at for _, at in row.bookmarks.values()), default=None),
+                    dict(sorted(row.bookmarks.items())),
+                    None if row.taken_at is None else now - row.taken_at,
                 )
                 for name, row in sorted(self._sources.items())
             ]
@@ -274,7 +277,7 @@ class MemoryPost(MemoryVault):
                 waiting = [row.at for _, row in sorted(rows.items()) if not row.parked]
                 age_s = now - waiting[0] if waiting else None
                 parked = len(rows) - len(waiting)
-                records.append(SinkRecord(name, min(len(waiting), WAITING_MAX), age_s, parked))
+                records.append(SinkRecord(name, min(len(waiting), WAITING_MAX), age_s, min(parked, WAITING_MAX)))
             return records
 
     async def disable(self, endpoint: str, why: str | None) -> None:

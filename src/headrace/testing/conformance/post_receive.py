@@ -187,12 +187,18 @@ class ReceiveSuite(StoreSuite):
         await store.receive(TOPIC, read(None, 3))
         await store.receive(SOURCE, Intake(arrivals("a")))
         await time.pass_time(time.tick)
-        first, second = await store.sources()
-        assert (first.name, second.name) == (TOPIC, SOURCE)
-        assert (first.bookmarks, second.bookmarks) == ({"0": Bookmark(3, 1_800_000_000_123)}, {})
-        assert first.moved_age_s is not None
-        assert first.moved_age_s >= time.tick * 0.9
-        assert second.moved_age_s is None
+        await store.put_bookmark("nats:orders", "0", 1)
+        found = await store.sources()
+        assert {record.name: record.bookmarks for record in found} == {
+            TOPIC: {"0": Bookmark(3, 1_800_000_000_123)},
+            "nats:orders": {"0": Bookmark(1)},
+            SOURCE: {},
+        }
+        assert [record.name for record in found] == [TOPIC, "nats:orders", SOURCE]
+        for record in found[::2]:
+            assert record.taken_age_s is not None
+            assert time.tick * 0.9 <= record.taken_age_s <= time.tick + 30
+        assert found[1].taken_age_s is None, "it has taken nothing"
 
     async def test_what_came_in_survives(self, make_store: MakeStore) -> None:
         letter = Letter(TOPIC, "why", size=1, body=b"x")
