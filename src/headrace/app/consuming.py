@@ -69,9 +69,10 @@ class SourceTable:
         """
         place = found.address.source_name
         for known in self._defs.values():
-            if known.name == found.name or known.address.source_name == place:
+            same = known.address.source_name == place
+            if same or known.name == found.name:
                 raise InvalidConfig(
-                    f"{found.name} is taken from by {known.task.name} already: two would share its messages out among"
+                    f"{place if same else found.name} is taken from by {known.task.name} already: two would share its messages out among"
                     f" them. Let one task take them and enqueue the other{_or_group(found.address)}"
                 )
         self._defs[found.name] = found
