@@ -71,9 +71,9 @@ class SourceTable:
         for known in self._defs.values():
             same = known.address.source_name == place
             if same or known.name == found.name:
+                what = place if same else found.name
                 raise InvalidConfig(
-                    f"{place if same else found.name} is taken from by {known.task.name} already: two would share its messages out among"
-                    f" them. Let one task take them and enqueue the other{_or_group(found.address)}"
+                    f"{what} is taken from by {known.task.name} already: two would share its messages out among them. Let one task take them and enqueue the other{_or_group(found.address)}"
                 )
         self._defs[found.name] = found
 
