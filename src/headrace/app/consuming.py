@@ -73,7 +73,8 @@ class SourceTable:
             if same or known.name == found.name:
                 what = place if same else found.name
                 raise InvalidConfig(
-                    f"{what} is taken from by {known.task.name} already: two would share its messages out among them. Let one task take them and enqueue the other{_or_group(found.address)}"
+                    f"{what} is taken from by {known.task.name} already: two would share its messages out among"
+                    f" them. Let one task take them and enqueue the other{_or_group(found.address)}"
                 )
         self._defs[found.name] = found
 
