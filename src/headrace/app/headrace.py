@@ -14,6 +14,7 @@ from headrace.app.definitions import Definitions
 from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
+from headrace.app.publishing import Publishing
 from headrace.app.queues import Queues
 from headrace.app.services import Services
 from headrace.app.task import Call, Task, new_job
@@ -33,6 +34,7 @@ from headrace.runtime.clock import SystemClock
 from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.depends import Overrides
 from headrace.runtime.durations import instant
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.reader import FeedReader
 from headrace.runtime.registry import Registry
 from headrace.runtime.worker import Worker
@@ -47,7 +49,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Definitions, Queues):
+class Headrace(Definitions, Queues, Publishing):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -87,6 +89,7 @@ class Headrace(Definitions, Queues):
         self.prefix = prefix
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
+        self.publisher = Publisher(settings.event_source, settings.event_bytes_max, wall=self.wall)
         self.ids = IdMaker()
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)
