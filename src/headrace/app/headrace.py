@@ -14,6 +14,7 @@ from headrace.app.definitions import Definitions
 from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
+from headrace.app.outcomes import OutcomeTable
 from headrace.app.publishing import Publishing
 from headrace.app.queues import Queues
 from headrace.app.services import Services
@@ -90,6 +91,7 @@ class Headrace(Definitions, Queues, Publishing):
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
         self.publisher = Publisher(settings.event_source, settings.event_bytes_max, wall=self.wall)
+        self.outlets = OutcomeTable(self.publisher)
         self.ids = IdMaker()
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)

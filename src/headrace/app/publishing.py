@@ -2,17 +2,20 @@
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from headrace.app.outcomes import STATES, OutcomeTable
 from headrace.core.errors import UsageError
 from headrace.core.event import Event
+from headrace.core.states import JobState
 from headrace.ports.post import Post
 from headrace.runtime.attempt import NO_OUTBOX
 from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.publishing import Address, Given, Prepared, Publisher, Receiver
 
 if TYPE_CHECKING:
+    from headrace.app.task import Task
     from headrace.ports.clock import Clock
     from headrace.ports.store import Store
 
@@ -25,6 +28,7 @@ class Publishing(ABC):
 
     clock: "Clock"
     publisher: Publisher
+    outlets: OutcomeTable
 
     @property
     @abstractmethod
@@ -132,6 +136,28 @@ class Publishing(ABC):
             _ = self.post
             run_now(self.store.join(using).publish([made]))
         return prepared.id
+
+    def outcomes(
+        self,
+        address: Address | Receiver,
+        *,
+        tasks: "Iterable[Task[..., Any] | str] | None" = None,
+        states: Iterable[JobState | str] = STATES,
+        data: Literal["summary", "result"] = "summary",
+        name: str | None = None,
+    ) -> None:
+        """Have the ends of jobs told as CloudEvents of the types `headrace.job.succeeded`, `….failed`, `….cancelled`.
+
+        Of jobs that are enqueued from here on, of these tasks, or of all. The event's subject is the job's id; its data
+        says task, queue, state, attempts, tags, when and why, and, with `data="result"`, what the task returned. It is
+        published once, when the job has ended for the first time; a job that is made ready again afterwards has been
+        told. Define it wherever jobs are enqueued and in the workers, under one `name`, which promises are kept by; by
+        default it says the broker and the place there.
+
+        Raises:
+            InvalidConfig: a definition that cannot work, or another one of this name.
+        """
+        self.outlets.add(address, tasks=tasks, states=states, with_result=data == "result", name=name)
 
     def _made(self, address: Address, prepared: Prepared) -> Event:
         attempt = current_attempt.get()
