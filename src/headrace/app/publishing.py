@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from headrace.app.brokers import SETTINGS
 from headrace.app.outcomes import STATES, OutcomeTable
 from headrace.core.errors import UsageError
 from headrace.core.event import Event
@@ -15,8 +16,8 @@ from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.publishing import Address, Given, Prepared, Publisher, Receiver
 
 if TYPE_CHECKING:
+    from headrace.app.brokers import Brokers
     from headrace.app.task import Task
-    from headrace.ports.clock import Clock
     from headrace.ports.store import Store
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ INSTEAD: Final = "await hr.publish(…)"
 class Publishing(ABC):
     """The words of `Headrace` that are about events."""
 
-    clock: "Clock"
+    brokers: "Brokers"
     publisher: Publisher
     outlets: OutcomeTable
 
@@ -43,9 +44,9 @@ class Publishing(ABC):
     def wait(self, work: Coroutine[Any, Any, T], instead: str) -> T:
         """Block this thread until `work` is done on the app's loop."""
 
-    def wall(self) -> float:
-        """Wall time by the clock of now; the testing kit may replace it."""
-        return self.clock.wall()
+    def knows_broker(self, name: str) -> bool:
+        """Whether there may be a broker of this name: this process need not have its URL."""
+        return name in SETTINGS or name in self.brokers.known()
 
     @property
     def post(self) -> Post:

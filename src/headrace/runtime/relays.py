@@ -17,6 +17,7 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Hint, Notifier
 from headrace.ports.observer import Observer
 from headrace.ports.post import Post
+from headrace.runtime.promises import CHORE
 from headrace.runtime.relay import Relay, chore_of
 
 logger = logging.getLogger(__name__)
@@ -162,8 +163,9 @@ class Relays:
             logger.exception("sink %s: its relay failed; another takes its place", relay.name)
 
 
-async def forget(store: object, doer: str) -> None:
+async def leave_chores(store: object, doer: str) -> None:
     """Let others do at once what a process did that is dead, for certain."""
     if isinstance(store, Post):
+        await store.leave_chore(CHORE, doer)
         for record in await store.sinks():
             await store.leave_chore(chore_of(record.name), doer)

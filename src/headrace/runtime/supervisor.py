@@ -24,6 +24,7 @@ from headrace.ports.observer import SILENT, Observer
 from headrace.ports.store import Store
 from headrace.runtime.chores import quietly, reap_once, safely, upkeep
 from headrace.runtime.process import describe_exit
+from headrace.runtime.relays import leave_chores
 from headrace.runtime.restarts import Restarts
 from headrace.runtime.upstreams import forget
 from headrace.runtime.ward import Launch, Slotted, Ward
@@ -226,6 +227,7 @@ class Supervisor:
             else:
                 break
         await safely(partial(forget, self._store, ward.worker_id), "upstreams")  # else what it was lent lapses
+        await safely(partial(leave_chores, self._store, ward.worker_id), "sinks")  # else their leases end
 
     def _mourn(self, ward: Ward, code: int) -> None:
         self._restarts.note_death(self._clock.now(), ready=ward.ready)

@@ -249,6 +249,29 @@ class UpstreamsView(BaseModel):
     upstreams: list[UpstreamView]
 
 
+class SourceView(BaseModel):
+    """One source of messages, and what the processes that take from it now have counted."""
+
+    name: str
+    task: str | None = Field(description="What its messages are for, if this process defines it.")
+    queue: str | None
+    state: Literal["consuming", "full", "store_away", "away", "draining", "unattended"]
+    why: str | None = Field(description="What it waits for.")
+    processes: int = Field(description="That take from it.")
+    taken: int = Field(description="Messages that became jobs.")
+    repeated: int = Field(description="Messages that were jobs already.")
+    letters: int = Field(description="Of those taken, messages that fit their task not.")
+    without_id: int = Field(description="Of those taken, messages whose repeat nobody would know.")
+    moved_age_s: float | None = Field(description="How long ago a bookmark moved.")
+    bookmarks: dict[str, int] = Field(description="By part of the stream, the next place.")
+
+
+class SourcesView(BaseModel):
+    """Every source that is defined here, has bookmarks or is taken from."""
+
+    sources: list[SourceView]
+
+
 class WorkerView(BaseModel):
     """One process that runs attempts."""
 
@@ -322,3 +345,4 @@ class HealthView(BaseModel):
     version: str | None = None
     notifier: NotifierView | None = None
     spool: SpoolView | None = None
+    bridges: dict[str, str] | None = Field(None, description="How sources that this process takes from stand.")

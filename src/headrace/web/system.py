@@ -174,6 +174,12 @@ class SystemApi:
             "version": version("headrace"),
             "notifier": notifier_view(self._hr.notifier.health),
         }
+        bridges = self._hr.services.sources.health
+        if bridges:
+            said["bridges"] = {
+                name: f"{each.state.value}: {each.why}" if each.why else each.state.value
+                for name, each in bridges.items()
+            }
         return said if spool is None else {**said, "spool": spool_view(spool, self._hr.clock.wall())}
 
 
