@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 from headrace.core.errors import HeadraceError
@@ -17,8 +18,11 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Hint, Notifier
 from headrace.ports.observer import Observer
 from headrace.ports.post import Post
+from headrace.ports.store import Store
+from headrace.runtime.chores import safely
 from headrace.runtime.promises import CHORE
 from headrace.runtime.relay import Relay, chore_of
+from headrace.runtime.upstreams import forget
 
 logger = logging.getLogger(__name__)
 
@@ -163,9 +167,14 @@ class Relays:
             logger.exception("sink %s: its relay failed; another takes its place", relay.name)
 
 
-async def leave_chores(store: object, doer: str) -> None:
-    """Let others do at once what a process did that is dead, for certain."""
+async def let_go(store: Store, process: str) -> None:
+    """Free what a process that is dead, for certain, was lent, and let others do at once what it did."""
+    await safely(partial(forget, store, process), "upstreams")
     if isinstance(store, Post):
-        await store.leave_chore(CHORE, doer)
-        for record in await store.sinks():
-            await store.leave_chore(chore_of(record.name), doer)
+        await safely(partial(_leave_chores, store, process), "sinks")
+
+
+async def _leave_chores(post: Post, doer: str) -> None:
+    await post.leave_chore(CHORE, doer)
+    for record in await post.sinks():
+        await post.leave_chore(chore_of(record.name), doer)
