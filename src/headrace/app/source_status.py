@@ -48,7 +48,7 @@ def _status(
         len(said),
         SourceCounts(*(sum(int(each.get(word, 0)) for each in said) for word in COUNTED)),
         {} if record is None else record.bookmarks,
-        None if record is None else record.moved_age_s,
+        None if record is None else record.taken_age_s,
     )
 
 

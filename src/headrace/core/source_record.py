@@ -34,7 +34,7 @@ class SourceCounts:
 class SourceStatus:
     """One source. `task` and `queue` are known where it is defined; `state` is None where nobody takes from it.
 
-    `why` says what it waits for. `moved_age_s` is how long ago a bookmark moved.
+    `why` says what it waits for. `taken_age_s` is how long ago it last took something.
     """
 
     name: str
@@ -45,4 +45,4 @@ class SourceStatus:
     processes: int = 0
     counts: SourceCounts = SourceCounts()
     bookmarks: Mapping[str, Bookmark] = field(default_factory=dict[str, Bookmark])
-    moved_age_s: float | None = None
+    taken_age_s: float | None = None

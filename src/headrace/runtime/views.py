@@ -154,7 +154,7 @@ def source_view(status: SourceStatus) -> dict[str, object]:
         "repeated": counts.repeated,
         "letters": counts.letters,
         "without_id": counts.unnamed,
-        "moved_age_s": None if status.moved_age_s is None else round(status.moved_age_s, 3),
+        "taken_age_s": None if status.taken_age_s is None else round(status.taken_age_s, 3),
         "bookmarks": {part: status.bookmarks[part].next for part in sorted(status.bookmarks)},
     }
 

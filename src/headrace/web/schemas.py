@@ -262,7 +262,7 @@ class SourceView(BaseModel):
     repeated: int = Field(description="Messages that were jobs already.")
     letters: int = Field(description="Of those taken, messages that fit their task not.")
     without_id: int = Field(description="Of those taken, messages whose repeat nobody would know.")
-    moved_age_s: float | None = Field(description="How long ago a bookmark moved.")
+    taken_age_s: float | None = Field(description="How long ago it last took something.")
     bookmarks: dict[str, int] = Field(description="By part of the stream, the next place.")
 
 
