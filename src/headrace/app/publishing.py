@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from headrace.app.brokers import SETTINGS
 from headrace.app.outcomes import STATES, OutcomeTable
+from headrace.app.sinks import statuses
 from headrace.core.errors import UsageError
 from headrace.core.event import Event
+from headrace.core.sink_record import SinkStatus
 from headrace.core.states import JobState
 from headrace.ports.post import Post
 from headrace.runtime.attempt import NO_OUTBOX
@@ -159,6 +161,11 @@ class Publishing(ABC):
             InvalidConfig: a definition that cannot work, or another one of this name.
         """
         self.outlets.add(address, tasks=tasks, states=states, with_result=data == "result", name=name)
+
+    async def sinks(self) -> list[SinkStatus]:
+        """Every sink that had an event, by name: what waits for it, and how it stands."""
+        await self.open()
+        return await statuses(self.store)
 
     def _made(self, address: Address, prepared: Prepared) -> Event:
         attempt = current_attempt.get()
