@@ -162,6 +162,7 @@ class Settings(BaseSettings):
     args_bytes_max: Bytes = Field(MIB, description="A job's arguments, as JSON text.")
     result_bytes_max: Bytes = Field(MIB, description="A job's result, as JSON text.")
     item_bytes_max: Bytes = Field(64 * KIB, description="One item or log line of a feed, as JSON text.")
+    event_bytes_max: Bytes = Field(MIB, description="The body of one event that is published.")
     items_max: Count = Field(10_000, description="Items and log lines of one job's feed.")
     body_bytes_max: Bytes = Field(16 * MIB, description="The body of one HTTP request under the prefix.")
     batch_max: Count = Field(1_000, description="Jobs in one `POST …/api/jobs/batch`.")
@@ -196,6 +197,7 @@ class Settings(BaseSettings):
     sources: Switch = Field(
         Switch.ON, description="`off`: workers of this process take no messages from brokers, whatever `hr.on` says."
     )
+    sinks: Switch = Field(Switch.ON, description="`off`: workers of this process send no events to brokers.")
     source_batch_max: Count = Field(1_000, description="Messages of a source that become jobs in one transaction.")
     dedup_window_s: Annotated[float, Field(gt=0, le=7 * DAY_S, allow_inf_nan=False)] = Field(
         3600.0,
@@ -205,6 +207,10 @@ class Settings(BaseSettings):
     message_bytes_max: Bytes = Field(MIB, description="A message of a broker; one above it is kept as a letter.")
     letter_bytes_max: Bytes = Field(
         64 * MIB, description="What is kept of a message that does not fit its task; of one above it, the first 64 KiB."
+    )
+    event_source: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
+        "headrace",
+        description="The `source` of CloudEvents that are made here: a URI reference that says who speaks.",
     )
 
     # -- access ---------------------------------------------------------------------------------

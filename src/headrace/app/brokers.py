@@ -1,15 +1,16 @@
 """The brokers of an app: by name, each a URL or one in this process; the only place that names their adapters."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from headrace.app.addresses import Address, KafkaAddress, NatsAddress, RabbitmqAddress, RedisAddress, check_broker
 from headrace.bridges.memory import MemoryBroker
 from headrace.core.broker import Broker, broker
 from headrace.core.errors import InvalidConfig
-from headrace.ports.bridge import Source
+from headrace.ports.bridge import Sink, Source
 from headrace.settings import PREFIX, Settings
 
+T = TypeVar("T")
 PACKAGES: Final[Mapping[str, str]] = {"rabbitmq": "aio_pika", "kafka": "aiokafka", "nats": "nats", "redis": "redis"}
 SETTINGS: Final[Mapping[str, str]] = {
     "rabbitmq": "rabbitmq_url",
@@ -69,6 +70,19 @@ class Brokers:
             return _from_memory(found, address, name, alone=ordered)
         return _loaded(found, lambda: _source(found, address, name, ordered=ordered))
 
+    def sink(self, name: str) -> Sink | None:
+        """What sends events to a broker; not connected. None: there is no URL for it here.
+
+        Raises:
+            InvalidConfig: the extra for it is not installed.
+        """
+        if name not in SETTINGS and name not in self._given:
+            return None
+        if name not in self._given and getattr(self._settings, SETTINGS[name]) is None:
+            return None
+        found = self._given.get(name) or self._of_settings(name)
+        return found.sink() if isinstance(found, MemoryBroker) else _loaded(found, lambda: _sink(found))
+
     def _of_settings(self, name: str) -> Broker:
         field = SETTINGS.get(name)
         if field is None:
@@ -100,6 +114,26 @@ def _source(found: Broker, address: Address, name: str, *, ordered: bool) -> Sou
             return RedisSource(found, address, name, ordered=ordered)
 
 
+def _sink(found: Broker) -> Sink:
+    match found.kind:
+        case "rabbitmq":
+            from headrace.bridges.rabbitmq import RabbitmqSink
+
+            return RabbitmqSink(found)
+        case "kafka":
+            from headrace.bridges.kafka import KafkaSink
+
+            return KafkaSink(found)
+        case "nats":
+            from headrace.bridges.nats import NatsSink
+
+            return NatsSink(found)
+        case _:
+            from headrace.bridges.redis import RedisSink
+
+            return RedisSink(found)
+
+
 def _from_memory(found: MemoryBroker, address: Address, name: str, *, alone: bool) -> Source:
     match address:
         case KafkaAddress():
@@ -112,7 +146,7 @@ def _from_memory(found: MemoryBroker, address: Address, name: str, *, alone: boo
             return found.source(name, address.key, address.group or "", alone=alone)
 
 
-def _loaded(found: Broker, make: Callable[[], Source]) -> Source:
+def _loaded(found: Broker, make: Callable[[], T]) -> T:
     """What `make` makes, if the client library is installed."""
     try:
         return make()

@@ -16,6 +16,8 @@ from headrace.app.definitions import Definitions
 from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
+from headrace.app.outcomes import OutcomeTable
+from headrace.app.publishing import Publishing
 from headrace.app.queues import Queues
 from headrace.app.services import Services
 from headrace.app.source_status import statuses
@@ -37,6 +39,7 @@ from headrace.runtime.clock import SystemClock
 from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.depends import Overrides
 from headrace.runtime.durations import instant
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.reader import FeedReader
 from headrace.runtime.registry import Registry
 from headrace.runtime.worker import Worker
@@ -51,7 +54,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Definitions, Consuming, Queues):
+class Headrace(Definitions, Consuming, Queues, Publishing):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -91,6 +94,10 @@ class Headrace(Definitions, Consuming, Queues):
         self.prefix = prefix
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
+        self.publisher = Publisher(
+            settings.event_source, settings.event_bytes_max, wall=self._wall, knows=self.knows_broker
+        )
+        self.outlets = OutcomeTable(self.publisher)
         self.ids = IdMaker()
         self.brokers = Brokers(settings)
         self.sources = SourceTable(settings, self._wall, self.ids)

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.app.adapters import adapters
 from headrace.app.metrics import Metrics
@@ -20,6 +20,10 @@ from headrace.runtime.reader import FeedReader
 from headrace.runtime.sources import Sources
 from headrace.runtime.upstreams import Upstreams
 from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.runtime.promises import Promises
+    from headrace.runtime.relays import Relays
 
 T = TypeVar("T")
 
@@ -45,6 +49,8 @@ class Services:
         self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)
         self.sources = Sources(self.store, lambda: self.upstreams.process)
         self.metrics = Metrics(self.store, clock, self.upstreams.guards)
+        self.relays: Relays | None = None  # made where workers run
+        self.promises: Promises | None = None  # likewise
         self.portal = Portal()
         self.signer: Signer | None = None
         self.home: asyncio.AbstractEventLoop | None = None  # the loop on which the notifier hears

@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from headrace.app.bridging import bridging
+from headrace.app.bridging import bridging, promises_of
 from headrace.app.notifying import poll_max_s
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.limits import TaskLimit
@@ -28,6 +28,7 @@ from headrace.runtime.cpu import CpuPool
 from headrace.runtime.keeper import LeaseKeeper
 from headrace.runtime.letters import Letters
 from headrace.runtime.needs import Needs
+from headrace.runtime.promises import Ends
 from headrace.runtime.registry import Kind
 from headrace.runtime.watchdog import Watchdog
 from headrace.runtime.worker import Worker
@@ -114,7 +115,13 @@ def build(
         on_idle=on_idle,
         observer=hr.services.metrics.observer,
         needs=_needs(hr, pools, role, rng),
+        ends=_ends(hr),
     )
+
+
+def _ends(hr: "Headrace") -> Ends | None:
+    tasks = hr.outlets.tasks(hr.registry.names())
+    return Ends(tasks, promises_of(hr).tell) if tasks else None
 
 
 def _needs(hr: "Headrace", pools: Mapping[str, PoolSettings], role: str, rng: random.Random) -> Needs | None:

@@ -4,15 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from headrace.app.brokers import SETTINGS
+from headrace.app.sinks import UNATTENDED
 from headrace.cli.checks import Check, fail, ok, warn
 from headrace.core.broker import Broker
 from headrace.core.errors import InvalidConfig
 from headrace.core.intake_events import IntakeState
+from headrace.core.sink_record import SinkStatus
 from headrace.core.source_record import SourceStatus
+from headrace.settings import PREFIX
 
 if TYPE_CHECKING:
     from headrace.app import Headrace
 
+LATE_S: Final = 10.0
+"""An event that waits longer is worth a word."""
 CONNECT_S: Final = 3.0
 ENOUGH: Final = 1_000
 """Messages of which a share says something."""
@@ -30,6 +36,37 @@ async def check_brokers(hr: "Headrace") -> AsyncIterator[Check]:
             yield await _reached(name, found)
     for check in check_sources(await hr.source_status(), {found.name for found in hr.sources}):
         yield check
+    for check in check_sinks(await hr.sinks(), set(known)):
+        yield check
+
+
+def check_sinks(statuses: Sequence[SinkStatus], urls: set[str]) -> Iterator[Check]:
+    """Events that wait longer than they should, and those that were refused; `urls` are the brokers known here."""
+    well = True
+    for status in statuses:
+        name = status.name
+        late = status.age_s is not None and status.age_s > LATE_S
+        if late and status.state == UNATTENDED:
+            well = False
+            mend = "start a worker: `headrace worker APP`"
+            if name not in urls:
+                mend = f"give the workers its URL: {_url_of(name)}"
+            yield warn("sinks", f"{status.waiting} events wait for {name}, and nobody sends them", mend)
+        elif late:
+            well = False
+            saw = f"{status.waiting} events wait for {name}, the first for {status.age_s:.0f} s"
+            yield warn("sinks", f"{saw}: {status.why}" if status.why else saw, "they go out when it takes them")
+        if status.parked:
+            well = False
+            yield warn("sinks", f"{name} has refused {status.parked} events, which are parked",
+                       f"`headrace sinks list {name}` says why; then `headrace sinks retry {name}`")  # fmt: skip
+    if well:
+        yield ok("sinks", f"{len(statuses)}, nothing waits long" if statuses else "none")
+
+
+def _url_of(name: str) -> str:
+    field = SETTINGS.get(name)
+    return f"hr.broker({name!r}, …)" if field is None else f"{PREFIX}{field.upper()}"
 
 
 async def _reached(name: str, found: Broker) -> Check:

@@ -12,6 +12,7 @@ from headrace.core.fleet import BreakerState
 from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import AttemptRecord, Failure, JobId, JobRecord, Json, QueueRecord, Update, WorkerRecord
+from headrace.core.sink_record import SinkStatus
 from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.core.wire import dump, instant
@@ -156,6 +157,20 @@ def source_view(status: SourceStatus) -> dict[str, object]:
         "without_id": counts.unnamed,
         "taken_age_s": None if status.taken_age_s is None else round(status.taken_age_s, 3),
         "bookmarks": {part: status.bookmarks[part].next for part in sorted(status.bookmarks)},
+    }
+
+
+def sink_view(status: SinkStatus) -> dict[str, object]:
+    """One sink."""
+    return {
+        "name": status.name,
+        "state": status.state,
+        "why": status.why or None,
+        "waiting": status.waiting,
+        "more": status.more,
+        "oldest_s": None if status.age_s is None else round(status.age_s, 3),
+        "parked": status.parked,
+        "process": status.process,
     }
 
 

@@ -174,7 +174,8 @@ class SystemApi:
             "version": version("headrace"),
             "notifier": notifier_view(self._hr.notifier.health),
         }
-        bridges = self._hr.services.sources.health
+        relays = self._hr.services.relays
+        bridges = {**({} if relays is None else relays.health), **self._hr.services.sources.health}
         if bridges:
             said["bridges"] = {
                 name: f"{each.state.value}: {each.why}" if each.why else each.state.value
