@@ -400,7 +400,7 @@ def test_a_function_becomes_a_task_and_a_task_stays_what_it_is(hr: Headrace) -> 
         (lambda hr: hr.on(rabbitmq("q"), batch=0), "batch must be a whole number"),
         (lambda hr: hr.on(rabbitmq("q"), dedup_window=0), "dedup_window"),
         (lambda hr: hr.on(rabbitmq("q"), priority=5_000), "priority is between"),
-        (lambda hr: hr.on(rabbitmq("q"), decode=7), "decode is a function"),
+        (lambda hr: hr.on(rabbitmq("q"), decode=7), "decode is a plain function"),
         (lambda hr: hr.broker("kafka", "kafka://host"), "there already, with another URL"),
         (lambda hr: hr.broker("legacy", "https://host"), "no broker that there is"),
         (lambda hr: hr.brokers.named("legacy", "kafka"), "name it with hr.broker"),
