@@ -188,7 +188,12 @@ class IntakeShell:
 
     async def _receive(self, effect: Receive) -> None:
         parts, token = self._parts, effect.token
-        intake = await self._intake(effect)
+        try:
+            intake = await self._intake(effect)
+        except Exception:
+            logger.exception("%s: reading a batch of %d messages failed", parts.name, len(effect.batch))
+            self._post(Unfit(token, BUG))
+            return
         try:
             await parts.ready()
             if not effect.again:
