@@ -174,6 +174,10 @@ def _next(upstream: UpstreamRecord, now_at: float) -> str:
     return f"<span class=dim>{between}{said}</span>" if said else ""
 
 
+def _coloured(state: str) -> str:
+    return f'<span class="{"succeeded" if state == "consuming" else "failed"}">{state.replace("_", " ")}</span>'
+
+
 def _sources(sources: Sequence[SourceStatus]) -> str:
     """Nothing where no message was ever to be taken."""
     if not sources:
@@ -181,8 +185,7 @@ def _sources(sources: Sequence[SourceStatus]) -> str:
     rows = [
         [
             html.escape(source.name),
-            f'<span class="{"succeeded" if source.state == "consuming" else "failed"}">'
-            f"{(source.state or 'unattended').replace('_', ' ')}</span>",
+            _coloured(source.state or "unattended"),
             f"{source.counts.taken:,}",
             f"{source.counts.letters:,}",
             "" if source.taken_age_s is None else f"{_age(source.taken_age_s)} ago",
