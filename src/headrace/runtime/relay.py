@@ -58,6 +58,13 @@ def chore_of(sink: str) -> str:
     return f"sink:{sink}"
 
 
+def settings_for(sink: Sink) -> RelaySettings:
+    """How events go to a sink: one that keeps keys in order itself is given pages, while others are read."""
+    if sink.one_per_key:
+        return RelaySettings()
+    return RelaySettings(one_per_key=False, window=2_000, known_max=5_000)
+
+
 class Relay:
     """One sink in one process; it lives on the loop on which it was made."""
 
@@ -82,8 +89,7 @@ class Relay:
         self._rng = rng
         self._doer = doer
         self._observer = observer
-        settings = RelaySettings(one_per_key=sink.one_per_key) if settings is None else settings
-        self._core = RelayCore(settings, rng, clock.now())
+        self._core = RelayCore(settings or settings_for(sink), rng, clock.now())
         self._loop = asyncio.get_running_loop()
         self._drained: asyncio.Future[None] = self._loop.create_future()
         self._called = asyncio.Event()
