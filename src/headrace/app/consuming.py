@@ -1,5 +1,6 @@
 """What an app takes from brokers: `hr.on`, and the sources that it makes."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
@@ -182,8 +183,8 @@ class Consuming:
             )
         except UsageError as error:
             raise InvalidConfig(f"hr.on: {error}") from None
-        if decode is not None and not callable(decode):  # pyright: ignore[reportUnnecessaryComparison]
-            raise InvalidConfig(f"hr.on of {given}: decode is a function of one Message, not {decode!r}")
+        if decode is not None and (not callable(decode) or inspect.iscoroutinefunction(decode)):  # pyright: ignore[reportUnnecessaryComparison]
+            raise InvalidConfig(f"hr.on of {given}: decode is a plain function of one Message, not {decode!r}")
         most = self.settings.source_batch_max if batch is None else whole("batch", batch, least=1, most=BATCH_MAX)
 
         def take(found: Callable[..., Any]) -> Any:

@@ -92,6 +92,9 @@ def test_sources_say_how_they_stand_and_an_absent_broker_is_no_reason_to_be_unre
         until(lambda: source()["state"] == "away")
         assert source()["why"] == "127.0.0.1:5672 refuses connections"
         ready = client.get("/health/ready")
+        page = client.get("/").text
+        assert "rabbitmq:orders" in page
+        assert "127.0.0.1:5672 refuses connections" in page
     assert ready.status_code == 200
     assert ready.json()["bridges"] == {"rabbitmq:orders": "away: 127.0.0.1:5672 refuses connections"}
     with taking.anonymous() as nobody:

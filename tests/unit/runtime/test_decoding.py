@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from headrace import Headrace, InvalidConfig, JobContext, Limit, Message, kafka, nats, rabbitmq
 from headrace.app.consuming import SourceTable
@@ -305,6 +305,31 @@ def test_what_is_too_large_is_kept_in_part() -> None:
     assert (len(arrival.letter.body), arrival.letter.size, arrival.letter.truncated) == (65_536, 100_000, True)
     said = json.loads(arrival.job.args)["headrace.letter"]
     assert (said["bytes"], said["headers"], said["content_type"]) == (100_000, {"h": "1"}, "a/b")
+
+
+class Fussy(BaseModel):
+    """A model whose validator breaks."""
+
+    id: int
+
+    @field_validator("id")
+    @classmethod
+    def _break(cls, value: int) -> int:
+        return 1 // (value - 1)
+
+
+@hr.on(rabbitmq("fussy"))
+async def fussy(ctx: JobContext, value: Fussy) -> None:
+    """Never."""
+
+
+def test_a_validator_that_breaks_makes_a_letter_of_its_message_alone() -> None:
+    decoder = hr.sources.decoder("rabbitmq:fussy")
+    bodies = (b'{"id": 2}', b'{"id": 1}', b'{"id": 2}')
+    arrivals = decoder.arrivals([Message("rabbitmq:fussy", body=body) for body in bodies])
+    assert [arrival.letter is None for arrival in arrivals] == [True, False, True]
+    assert arrivals[1].letter is not None
+    assert arrivals[1].letter.why.startswith("reading it raised ZeroDivisionError")
 
 
 # -- definitions --------------------------------------------------------------------------------------
