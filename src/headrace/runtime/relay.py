@@ -7,7 +7,7 @@ confirmed leaves the outbox, and nothing else does.
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, assert_never
 
 from headrace.core.errors import HeadraceError
@@ -35,7 +35,7 @@ from headrace.core.relay_events import (
     Unsent,
     Woken,
 )
-from headrace.ports.bridge import Sink
+from headrace.ports.bridge import Sink, SinkEnd
 from headrace.ports.clock import Clock
 from headrace.ports.observer import SILENT, Observer
 from headrace.ports.post import Post
@@ -96,6 +96,7 @@ class Relay:
         self._called_at = clock.now()
         self._holds = False
         self._inbox: list[Event] = []
+        self._told: Callable[[SinkEnd], None] = self._put  # the same for every call, so that sinks can gather
         self._turning = False
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[Outgoing] = []
@@ -268,7 +269,7 @@ class Relay:
                     await self._send(events)
 
     async def _send(self, events: "list[Outgoing]") -> None:
-        self._sending = sending = self._loop.create_task(self._sink.send(events, self._put))
+        self._sending = sending = self._loop.create_task(self._sink.send(events, self._told))
         try:
             await asyncio.wait([sending])
         finally:
