@@ -6,7 +6,7 @@ Invariant: of one connection, what the core says is done in the order in which i
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,7 +40,7 @@ from headrace.core.intake_events import (
     Tell,
     Unfit,
 )
-from headrace.core.message import Bookmark
+from headrace.core.message import Bookmark, Message
 from headrace.core.model import NewJob
 from headrace.ports.bridge import Source, SourceLink
 from headrace.ports.clock import Clock
@@ -51,7 +51,8 @@ from headrace.runtime.decoding import Decoder
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE: Final = 250  # messages that are read without letting others have the loop
+AT_ONCE: Final = 250  # messages that are read without letting others have the loop,
+BYTES_AT_ONCE: Final = 512 << 10  # or as many bytes of them
 BUG: Final = "an error that is no answer of the store: see the log"
 
 Order: TypeAlias = Callable[[SourceLink], Awaitable[None]]
@@ -225,10 +226,10 @@ class IntakeShell:
             return intake
         raw = "the store refuses what is in it" if effect.raw else None
         arrivals: list[Arrival] = []
-        for at in range(0, len(batch), AT_ONCE):
-            if at:
+        for piece in _pieces(batch.messages):
+            if arrivals:
                 await asyncio.sleep(0)
-            arrivals += self._parts.decoder.arrivals(batch.messages[at : at + AT_ONCE], batch.known, raw=raw)
+            arrivals += self._parts.decoder.arrivals(piece, batch.known, raw=raw)
         intake = Intake(arrivals, batch.marks)
         self._made = (effect.token, effect.raw, intake)
         return intake
@@ -276,6 +277,16 @@ class IntakeShell:
             self._post(StoreAway(token, BUG))
         else:
             self._post(Looked(token, left, retry_in_s))
+
+
+def _pieces(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    begin = size = 0
+    for at, message in enumerate(messages):
+        if at - begin >= AT_ONCE or size >= BYTES_AT_ONCE:
+            yield messages[begin:at]
+            begin, size = at, 0
+        size += len(message.body)
+    yield messages[begin:]
 
 
 def _order(line: "_Line", effect: Effect, fetched: Callable[[Fetched, int], None]) -> None:
