@@ -16,7 +16,8 @@ from headrace.core.errors import HeadraceError
 from headrace.core.intake_events import IntakeHealth, IntakeState
 from headrace.core.model import Json
 from headrace.ports.store import Amendment, Store
-from headrace.runtime.intake import Counts, IntakeShell, Parts
+from headrace.runtime.intake import IntakeShell
+from headrace.runtime.intake_parts import Counts, Parts
 from headrace.runtime.upstreams import OWN
 
 logger = logging.getLogger(__name__)
