@@ -12,10 +12,11 @@ from headrace.core.limits import KeyOf, Limit, RateLimit, TaskLimit
 from headrace.core.model import Json
 from headrace.core.order import LANES, MessageKey, checked_lanes, lane_of
 from headrace.core.retry import Retry
-from headrace.runtime.arguments import Arguments, Results
+from headrace.runtime.arguments import Arguments, Parameter, Results
 from headrace.runtime.context import ITEM_BYTES_MAX
 from headrace.runtime.depends import Plan, plan
 from headrace.runtime.lane_keys import LaneKey, key_of
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.signature import Shape, Unresolved, read
 
 NEAREST_MAX = 3
@@ -49,6 +50,7 @@ class Policies:
     fair_by: KeyOf | None = None
     ordered_by: KeyOf | MessageKey | None = None
     ordered_lanes: int = LANES
+    publisher: Publisher | None = None  # of what its attempts publish
 
 
 class TaskDef:
@@ -73,6 +75,7 @@ class TaskDef:
         "needs",
         "priority",
         "public",
+        "publisher",
         "qualname",
         "queue",
         "retry",
@@ -100,6 +103,7 @@ class TaskDef:
         self.needs = policies.needs
         self.memory_limit_bytes = policies.memory_limit_bytes
         self.item_bytes_max = policies.item_bytes_max
+        self.publisher = policies.publisher
         self._policies = policies
         self._key = key_of(name, policies.concurrency, policies.rate, policies.fair_by, policies.ordered_by)
         checked_lanes(policies.ordered_lanes)
@@ -140,6 +144,16 @@ class TaskDef:
         return (self._shape or self._ready()).takes_context
 
     @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What callers give."""
+        return (self._shape or self._ready()).parameters
+
+    @property
+    def args_bytes_max(self) -> int:
+        """The bound of its arguments as JSON text."""
+        return self._policies.args_bytes_max
+
+    @property
     def returns(self) -> Any:
         """The annotation of the result."""
         return (self._shape or self._ready()).returns
@@ -175,6 +189,10 @@ class TaskDef:
         """Arguments by name, validated; see `Arguments.decode`."""
         return self._codec().decode(text)
 
+    def accept_args(self, text: bytes) -> dict[str, Any]:
+        """Arguments by name, validated, of JSON that came from outside; see `Arguments.accept`."""
+        return self._codec().accept(text)
+
     @property
     def limit(self) -> TaskLimit | None:
         """What limits it; None: nothing."""
@@ -194,11 +212,15 @@ class TaskDef:
 
     def lane_key(self, args: Json, message_key: str | None = None) -> str:
         """Which lane a job with these arguments takes, which is made of a message with this key; see `LaneKey.of`."""
+        return self.lane_key_of({} if self._key is None else self._codec().decode(args), message_key)
+
+    def lane_key_of(self, values: Mapping[str, Any], message_key: str | None = None) -> str:
+        """As `lane_key`, of arguments that are decoded already."""
         if self._key is None:
             return self.lane_of(message_key or "") if self.ordered else ""
-        args_by_name = self._codec().decode(args)
+        self._ready()
         assert self._lane_key is not None  # noqa: S101 - `_take` set it
-        key = self._lane_key.of(args_by_name)
+        key = self._lane_key.of(values)
         return self.lane_of(key) if self.ordered else key
 
     def lane_of(self, key: str) -> str:
