@@ -57,16 +57,20 @@ def scheme_of(url: str) -> str:
     return scheme if found and scheme.isalpha() else ""
 
 
-def broker(url: str, what: str) -> Broker:
-    """What a URL says of a broker.
+def broker(url: str, what: str, kind: str | None = None) -> Broker:
+    """What a URL says of a broker; with a `kind`, one of that (of Kafka also its servers alone: `host:9092,host:9092`).
 
     Raises:
         InvalidConfig: it cannot work; the message begins with `what` it is.
     """
+    if kind == "kafka" and "://" not in url:
+        url = f"kafka://{url}"
     scheme = scheme_of(url)
     if scheme not in _KINDS:
         raise InvalidConfig(f"{what} {scheme or '…'}://… is no broker that there is: use {EXAMPLES}")
-    kind, port, tls = _KINDS[scheme]
+    found, port, tls = _KINDS[scheme]
+    if kind not in {None, found}:
+        raise InvalidConfig(f"{what} {scheme}://… is {found}, not {kind}: write {_begins(kind)}")
     parts = _URL.fullmatch(url)
     if parts is None:
         raise InvalidConfig(
@@ -76,10 +80,10 @@ def broker(url: str, what: str) -> Broker:
     user = "" if parts["user"] is None else f"{parts['user']}{'' if parts['password'] is None else ':…'}@"
     shown = f"{scheme}://{user}{parts['hosts']}{'' if not parts['path'] else '/' + parts['path']}"
     hosts = [_host(text, port) for text in parts["hosts"].split(",")]
-    if None in hosts or (len(hosts) > 1 and kind not in _MANY):
+    if None in hosts or (len(hosts) > 1 and found not in _MANY):
         raise InvalidConfig(f"{what} {shown} has a host or a port that cannot be: write {scheme}://host:{port}")
     return Broker(
-        kind,
+        found,
         shown,
         url,
         tuple(host for host in hosts if host is not None),
@@ -88,6 +92,10 @@ def broker(url: str, what: str) -> Broker:
         tls,
         dict(parse_qsl(parts["query"] or "")),
     )
+
+
+def _begins(kind: str | None) -> str:
+    return " or ".join(f"{scheme}://…" for scheme, known in _KINDS.items() if known[0] == kind)
 
 
 def _host(text: str, port: int) -> tuple[str, int] | None:

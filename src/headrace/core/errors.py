@@ -4,7 +4,8 @@
 HeadraceError                code: stable, on the wire; transient: the same call may work later
 ├── UsageError               the caller's mistake; never retried
 │   ├── UnknownTask · DuplicateTask · InvalidArguments · NotEncodable · PayloadTooLarge
-│   └── UnknownJob · UnknownUpstream · IllegalTransition · InvalidConfig
+│   ├── UnknownJob · UnknownUpstream · IllegalTransition · InvalidConfig
+│   └── InvalidEvent · InvalidWebhook
 ├── StoreError
 │   ├── StoreUnavailable     transient: busy, full, out of reach
 │   ├── StoreUnusable        read-only, not a database, no rights: needs a person
@@ -13,6 +14,9 @@ HeadraceError                code: stable, on the wire; transient: the same call
 │   ├── Conflict             the key belongs to another job (its id is in `job_id`)
 │   └── SchemaMismatch       says found, wanted and the command to run
 ├── NotifierError            never leaves the runtime
+├── BridgeError              a broker's source or sink; never leaves the runtime
+│   ├── BridgeUnavailable    transient: out of reach, or the connection is lost
+│   └── BridgeRefused        wrong password, no such queue: needs a person
 ├── Rejected                 a policy refused; the call did not run
 │   ├── Full                 a bound was reached
 │   ├── Shed                 the queue is overloaded; come again in `retry_in` seconds
@@ -27,10 +31,14 @@ HeadraceError                code: stable, on the wire; transient: the same call
 ```
 """
 
-from typing import TYPE_CHECKING, ClassVar
+import re
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from headrace.core.admission import Room
+
+_PLAIN: Final = re.compile(r"[a-z0-9_-]+")
+_SHOWN_CHARS_MAX: Final = 40
 
 
 class HeadraceError(Exception):
@@ -105,6 +113,24 @@ class InvalidConfig(UsageError):
     code = "invalid-config"
 
 
+class InvalidEvent(UsageError):
+    """What is no CloudEvent of version 1.0; `attribute` is what it fails by, and the message says what to write."""
+
+    code = "invalid-event"
+
+    def __init__(self, attribute: str, why: str) -> None:
+        """`why` goes on after the attribute's name, which is shown if it can be one."""
+        plain = _PLAIN.fullmatch(attribute) and len(attribute) <= _SHOWN_CHARS_MAX
+        super().__init__(f"{attribute if plain else ascii(attribute[:_SHOWN_CHARS_MAX])} {why}")
+        self.attribute = attribute
+
+
+class InvalidWebhook(UsageError):
+    """A delivery that is not to be believed; the message says by what, and nothing of a secret."""
+
+    code = "invalid-webhook"
+
+
 class StoreError(HeadraceError):
     """The store could not do it."""
 
@@ -158,6 +184,25 @@ class NotifierError(HeadraceError):
 
     code = "notifier"
     transient = True
+
+
+class BridgeError(HeadraceError):
+    """A broker could not give or take messages; they wait there, or in the outbox."""
+
+    code = "bridge"
+
+
+class BridgeUnavailable(BridgeError):
+    """The broker is out of reach, or the connection is lost: another may do."""
+
+    code = "bridge-unavailable"
+    transient = True
+
+
+class BridgeRefused(BridgeError):
+    """The broker will refuse until a person mends it; the message names what, and the remedy."""
+
+    code = "bridge-refused"
 
 
 class Rejected(HeadraceError):

@@ -146,6 +146,7 @@ class NewJob:
     signature: str = ""  # of the task's parameters, as the producer knows them
     traceparent: str | None = None
     fresh: bool = False  # the id was made for this one call of enqueue: no job of it can have ended before
+    promises: tuple[str, ...] = ()  # of outcomes that are told when it has ended (see `ports.post`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from typing import Final
 
 from headrace.ports.notifier import Hint, Listener
 
-KINDS: Final = ("queue", "job", "cancel", "upstream")
+KINDS: Final = ("queue", "job", "sink", "cancel", "upstream")
 PLAIN: Final = frozenset({"cancel", "upstream"})  # kinds of one hint
 MANY_JOBS: Final = "job:*"
-EVERYTHING: Final = frozenset({"queue:*", MANY_JOBS, *PLAIN})  # all listeners look for themselves
+EVERYTHING: Final = frozenset({"queue:*", MANY_JOBS, "sink:*", *PLAIN})  # all listeners look for themselves
 
 
 def kind_of(hint: Hint) -> str:

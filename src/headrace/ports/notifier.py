@@ -1,8 +1,8 @@
 """Hints between processes. A notifier may lose, repeat, reorder and delay them; nothing depends on it.
 
 A hint is a short text: `queue:<name>` (something may be claimable), `queue:*` (in any queue),
-`job:<32 hex digits>` (its feed grew), `job:*` (many did), `cancel` (a running job should stop),
-`upstream` (a breaker turned).
+`job:<32 hex digits>` (its feed grew), `job:*` (many did), `sink:<name>` (an event waits
+in its outbox), `sink:*`, `cancel` (a running job should stop), `upstream` (a breaker turned).
 """
 
 from collections.abc import Callable, Iterable

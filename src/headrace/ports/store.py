@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from headrace.core.event import Event
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -98,6 +99,10 @@ class Joined(Protocol):
 
     async def settle(self, settle: Settle) -> SettleResult:
         """As one settle of `Store.exchange`, inside the user's transaction, which stays open."""
+        ...
+
+    async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
+        """As `Post.publish`, inside the user's transaction, which stays open; only where the store is a `Post`."""
         ...
 
     async def commit(self) -> None:

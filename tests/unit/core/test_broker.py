@@ -62,3 +62,10 @@ def test_the_sentence_names_what_there_is() -> None:
         broker("reddis", WHAT)
     with pytest.raises(InvalidConfig, match=r"amqp://ada:…@host:0 has a host or a port .* write amqp://host:5672$"):
         broker("amqp://ada:s3cret@host:0", WHAT)
+
+
+def test_a_kind_that_is_asked_for() -> None:
+    assert broker("here:9092,there", "KAFKA", "kafka").servers == ["here:9092", "there:9092"]
+    assert broker("amqps://here", "RABBITMQ", "rabbitmq").tls
+    with pytest.raises(InvalidConfig, match=r"^URL redis://… is redis, not nats: write nats://… or tls://…$"):
+        broker("redis://:secret@here", "URL", "nats")

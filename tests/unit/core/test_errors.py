@@ -4,6 +4,7 @@ import pytest
 
 from headrace.core import errors
 from headrace.core.errors import (
+    BridgeUnavailable,
     Conflict,
     HeadraceError,
     InvalidArguments,
@@ -37,7 +38,7 @@ def test_the_module_draws_every_error(kind: type[HeadraceError]) -> None:
 def test_transient_says_that_the_same_call_may_work_later() -> None:
     transient = {kind for kind in EVERY if kind.transient}
     refusals = {Rejected, errors.Full, errors.Shed, errors.BreakerOpen, errors.RateLimited}
-    assert transient == {StoreUnavailable, NotifierError, SlowConsumer} | refusals
+    assert transient == {StoreUnavailable, NotifierError, BridgeUnavailable, SlowConsumer} | refusals
 
 
 def test_errors_carry_what_the_caller_needs() -> None:

@@ -15,7 +15,7 @@ from headrace.notifiers.listeners import EVERYTHING, Subscription
         (("job:2",), {"job"}, {"job:*"}),
         (("c",), {"cancel"}, {"cancel"}),
         (("upstream",), {"upstream"}, {"upstream"}),
-        (("",), {"queue", "job", "cancel", "upstream"}, {"queue:mail", "job:1"} | EVERYTHING),
+        (("",), {"queue", "job", "sink", "cancel", "upstream"}, {"queue:mail", "job:1"} | EVERYTHING),
         ((), set(), set()),
     ],
 )

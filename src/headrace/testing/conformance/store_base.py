@@ -26,6 +26,7 @@ from headrace.core.model import (
     UpdateKind,
     WorkerRecord,
 )
+from headrace.ports.post import Post
 from headrace.ports.store import Store, StoreSettings
 from headrace.ports.vault import Vault
 from headrace.testing.clock import ManualClock
@@ -35,8 +36,8 @@ FOREVER_S = 86_400.0  # longer than any test, on any clock
 KINDS = {False: (Suspicion.NONE,), True: (Suspicion.SHARED, Suspicion.ALONE), None: tuple(Suspicion)}
 
 
-class FullStore(Store, Vault, Protocol):
-    """What an adapter offers: jobs, and the vault beside them."""
+class FullStore(Store, Vault, Post, Protocol):
+    """What an adapter offers: jobs, the vault and the post beside them."""
 
 
 MakeStore = Callable[[StoreSettings], FullStore]

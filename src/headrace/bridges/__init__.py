@@ -1,0 +1,1 @@
+"""Brokers: where messages come from and events go; `ports.bridge` says what they promise."""

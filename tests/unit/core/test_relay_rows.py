@@ -1,0 +1,102 @@
+"""The events that a relay knows: order within a key, and what is left in the outbox."""
+
+import math
+
+from headrace.core.event import Event, Outgoing
+from headrace.core.relay_rows import Rows
+
+
+def out(place: int, key: str | None = "a") -> Outgoing:
+    return Outgoing(place, Event(bytes(16), "sink", "target", key))
+
+
+def rows(*places: int, key_max: int = 3) -> Rows:
+    made = Rows(one_per_key=True, key_max=key_max)
+    for place in places:
+        made.add(out(place))
+    return made
+
+
+def take(from_rows: Rows, now: float = 0.0) -> int | None:
+    row = from_rows.take(now, now + 1)
+    return None if row is None else row.out.place
+
+
+def test_a_late_one_takes_the_room_of_the_last() -> None:
+    known = rows(2, 3, 4)
+    known.add(out(1))
+    assert [place in known for place in (1, 2, 3, 4)] == [True, True, True, False]
+    assert known.left_out == {"a"}
+    assert take(known) == 1
+
+
+def test_the_last_of_too_many_stays_in_the_outbox() -> None:
+    known = rows(1, 2, 3, 4)
+    assert (len(known), 4 in known) == (3, False)
+    known.add(out(0))
+    assert 0 not in known, "the outbox is read from the beginning later"
+
+
+def test_a_key_comes_back_with_a_rewind_and_not_before() -> None:
+    known = rows(1, 2, key_max=1)
+    assert take(known) == 1
+    known.remove(1)
+    assert known.wants_rewind
+    known.add(out(3))
+    assert take(known) is None, "two is still in the outbox"
+    known.rewind()
+    assert (known.left_out, known.wants_rewind) == (set(), False)
+    known.add(out(2))
+    assert take(known) == 2
+
+
+def test_one_that_is_under_way_is_not_taken_twice() -> None:
+    known = rows(1)
+    known.add(out(2, None))
+    assert (take(known), take(known), take(known)) == (1, 2, None)
+    known.back(2)
+    known.back(2)
+    assert (take(known), take(known)) == (2, None)
+    assert known.refuse(9) == 0
+
+
+def test_one_that_was_refused_waits_for_its_time() -> None:
+    known = rows(1, 2)
+    assert take(known) == 1
+    assert known.refuse(1) == 1
+    known.pause(1, 5.0)
+    assert take(known, 4.0) is None
+    assert (known.paused, known.next_at(), 2 in known) == (1, 5.0, False)
+    known.add(out(3, None))
+    assert known.next_at() == -math.inf
+    assert take(known, 4.0) == 3
+    assert take(known, 5.0) == 1
+    assert (known.paused, known.next_at()) == (0, math.inf)
+    assert known.refuse(1) == 2
+    known.pause(1, 9.0)
+    assert known.remove(1)
+    assert not known.remove(1)
+    assert known.next_at() == math.inf
+    assert known.wants_rewind
+
+
+def test_two_tries_at_different_times_are_two() -> None:
+    known = Rows(one_per_key=True, key_max=3)
+    known.add(out(1, None))
+    for until in (5.0, 20.0):
+        assert take(known, 5.0 if until > 5 else 0.0) == 1
+        known.refuse(1)
+        known.pause(1, until)
+    known.back(1)
+    assert take(known, 19.0) is None
+    assert take(known, 20.0) == 1
+
+
+def test_what_waits_is_forgotten_and_what_is_under_way_is_not() -> None:
+    known = rows(1, 2, key_max=1)
+    known.add(out(3, None))
+    assert take(known) == 1
+    known.forget_waiting()
+    assert (len(known), known.left_out, known.next_at()) == (1, set(), math.inf)
+    known.add(out(2))
+    assert take(known) is None
