@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, Final, TypeVar, overload
 
 from headrace.app.adapters import KeepingStore
-from headrace.app.definitions import Definitions
 from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
@@ -18,6 +17,7 @@ from headrace.app.queues import Queues
 from headrace.app.services import Services
 from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
+from headrace.app.webhooks import Webhook, Webhooks
 from headrace.app.workers import build, embedded
 from headrace.core.errors import UnknownTask, UsageError
 from headrace.core.fleet import Force
@@ -47,7 +47,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Definitions, Queues):
+class Headrace(Webhooks, Queues):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -87,6 +87,7 @@ class Headrace(Definitions, Queues):
         self.prefix = prefix
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
+        self.endpoints: dict[str, Webhook] = {}
         self.ids = IdMaker()
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)

@@ -1,0 +1,271 @@
+"""Endpoints of others that events are posted to: defined, listed, enabled again; deliveries replayed.
+
+Invariant: a delivery is a job like any other, so what holds, retries, shows and keeps jobs does so for it.
+"""
+
+import hashlib
+import os
+import secrets as random_secrets
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, cast, final
+
+from headrace.app.definitions import Definitions
+from headrace.app.options import TAG_CHARS_MAX, Options, check_name
+from headrace.app.task import Call, Task, new_job
+from headrace.app.upstream import NAME_CHARS_MAX, force, records
+from headrace.core.addresses import AddressPolicy
+from headrace.core.breaker import Breaker
+from headrace.core.deliveries import (
+    BREAKER,
+    NAME,
+    QUEUE,
+    SCHEDULE,
+    Payload,
+    Types,
+    check_url,
+    payload_of,
+    plain_payload,
+)
+from headrace.core.errors import (
+    IllegalTransition,
+    InvalidConfig,
+    InvalidEvent,
+    UnknownJob,
+    UnknownWebhook,
+    UsageError,
+)
+from headrace.core.event import CloudEvent
+from headrace.core.fleet import BreakerState
+from headrace.core.fleet_record import UpstreamRecord
+from headrace.core.ids import as_uuid
+from headrace.core.limits import Limit
+from headrace.core.model import Enqueued, JobFilter, JobId, JobRecord, NewJob
+from headrace.core.states import JobState
+from headrace.core.webhooks import Secret
+from headrace.runtime.durations import Duration, seconds
+from headrace.runtime.encode import encode
+
+if TYPE_CHECKING:
+    from headrace.app.headrace import Headrace
+    from headrace.runtime.webhook import Delivered
+
+TIMEOUT_S: Final = 15.0
+TIMEOUT_S_MAX: Final = 60.0
+ROOM_S: Final = 30.0
+"""An attempt's timeout beyond that of its request: to find the name's addresses, and to wait for a turn."""
+SECRETS_MAX: Final = 4
+SECRET_BYTES: Final = 32
+
+
+@final
+class Webhook:
+    """An endpoint that events are posted to, signed by Standard Webhooks 1.0: `await hr.publish(partner, event)`."""
+
+    def __init__(self, hr: "Headrace", name: str, origin: str, types: Types, given: tuple[Secret, ...]) -> None:
+        """Made by `Headrace.webhook`."""
+        self.name: Final = name
+        self.origin: Final = origin  # of the URL; the rest of it may be a secret
+        self.types: Final = types
+        self._hr = hr
+        self._secrets = given
+        self.task: Task[..., Delivered]  # set by `Headrace.webhook`
+
+    def __repr__(self) -> str:
+        return f"<Webhook {self.name} {self.origin}>"
+
+    async def secrets(self) -> tuple[Secret, ...]:
+        """What its deliveries are signed with: as given, or one that the store keeps, made at the first use."""
+        if not self._secrets:
+            await self._hr.open()
+            kept = await self._hr.vault.secret(f"{NAME}{self.name}", os.urandom(SECRET_BYTES))
+            self._secrets = (Secret(kept),)
+        return self._secrets
+
+    def job(self, event: object, *, id: str | None = None, type: str | None = None) -> NewJob | None:  # noqa: A002 - as CloudEvents names them
+        """The job that delivers `event`; None: this webhook wants no events of its type.
+
+        An event with an id, as a CloudEvent is, becomes one job, however often it is published.
+
+        Raises:
+            InvalidEvent: what cannot be sent.
+            NotEncodable, PayloadTooLarge: JSON cannot carry it, or it is over the bound for arguments.
+        """
+        payload = _payload(event, id, type, self._hr.settings.args_bytes_max)
+        if not self.types.wants(payload.type):
+            return None
+        definition = self.task.definition
+        args = definition.encode_args(
+            (), {"id": payload.id, "type": payload.type, "content_type": payload.content_type, "body": payload.body}
+        )
+        known = id is not None or isinstance(event, CloudEvent)
+        tags = (payload.type,) if payload.type is not None and len(payload.type) <= TAG_CHARS_MAX else ()
+        job = new_job(Call(definition, args, Options(key=payload.id if known else None, tags=tags)), self._hr)
+        if known:  # the first one stands, also where the time of another is in its body
+            job.key_digest = hashlib.sha256(payload.id.encode()).hexdigest()
+        return job
+
+
+def _payload(event: object, event_id: str | None, event_type: str | None, bytes_max: int) -> Payload:
+    if isinstance(event, CloudEvent):
+        if event_id is not None or event_type is not None:
+            raise UsageError("a CloudEvent has its own id and type: leave id= and type= out")
+        return payload_of(event)
+    if isinstance(event, bytes):
+        try:
+            body = event.decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidEvent(
+                "data", "is not UTF-8, which a webhook's JSON is: send bytes within a CloudEvent"
+            ) from None
+    else:
+        body = encode(event, "the event", bytes_max)
+    return plain_payload(f"evt_{random_secrets.token_hex(16)}" if event_id is None else event_id, event_type, body)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRecord:
+    """One webhook, as shown: what this process has defined of it, what the fleet knows, and its latest delivery."""
+
+    name: str
+    defined: Webhook | None
+    upstream: UpstreamRecord | None
+    last: JobRecord | None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is sent; what is published meanwhile waits."""
+        return self.upstream is None or self.upstream.state is not BreakerState.FORCED_OPEN
+
+
+class Webhooks(Definitions, ABC):
+    """The words of `Headrace` that are about webhooks."""
+
+    endpoints: dict[str, Webhook]
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Open the store."""
+
+    @abstractmethod
+    async def write(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
+        """Write new jobs."""
+
+    def webhook(
+        self,
+        name: str,
+        url: str,
+        *,
+        secret: str | Sequence[str] | None = None,
+        types: Iterable[str] | None = None,
+        timeout: Duration = TIMEOUT_S,
+        allow: Iterable[str] = (),
+        insecure: bool = False,
+        breaker: Breaker | None = None,
+        concurrency: Limit | None = None,
+        verify: ssl.SSLContext | None = None,
+    ) -> Webhook:
+        """An endpoint of somebody else's, to `publish` events to: a job posts each, signed, until it arrives.
+
+        `secret` is `whsec_…`, or two of them while one replaces the other; without it one is made and kept in the
+        store: `headrace webhooks secret NAME` shows it. `types` are the events it gets, as `order.paid` or `order.*`.
+        Only public addresses are called, and those of the networks in `allow`; `insecure` allows `http://`.
+        `concurrency` limits its deliveries under way; `verify` is a TLS context that trusts your own certificates.
+
+        Raises:
+            InvalidConfig: what cannot work, or httpx is not installed.
+            DuplicateTask: the name is taken.
+        """
+        what = f"the webhook {name!r}"
+        check_name("a webhook's name", name, NAME_CHARS_MAX - len(NAME))
+        policy = AddressPolicy.allowing(allow, f"{what}: allow")
+        origin = check_url(what, url, policy, insecure=insecure)
+        if find_spec("httpx") is None:
+            raise InvalidConfig(f"{what} needs httpx: pip install 'headrace[http]'")
+        from headrace.runtime.webhook import Endpoint, Sender, body_of
+
+        hr = cast("Headrace", self)
+        timeout_s = seconds("timeout", timeout, least=0.001, most=TIMEOUT_S_MAX)
+        made = Webhook(hr, name, origin, Types.of(types, what), _secrets(what, secret))
+        called = f"{NAME}{name}"
+        service = self.upstream(called, breaker=breaker or BREAKER, timeout=timeout_s, snoozes_max=0)
+        guard = self.services.upstreams.guards[called]
+        disable = partial(_disable, hr, called)
+        sender = Sender(Endpoint(url, policy, timeout_s, made.secrets, disable, verify), guard, self.services.clock)
+        decorate = self.task(
+            called, queue=QUEUE, retry=SCHEDULE, timeout=timeout_s + ROOM_S, needs=[service], concurrency=concurrency
+        )
+        made.task = decorate(body_of(sender))
+        self.endpoints[name] = made
+        return made
+
+    async def webhooks(self) -> list[WebhookRecord]:
+        """Every webhook that this process has defined or any process has had, by name."""
+        await self.open()
+        seen = {each.name.removeprefix(NAME): each for each in await records(self.services.store) if _is(each.name)}
+        return [await self._record(name, seen.get(name)) for name in sorted(seen.keys() | self.endpoints.keys())]
+
+    async def _record(self, name: str, upstream: UpstreamRecord | None) -> WebhookRecord:
+        page = await self.services.store.find(JobFilter(task=f"{NAME}{name}"), limit=1)
+        return WebhookRecord(name, self.endpoints.get(name), upstream, page.jobs[0] if page.jobs else None)
+
+    async def enable_webhook(self, name: str) -> WebhookRecord:
+        """Send to an endpoint again that has answered 410; what was published meanwhile is sent too.
+
+        Raises:
+            UnknownWebhook: there is none of this name.
+        """
+        await self.open()
+        store, called = self.services.store, f"{NAME}{name}"
+        if name not in self.endpoints and called not in (await store.upstreams())[1]:
+            raise UnknownWebhook(f"there is no webhook {name!r}")
+        return await self._record(name, await force(store, called, "close", [called]))
+
+    async def replay_delivery(self, job_id: JobId) -> JobId:
+        """Send a delivery that has ended once more, under the same id; the job that does.
+
+        One that failed or was cancelled runs again, one that succeeded gets a new job.
+
+        Raises:
+            UnknownJob: there is no such job, or it delivers nothing to a webhook.
+            IllegalTransition: it has not ended.
+            UnknownTask: it succeeded, and this process has not defined its webhook.
+        """
+        await self.open()
+        store, shown = self.services.store, as_uuid(job_id)
+        (record,) = await store.get([job_id])
+        if record is None or not _is(record.task):
+            raise UnknownJob(f"no delivery {shown} is in the store")
+        if not record.state.terminal:
+            raise IllegalTransition(f"the delivery {shown} has not ended: it is {record.state.value}")
+        if record.state is not JobState.SUCCEEDED:
+            await store.retry([job_id])
+            return job_id
+        hr = cast("Headrace", self)
+        definition = hr.registry.get(record.task)
+        job = new_job(Call(definition, record.args, Options(tags=record.tags)), hr)
+        return (await self.write([job]))[0].id
+
+
+def _is(task: str) -> bool:
+    return task.startswith(NAME)
+
+
+async def _disable(hr: "Headrace", called: str, why: str) -> None:
+    await force(hr.store, called, "open", [called], why)
+
+
+def _secrets(what: str, given: str | Sequence[str] | None) -> tuple[Secret, ...]:
+    if given is None:
+        return ()
+    texts = [given] if isinstance(given, str) else list(given)
+    if not 0 < len(texts) <= SECRETS_MAX:
+        raise InvalidConfig(f"{what}: give one secret, or two while one replaces the other")
+    try:
+        return tuple(Secret.parse(each) for each in texts)
+    except InvalidConfig as error:
+        raise InvalidConfig(f"{what}: {error}") from None
