@@ -29,6 +29,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "jobs": "list, show, retry, cancel",
         "queues": "what waits where; pause, resume",
         "upstreams": "what is open, since when; open, close, disable by hand",
+        "webhooks": "what endpoints answer; their secrets; enable, replay",
         "workers": "who runs jobs, and which version",
         "tail": "follow one job live",
         "doctor": "what is wrong here, and the command that mends it",

@@ -116,12 +116,12 @@ class Sender:
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await self._post(payload, secrets)
-        except (httpx.TimeoutException, TimeoutError) as error:
+        except (httpx.TimeoutException, TimeoutError):
             permit.failed()
-            raise DeliveryFailed(f"there was no answer within {timeout_s:g} s") from error
+            raise DeliveryFailed(f"there was no answer within {timeout_s:g} s") from None
         except (AddressRefused, httpx.TransportError, OSError, ssl.SSLError) as error:
             permit.failed()
-            raise DeliveryFailed(_trouble(error)) from error
+            raise DeliveryFailed(_trouble(error)) from None
         if meaning(answer.status) is Meaning.FAILING:
             permit.failed()
         else:
