@@ -18,11 +18,12 @@ from headrace.core.worker_events import StopReason
 from headrace.ports.clock import Clock
 from headrace.runtime.attempt import Attempt
 from headrace.runtime.blame import Blame, blamed_upstream
-from headrace.runtime.context import JobContext, RetryAfter, Snooze, Steer, SyncJobContext, current_attempt
+from headrace.runtime.context import JobContext, SyncJobContext, current_attempt
 from headrace.runtime.cpu import CpuPool
 from headrace.runtime.depends import Dependencies, Overrides
 from headrace.runtime.failures import after_failure, failure_of
 from headrace.runtime.registry import Kind, Registry, TaskDef
+from headrace.runtime.steering import RetryAfter, Snooze, Steer
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +107,14 @@ class Bodies:
         deadline_at = None if job.deadline_in_s is None else self._clock.wall() + job.deadline_in_s - self._clock.now()
         context: JobContext | SyncJobContext
         if task.kind is Kind.ASYNC:
-            context = JobContext(job, attempt, deadline_at, item_bytes_max=task.item_bytes_max)
+            context = JobContext(
+                job, attempt, deadline_at, item_bytes_max=task.item_bytes_max, publisher=task.publisher
+            )
         else:
             attempt.interruptible = False
-            context = SyncJobContext(job, attempt, deadline_at, self._loop, item_bytes_max=task.item_bytes_max)
+            context = SyncJobContext(
+                job, attempt, deadline_at, self._loop, item_bytes_max=task.item_bytes_max, publisher=task.publisher
+            )
         current_attempt.set(context)
         plan = task.dependencies
         if plan is None:

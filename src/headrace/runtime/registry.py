@@ -15,6 +15,7 @@ from headrace.runtime.arguments import Arguments, Results
 from headrace.runtime.context import ITEM_BYTES_MAX
 from headrace.runtime.depends import Plan, plan
 from headrace.runtime.lane_keys import LaneKey, key_of
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.signature import Shape, Unresolved, read
 
 NEAREST_MAX = 3
@@ -46,6 +47,7 @@ class Policies:
     concurrency: Limit | None = None
     rate: RateLimit | None = None
     fair_by: KeyOf | None = None
+    publisher: Publisher | None = None  # of what its attempts publish
 
 
 class TaskDef:
@@ -70,6 +72,7 @@ class TaskDef:
         "needs",
         "priority",
         "public",
+        "publisher",
         "qualname",
         "queue",
         "retry",
@@ -97,6 +100,7 @@ class TaskDef:
         self.needs = policies.needs
         self.memory_limit_bytes = policies.memory_limit_bytes
         self.item_bytes_max = policies.item_bytes_max
+        self.publisher = policies.publisher
         self._policies = policies
         self._key = key_of(name, policies.concurrency, policies.rate, policies.fair_by)
         self._lane_key: LaneKey | None = None
