@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headrace.app import Call, Headrace, Job, Task, Update, Upstream
+    from headrace.app import Call, Headrace, Job, Task, Update, Upstream, Webhook
     from headrace.core.breaker import Breaker
     from headrace.core.budget import RetryBudget
     from headrace.core.bulkhead import Adaptive
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         IllegalTransition,
         InvalidArguments,
         InvalidConfig,
+        InvalidEvent,
+        InvalidWebhook,
         JobCancelled,
         JobError,
         JobFailed,
@@ -43,14 +45,17 @@ if TYPE_CHECKING:
         UnknownJob,
         UnknownTask,
         UnknownUpstream,
+        UnknownWebhook,
         UsageError,
     )
+    from headrace.core.event import CloudEvent
     from headrace.core.limits import Limit, RateLimit
     from headrace.core.model import UpdateKind
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
     from headrace.runtime.context import JobContext, SyncJobContext
     from headrace.runtime.depends import Injected
+    from headrace.runtime.verifying import verify_webhook
     from headrace.settings import Settings
 
 __version__ = version("headrace")
@@ -61,6 +66,7 @@ __all__ = [
     "BreakerOpen",
     "Call",
     "Classify",
+    "CloudEvent",
     "Conflict",
     "DuplicateTask",
     "Full",
@@ -70,6 +76,8 @@ __all__ = [
     "Injected",
     "InvalidArguments",
     "InvalidConfig",
+    "InvalidEvent",
+    "InvalidWebhook",
     "Job",
     "JobCancelled",
     "JobContext",
@@ -100,15 +108,18 @@ __all__ = [
     "UnknownJob",
     "UnknownTask",
     "UnknownUpstream",
+    "UnknownWebhook",
     "Update",
     "UpdateKind",
     "Upstream",
     "UsageError",
+    "Webhook",
     "__version__",
+    "verify_webhook",
 ]
 
 _HOMES = {
-    "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream"),
+    "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream", "Webhook"),
     "headrace.core.breaker": ("Breaker",),
     "headrace.core.budget": ("RetryBudget",),
     "headrace.core.bulkhead": ("Adaptive",),
@@ -122,6 +133,8 @@ _HOMES = {
         "IllegalTransition",
         "InvalidArguments",
         "InvalidConfig",
+        "InvalidEvent",
+        "InvalidWebhook",
         "JobCancelled",
         "JobError",
         "JobFailed",
@@ -142,14 +155,17 @@ _HOMES = {
         "UnknownJob",
         "UnknownTask",
         "UnknownUpstream",
+        "UnknownWebhook",
         "UsageError",
     ),
+    "headrace.core.event": ("CloudEvent",),
     "headrace.core.limits": ("Limit", "RateLimit"),
     "headrace.core.model": ("UpdateKind",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),
     "headrace.runtime.context": ("JobContext", "SyncJobContext"),
     "headrace.runtime.depends": ("Injected",),
+    "headrace.runtime.verifying": ("verify_webhook",),
     "headrace.settings": ("Settings",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

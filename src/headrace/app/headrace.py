@@ -225,15 +225,18 @@ class Headrace(Webhooks, Queues):
 
     def submit_sync(self, call: Call[R], instead: str) -> Job[R]:
         """Enqueue one call, blocking; `instead` is what a coroutine writes."""
-        job, using = new_job(call, self), call.options.using
-        if using is None:
-            landed = self.wait(self.write([job]), instead)
-        else:
-            self.wait(self.open(), instead)
-            self.wait(self.admit([job]), instead)
-            landed = run_now(self.store.join(using).enqueue([job]))
-            self.services.metrics.observer.enqueued([job], landed)
+        landed = self.write_sync([new_job(call, self)], call.options.using, instead)
         return self._job(call, landed[0])
+
+    def write_sync(self, jobs: list[NewJob], using: object | None, instead: str) -> list[Enqueued]:
+        """As `write`, blocking; `instead` is what a coroutine writes."""
+        if using is None:
+            return self.wait(self.write(jobs), instead)
+        self.wait(self.open(), instead)
+        self.wait(self.admit(jobs), instead)
+        landed = run_now(self.store.join(using).enqueue(jobs))
+        self.services.metrics.observer.enqueued(jobs, landed)
+        return landed
 
     def wait(self, work: Coroutine[Any, Any, T], instead: str) -> T:
         """Block this thread until `work` is done on the app's loop.

@@ -5,11 +5,10 @@ Invariant: a delivery is a job like any other, so what holds, retries, shows and
 
 import hashlib
 import os
-import secrets as random_secrets
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, cast, final
@@ -25,7 +24,6 @@ from headrace.core.deliveries import (
     NAME,
     QUEUE,
     SCHEDULE,
-    Payload,
     Types,
     check_url,
     payload_of,
@@ -34,12 +32,10 @@ from headrace.core.deliveries import (
 from headrace.core.errors import (
     IllegalTransition,
     InvalidConfig,
-    InvalidEvent,
     UnknownJob,
     UnknownWebhook,
     UsageError,
 )
-from headrace.core.event import CloudEvent
 from headrace.core.fleet import BreakerState
 from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import as_uuid
@@ -48,7 +44,7 @@ from headrace.core.model import Enqueued, JobFilter, JobId, JobRecord, NewJob
 from headrace.core.states import JobState
 from headrace.core.webhooks import Secret
 from headrace.runtime.durations import Duration, seconds
-from headrace.runtime.encode import encode
+from headrace.runtime.publishing import Prepared
 
 if TYPE_CHECKING:
     from headrace.app.headrace import Headrace
@@ -86,45 +82,43 @@ class Webhook:
             self._secrets = (Secret(kept),)
         return self._secrets
 
-    def job(self, event: object, *, id: str | None = None, type: str | None = None) -> NewJob | None:  # noqa: A002 - as CloudEvents names them
-        """The job that delivers `event`; None: this webhook wants no events of its type.
+    async def take(self, event: Prepared, using: object | None) -> None:
+        """Enqueue the job that delivers an event, with the transaction of `using`; the same event's only once.
 
-        An event with an id, as a CloudEvent is, becomes one job, however often it is published.
+        Nothing where this webhook wants no events of its type.
 
         Raises:
-            InvalidEvent: what cannot be sent.
-            NotEncodable, PayloadTooLarge: JSON cannot carry it, or it is over the bound for arguments.
+            UsageError, InvalidEvent, PayloadTooLarge: what cannot be delivered.
+            Full, Shed: the queue was declared, and has no room.
+            StoreUnavailable: to repeat it is safe.
         """
-        payload = _payload(event, id, type, self._hr.settings.args_bytes_max)
-        if not self.types.wants(payload.type):
+        job = self._job(event)
+        if job is not None:
+            await self._hr.write([job], using)
+
+    def take_sync(self, event: Prepared, using: object | None) -> None:
+        """As `take`, blocking."""
+        job = self._job(event)
+        if job is not None:
+            self._hr.write_sync([job], using, "await hr.publish(…)")
+
+    def _job(self, event: Prepared) -> NewJob | None:
+        if event.headers:
+            raise UsageError(f"the headers of {self.name!r} are those of its signature: leave headers= out")
+        cloud, event_id = event.cloud, str(event.id)
+        if not self.types.wants(None if cloud is None else cloud.type):
             return None
+        if cloud is None:
+            payload = plain_payload(event_id, event.content_type, event.body)
+        else:
+            payload = payload_of(event_id, cloud)
         definition = self.task.definition
-        args = definition.encode_args(
-            (), {"id": payload.id, "type": payload.type, "content_type": payload.content_type, "body": payload.body}
-        )
-        known = id is not None or isinstance(event, CloudEvent)
+        args = definition.encode_args((), {each.name: getattr(payload, each.name) for each in fields(payload)})
         tags = (payload.type,) if payload.type is not None and len(payload.type) <= TAG_CHARS_MAX else ()
-        job = new_job(Call(definition, args, Options(key=payload.id if known else None, tags=tags)), self._hr)
-        if known:  # the first one stands, also where the time of another is in its body
-            job.key_digest = hashlib.sha256(payload.id.encode()).hexdigest()
+        job = new_job(Call(definition, args, Options(key=event_id, tags=tags)), self._hr)
+        job.key_digest = hashlib.sha256(event_id.encode()).hexdigest()  # the first stands, whenever another was made
+        job.deadline_at = None  # that of a job which publishes is not the event's
         return job
-
-
-def _payload(event: object, event_id: str | None, event_type: str | None, bytes_max: int) -> Payload:
-    if isinstance(event, CloudEvent):
-        if event_id is not None or event_type is not None:
-            raise UsageError("a CloudEvent has its own id and type: leave id= and type= out")
-        return payload_of(event)
-    if isinstance(event, bytes):
-        try:
-            body = event.decode("utf-8")
-        except UnicodeDecodeError:
-            raise InvalidEvent(
-                "data", "is not UTF-8, which a webhook's JSON is: send bytes within a CloudEvent"
-            ) from None
-    else:
-        body = encode(event, "the event", bytes_max)
-    return plain_payload(f"evt_{random_secrets.token_hex(16)}" if event_id is None else event_id, event_type, body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 Invariant: an event has one id for one webhook, whatever attempt or replay sends it; what is signed is what is kept.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,10 +17,9 @@ from headrace.core.breaker import Breaker
 from headrace.core.classify import FAILURE_STATUSES
 from headrace.core.cloudevents import STRUCTURED
 from headrace.core.cloudevents_json import document
-from headrace.core.errors import InvalidConfig
-from headrace.core.event import JSON_TYPE, CloudEvent, InvalidEvent
+from headrace.core.errors import InvalidConfig, InvalidEvent
+from headrace.core.event import JSON_TYPE, CloudEvent
 from headrace.core.retry import Retry
-from headrace.core.webhooks import is_id
 
 HOUR_S: Final = 3600.0
 SCHEDULE: Final = Retry(
@@ -88,27 +86,26 @@ class Payload:
     body: str = field(repr=False)
 
 
-def payload_of(event: CloudEvent) -> Payload:
-    """A CloudEvent as one JSON document. Its id stands for source and id together, as only both are unique.
+def payload_of(event_id: str, event: CloudEvent) -> Payload:
+    """A CloudEvent as one JSON document, whatever its data is.
 
     Raises:
         InvalidEvent: its data is not the JSON that its media type says.
     """
-    digest = hashlib.sha256(f"{len(event.source)}:{event.source}{event.id}".encode("utf-8", "surrogatepass"))
-    return Payload(f"evt_{digest.hexdigest()[:32]}", event.type, STRUCTURED, document(event))
+    return Payload(event_id, event.type, STRUCTURED, document(event))
 
 
-def plain_payload(event_id: str, event_type: str | None, body: str, content_type: str = JSON_TYPE) -> Payload:
+def plain_payload(event_id: str, content_type: str | None, body: bytes) -> Payload:
     """What is no CloudEvent, as it is.
 
     Raises:
-        InvalidEvent: an id that cannot be signed, or a type that cannot be one.
+        InvalidEvent: it is not text, which the arguments of a job are.
     """
-    if not is_id(event_id):
-        raise InvalidEvent("id", "must be 1 to 256 characters of printable ASCII without a full stop")
-    if event_type is not None and _TYPE.fullmatch(event_type) is None:
-        raise InvalidEvent("type", "must be 1 to 200 characters of printable ASCII, as order.paid")
-    return Payload(event_id, event_type, content_type, body)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidEvent("data", "is not UTF-8: publish bytes to a webhook within a CloudEvent, with type=") from None
+    return Payload(event_id, None, content_type or JSON_TYPE, text)
 
 
 # --- what an endpoint is defined by ----------------------------------------------------------------

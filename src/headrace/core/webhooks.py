@@ -73,11 +73,6 @@ class Delivery:
     at: int
 
 
-def is_id(text: str) -> bool:
-    """Whether a delivery can be signed under this id."""
-    return _ID.fullmatch(text) is not None
-
-
 def signature(secret: Secret, event: str, at: int, body: bytes) -> str:
     """One signature of a delivery."""
     signed = hmac.new(secret.key, f"{event}.{at}.".encode("ascii") + body, sha256).digest()
