@@ -154,11 +154,18 @@ class Settings(BaseSettings):
     args_bytes_max: Bytes = Field(MIB, description="A job's arguments, as JSON text.")
     result_bytes_max: Bytes = Field(MIB, description="A job's result, as JSON text.")
     item_bytes_max: Bytes = Field(64 * KIB, description="One item or log line of a feed, as JSON text.")
+    event_bytes_max: Bytes = Field(MIB, description="The body of one event that is published.")
     items_max: Count = Field(10_000, description="Items and log lines of one job's feed.")
     body_bytes_max: Bytes = Field(16 * MIB, description="The body of one HTTP request under the prefix.")
     batch_max: Count = Field(1_000, description="Jobs in one `POST …/api/jobs/batch`.")
     page_size: Count = Field(50, description="Jobs on one page of a listing that does not say how many.")
     page_size_max: Count = Field(500, description="Jobs on one page of a listing, at most.")
+
+    # -- events -------------------------------------------------------------------------------
+    event_source: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
+        "headrace",
+        description="The `source` of CloudEvents that are made here: a URI reference that says who speaks.",
+    )
 
     # -- access ---------------------------------------------------------------------------------
     auth: Auth = Field(

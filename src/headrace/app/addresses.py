@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, TypeAlias
 
 from headrace.core.checks import whole
-from headrace.core.errors import InvalidConfig
+from headrace.core.errors import InvalidConfig, UsageError
+from headrace.core.event import routed
 
 NAME_CHARS_MAX: Final = 64
 PLACE_BYTES_MAX: Final = 255
@@ -45,6 +46,11 @@ class RabbitmqAddress:
             raise InvalidConfig('hr.on(rabbitmq(…)) takes from a queue: name it, as in rabbitmq("orders")')
         return f"{self.broker}:{self.queue}"
 
+    @property
+    def target(self) -> str:
+        """Where events go: to the exchange, or by the default one to the queue."""
+        return routed(self.exchange, self.routing_key if self.routing_key is not None else self.queue or "")
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaAddress:
@@ -67,6 +73,11 @@ class KafkaAddress:
         if self.group is None:
             raise InvalidConfig(f'hr.on(kafka("{self.topic}")) needs a group: kafka("{self.topic}", group="payments")')
         return f"{self.broker}:{self.topic}:{self.group}"
+
+    @property
+    def target(self) -> str:
+        """Where events go."""
+        return self.topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,17 @@ class NatsAddress:
             )
         return f"{self.broker}:{self.subject}:{self.durable}"
 
+    @property
+    def target(self) -> str:
+        """Where events go.
+
+        Raises:
+            UsageError: the subject is a pattern.
+        """
+        if {"*", ">"} & set(self.subject.split(".")):
+            raise UsageError(f"nats({self.subject!r}) is a pattern of subjects: publish to one of them")
+        return self.subject
+
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
@@ -117,6 +139,11 @@ class RedisAddress:
                 f'hr.on(redis_stream("{self.key}")) needs a group: redis_stream("{self.key}", group="payments")'
             )
         return f"{self.broker}:{self.key}:{self.group}"
+
+    @property
+    def target(self) -> str:
+        """Where events go."""
+        return self.key
 
 
 Address: TypeAlias = RabbitmqAddress | KafkaAddress | NatsAddress | RedisAddress

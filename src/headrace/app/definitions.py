@@ -17,6 +17,7 @@ from headrace.core.retry import Retry
 from headrace.ports.clock import Clock
 from headrace.runtime.calling import NO_FALLBACK
 from headrace.runtime.durations import Duration, seconds
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.registry import Policies, Registry, TaskDef
 from headrace.settings import Settings
 
@@ -32,6 +33,7 @@ class Definitions:
     settings: Settings
     clock: Clock
     registry: Registry
+    publisher: Publisher
     services: Services
 
     # -- tasks ----------------------------------------------------------------------------------
@@ -86,6 +88,7 @@ class Definitions:
             concurrency=concurrency,
             rate=rate,
             fair_by=fair_by,
+            publisher=self.publisher,
         )
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:

@@ -13,6 +13,8 @@ from headrace.app.adapters import KeepingStore
 from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
+from headrace.app.outcomes import OutcomeTable
+from headrace.app.publishing import Publishing
 from headrace.app.queues import Queues
 from headrace.app.services import Services
 from headrace.app.task import Call, Task, new_job
@@ -33,6 +35,7 @@ from headrace.runtime.clock import SystemClock
 from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.depends import Overrides
 from headrace.runtime.durations import instant
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.reader import FeedReader
 from headrace.runtime.registry import Registry
 from headrace.runtime.worker import Worker
@@ -47,7 +50,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Webhooks, Queues):
+class Headrace(Webhooks, Queues, Publishing):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -88,6 +91,8 @@ class Headrace(Webhooks, Queues):
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
         self.endpoints: dict[str, Webhook] = {}
+        self.publisher = Publisher(settings.event_source, settings.event_bytes_max, wall=self.wall)
+        self.outlets = OutcomeTable(self.publisher)
         self.ids = IdMaker()
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)

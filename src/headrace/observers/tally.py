@@ -111,10 +111,17 @@ CALL: Final = Family(
     "headrace_upstream_call_seconds", "How long calls of upstreams took.", ("upstream",), CALL_BOUNDS_S
 )
 
+SENT: Final = Family(
+    "headrace_sink_events",
+    "Events that sinks have confirmed, refused (they are tried again), or refused so often that they are parked.",
+    ("sink", "result"),
+    words=("sent", "refused", "parked"),
+)
+
 FAMILIES: Final = (
-    ENQUEUED, SHED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES, CALLS, CALL,
+    ENQUEUED, SHED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES, CALLS, CALL, SENT,
 )  # fmt: skip
-_NAMES: Final = ("task", "queue", "upstream")  # labels whose values are names of the user's
+_NAMES: Final = ("task", "queue", "upstream", "sink")  # labels whose values are names of the user's
 
 
 class Spread:
@@ -203,6 +210,14 @@ class Tally:
         """Count them."""
         with self._lock:
             self._add(SHED, (self._label("queue", queue), str(reason)), jobs)
+
+    def sent(self, sink: str, counts: Mapping[str, int]) -> None:
+        """Count them."""
+        with self._lock:
+            label = self._label("sink", sink)
+            for result, count in counts.items():
+                if count:
+                    self._add(SENT, (label, result), count)
 
     def worker_crashed(self, role: str) -> None:
         """Count it."""

@@ -84,6 +84,10 @@ class Observer(Protocol):
         """So many jobs were refused at enqueue by the policy of their queue."""
         ...
 
+    def sent(self, sink: str, counts: Mapping[str, int]) -> None:
+        """What became of events that were given to a sink: so many sent, refused and parked."""
+        ...
+
     def worker_crashed(self, role: str) -> None:
         """A supervised child has died, or was killed."""
         ...
@@ -112,6 +116,9 @@ class Silent:
         """Nothing."""
 
     def shed(self, queue: str, reason: str, jobs: int) -> None:
+        """Nothing."""
+
+    def sent(self, sink: str, counts: Mapping[str, int]) -> None:
         """Nothing."""
 
     def worker_crashed(self, role: str) -> None:
