@@ -114,7 +114,8 @@ class Webhook:
             payload = payload_of(event_id, cloud)
         definition = self.task.definition
         args = definition.encode_args((), {each.name: getattr(payload, each.name) for each in fields(payload)})
-        tags = (payload.type,) if payload.type is not None and len(payload.type) <= TAG_CHARS_MAX else ()
+        kind = payload.type or ""
+        tags = (kind,) if 0 < len(kind) <= TAG_CHARS_MAX and kind.isprintable() else ()
         job = new_job(Call(definition, args, Options(key=event_id, tags=tags)), self._hr)
         job.key_digest = hashlib.sha256(event_id.encode()).hexdigest()  # the first stands, whenever another was made
         job.deadline_at = None  # that of a job which publishes is not the event's

@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,11 +11,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from headrace import Headrace, Retry
-from headrace.app.webhooks import Webhook
+from headrace import Headrace, Retry, Webhook, verify_webhook
 from headrace.core.model import JobFilter, JobRecord
-from headrace.runtime.publishing import Given, Publisher
-from headrace.runtime.verifying import verify_webhook
 from tests.integration.calling.flaky import Flaky, Heard
 
 T = TypeVar("T")
@@ -52,9 +48,7 @@ def endpoint(hr: Headrace, flaky: Flaky, name: str = "partner", **options: Any) 
 
 async def publish(webhook: Webhook, event: object, kind: str | None = "order.paid", using: object = None) -> str:
     """Publish; the event's id."""
-    prepared = Publisher(wall=time.time).prepare(event, Given(type=kind))
-    await webhook.take(prepared, using)
-    return str(prepared.id)
+    return str(await webhook.task.headrace.publish(webhook, event, type=kind, using=using))
 
 
 async def deliveries(hr: Headrace, name: str = "partner") -> list[JobRecord]:
