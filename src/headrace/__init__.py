@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace.app import Call, Headrace, Job, Task, Update, Upstream, Webhook
+    from headrace.app.addresses import kafka, nats, rabbitmq, redis_stream
     from headrace.core.breaker import Breaker
     from headrace.core.budget import RetryBudget
     from headrace.core.bulkhead import Adaptive
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     )
     from headrace.core.event import CloudEvent
     from headrace.core.limits import Limit, RateLimit
+    from headrace.core.message import Message
     from headrace.core.model import UpdateKind
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
@@ -87,6 +89,7 @@ __all__ = [
     "JobTimedOut",
     "LeaseLost",
     "Limit",
+    "Message",
     "NotEncodable",
     "PayloadTooLarge",
     "PositionLost",
@@ -115,11 +118,16 @@ __all__ = [
     "UsageError",
     "Webhook",
     "__version__",
+    "kafka",
+    "nats",
+    "rabbitmq",
+    "redis_stream",
     "verify_webhook",
 ]
 
 _HOMES = {
     "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream", "Webhook"),
+    "headrace.app.addresses": ("kafka", "nats", "rabbitmq", "redis_stream"),
     "headrace.core.breaker": ("Breaker",),
     "headrace.core.budget": ("RetryBudget",),
     "headrace.core.bulkhead": ("Adaptive",),
@@ -160,6 +168,7 @@ _HOMES = {
     ),
     "headrace.core.event": ("CloudEvent",),
     "headrace.core.limits": ("Limit", "RateLimit"),
+    "headrace.core.message": ("Message",),
     "headrace.core.model": ("UpdateKind",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),

@@ -92,12 +92,28 @@ class Definitions:
         )
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:
-            given = name or str(getattr(fn, "__name__", repr(fn)))
-            definition = TaskDef(check_name("a task's name", given, NAME_CHARS_MAX), fn, policies, local_names(2))
-            self.registry.add(definition)
-            return Task(cast("Headrace", self), definition)
+            return self._registered(fn, name, policies, local_names(2))
 
         return cast("TaskDecorator", register)
+
+    def define(self, fn: Callable[..., Any], names: dict[str, Any]) -> Task[..., Any]:
+        """Register a function as a task, every policy at its default; `names` are those around it."""
+        settings = self.settings
+        policies = Policies(
+            timeout_s=settings.task_timeout_s,
+            args_bytes_max=settings.args_bytes_max,
+            result_bytes_max=settings.result_bytes_max,
+            item_bytes_max=settings.item_bytes_max,
+        )
+        return self._registered(fn, None, policies, names)
+
+    def _registered(
+        self, fn: Callable[..., Any], name: str | None, policies: Policies, names: dict[str, Any]
+    ) -> Task[..., Any]:
+        given = name or str(getattr(fn, "__name__", repr(fn)))
+        definition = TaskDef(check_name("a task's name", given, NAME_CHARS_MAX), fn, policies, names)
+        self.registry.add(definition)
+        return Task(cast("Headrace", self), definition)
 
     def upstream(
         self,

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Final, TypeVar, overload
 
 from headrace.app.adapters import KeepingStore
+from headrace.app.brokers import Brokers
+from headrace.app.consuming import Consuming, SourceTable
 from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
@@ -17,6 +19,7 @@ from headrace.app.outcomes import OutcomeTable
 from headrace.app.publishing import Publishing
 from headrace.app.queues import Queues
 from headrace.app.services import Services
+from headrace.app.source_status import statuses
 from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
 from headrace.app.webhooks import Webhook, Webhooks
@@ -26,6 +29,7 @@ from headrace.core.fleet import Force
 from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import IdMaker
 from headrace.core.model import Enqueued, JobFilter, NewJob, WorkerRecord
+from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
@@ -50,7 +54,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Webhooks, Queues, Publishing):
+class Headrace(Webhooks, Consuming, Queues, Publishing):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -91,9 +95,13 @@ class Headrace(Webhooks, Queues, Publishing):
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
         self.endpoints: dict[str, Webhook] = {}
-        self.publisher = Publisher(settings.event_source, settings.event_bytes_max, wall=self.wall)
+        self.publisher = Publisher(
+            settings.event_source, settings.event_bytes_max, wall=self._wall, knows=self.knows_broker
+        )
         self.outlets = OutcomeTable(self.publisher)
         self.ids = IdMaker()
+        self.brokers = Brokers(settings)
+        self.sources = SourceTable(settings, self._wall, self.ids)
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)
         self.gate = Gate(lambda: self.store, self.clock, lambda: self.services.metrics.observer)
@@ -154,6 +162,7 @@ class Headrace(Webhooks, Queues, Publishing):
             InvalidConfig: one that cannot work.
         """
         self.registry.check()
+        self.sources.check()
         check_needs(self.registry, self.services.upstreams)
 
     async def close(self) -> None:
@@ -275,6 +284,10 @@ class Headrace(Webhooks, Queues, Publishing):
         if self.gate.declared:
             await self.gate.admit(jobs, nested=current_attempt.get() is not None)
 
+    def _wall(self) -> float:
+        """Of the clock that holds now: a test may have another."""
+        return self.clock.wall()
+
     def _is_held(self, task: str) -> bool:
         return task in self.registry and self.services.upstreams.hold(self.registry.get(task).needs)
 
@@ -355,6 +368,11 @@ class Headrace(Webhooks, Queues, Publishing):
         """
         await self.open()
         return await force(self.store, name, to, self.services.upstreams.guards)
+
+    async def source_status(self) -> list[SourceStatus]:
+        """How every source stands, by name."""
+        await self.open()
+        return await statuses(self.store, self.sources)
 
     async def workers(self) -> list[WorkerRecord]:
         """Every worker that is known, with what it runs now."""

@@ -51,12 +51,11 @@ class OutcomeTable:
         rule, where = self._rule(address, states, with_result=with_result, name=name)
         for_tasks = None if tasks is None else _names(tasks)
         known = self.rules.get(rule.name)
-        if known is not None and (known.states, known.with_result) == (rule.states, rule.with_result):
-            return  # the module that defines it was loaded twice
         if known is not None:
-            raise InvalidConfig(
-                f"hr.outcomes({where}): there is another one of the name {rule.name!r}; give one a name="
-            )
+            same = (known.states, known.with_result) == (rule.states, rule.with_result)
+            if same and self._tasks[rule.name] == for_tasks:
+                return  # the module that defines it was loaded twice
+            raise InvalidConfig(f"hr.outcomes({where}): there is another one named {rule.name!r}; give one a name=")
         self.rules[rule.name] = rule
         self._tasks[rule.name] = for_tasks
         self._known.clear()

@@ -5,9 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from headrace.app.brokers import SETTINGS
 from headrace.app.outcomes import STATES, OutcomeTable
+from headrace.app.sinks import statuses
 from headrace.core.errors import UsageError
 from headrace.core.event import Event
+from headrace.core.sink_record import SinkStatus
 from headrace.core.states import JobState
 from headrace.ports.post import Post
 from headrace.runtime.attempt import NO_OUTBOX
@@ -15,8 +18,8 @@ from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.publishing import Address, Given, Prepared, Publisher, Receiver
 
 if TYPE_CHECKING:
+    from headrace.app.brokers import Brokers
     from headrace.app.task import Task
-    from headrace.ports.clock import Clock
     from headrace.ports.store import Store
 
 T = TypeVar("T")
@@ -26,7 +29,7 @@ INSTEAD: Final = "await hr.publish(…)"
 class Publishing(ABC):
     """The words of `Headrace` that are about events."""
 
-    clock: "Clock"
+    brokers: "Brokers"
     publisher: Publisher
     outlets: OutcomeTable
 
@@ -43,9 +46,9 @@ class Publishing(ABC):
     def wait(self, work: Coroutine[Any, Any, T], instead: str) -> T:
         """Block this thread until `work` is done on the app's loop."""
 
-    def wall(self) -> float:
-        """Wall time by the clock of now; the testing kit may replace it."""
-        return self.clock.wall()
+    def knows_broker(self, name: str) -> bool:
+        """Whether there may be a broker of this name: this process need not have its URL."""
+        return name in SETTINGS or name in self.brokers.known()
 
     @property
     def post(self) -> Post:
@@ -158,6 +161,11 @@ class Publishing(ABC):
             InvalidConfig: a definition that cannot work, or another one of this name.
         """
         self.outlets.add(address, tasks=tasks, states=states, with_result=data == "result", name=name)
+
+    async def sinks(self) -> list[SinkStatus]:
+        """Every sink that had an event, by name: what waits for it, and how it stands."""
+        await self.open()
+        return await statuses(self.store)
 
     def _made(self, address: Address, prepared: Prepared) -> Event:
         attempt = current_attempt.get()

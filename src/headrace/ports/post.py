@@ -162,7 +162,8 @@ class Post(Protocol):
         Raises:
             StoreUnavailable: repeat the same intake, with the same ids. If it was written already, its digests or ids
                 are found, or `moved` has the `next` of its own marks.
-            PayloadTooLarge, NotEncodable: the store will never take one of these as it is; nothing was written.
+            NotEncodable, PayloadTooLarge, StoreError (no subclass): the store will never take one of these as it is;
+                nothing was written.
         """
         ...
 

@@ -116,6 +116,11 @@ class Relay:
             await self._leave()
             await self._sink.close()
 
+    @property
+    def holds(self) -> bool:
+        """Whether this process is the one that sends, as far as it knows."""
+        return self._holds
+
     def call(self) -> None:
         """Something may wait in the outbox; on its loop."""
         self._called_at = self._clock.now()

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 from headrace.core.errors import HeadraceError
@@ -17,13 +18,19 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Hint, Notifier
 from headrace.ports.observer import Observer
 from headrace.ports.post import Post
+from headrace.ports.store import Store
+from headrace.runtime.chores import safely
+from headrace.runtime.promises import CHORE
 from headrace.runtime.relay import Relay, chore_of
+from headrace.runtime.sink_reports import REPORT_S, SinkReport, say
+from headrace.runtime.upstreams import forget
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 LOOK_S_MAX: Final = 5.0  # while hints are known to arrive
 DRAIN_S: Final = 5.0
+REPORT_LOOK_S: Final = 0.5
 HINT: Final = "sink:"
 EVERY: Final = "sink:*"
 
@@ -36,7 +43,7 @@ class Relays:
 
     def __init__(
         self,
-        store: object,
+        store: Store,
         notifier: Notifier,
         clock: Clock,
         rng: random.Random,
@@ -71,12 +78,14 @@ class Relays:
             yield
             return
         self._doer = doer
-        looking = asyncio.get_running_loop().create_task(self._run(self._store))
+        loop = asyncio.get_running_loop()
+        tasks = (loop.create_task(self._run(self._store)), loop.create_task(self._report_forever()))
         try:
             yield
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._end()
 
     async def _end(self) -> None:
@@ -155,6 +164,19 @@ class Relays:
         self._closed.pop(name, None)
         return Relay(name, sink, post, self._clock, self._rng, doer=self._doer, observer=self._observer())
 
+    async def _report_forever(self) -> None:
+        """Tell the fleet how the sinks stand to which this process sends."""
+        said: dict[str, tuple[RelayHealth, float]] = {}
+        while True:
+            await self._clock.sleep(REPORT_LOOK_S)
+            now = self._clock.now()
+            for name, relay in tuple(self._relays.items()):
+                former, at = said.get(name, (None, 0.0))
+                if relay.holds and (relay.health != former or now - at >= REPORT_S):
+                    said[name] = (relay.health, now)
+                    report = SinkReport(self._doer, relay.health)
+                    await safely(partial(say, self._store, name, report), "sinks")
+
     async def _kept(self, relay: Relay) -> None:
         try:
             await relay.run()
@@ -162,8 +184,14 @@ class Relays:
             logger.exception("sink %s: its relay failed; another takes its place", relay.name)
 
 
-async def forget(store: object, doer: str) -> None:
-    """Let others do at once what a process did that is dead, for certain."""
+async def let_go(store: Store, process: str) -> None:
+    """Free what a process that is dead, for certain, was lent, and let others do at once what it did."""
+    await safely(partial(forget, store, process), "upstreams")
     if isinstance(store, Post):
-        for record in await store.sinks():
-            await store.leave_chore(chore_of(record.name), doer)
+        await safely(partial(_leave_chores, store, process), "sinks")
+
+
+async def _leave_chores(post: Post, doer: str) -> None:
+    await post.leave_chore(CHORE, doer)
+    for record in await post.sinks():
+        await post.leave_chore(chore_of(record.name), doer)

@@ -99,6 +99,7 @@ class Worker:
         self._telling: asyncio.Task[None] | None = None  # the store, that it drains
         self._lost = False
         self._hears = False
+        self.ending = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -184,6 +185,7 @@ class Worker:
                 await asyncio.shield(self._telling)
 
     def _end_within(self, grace_s: float) -> None:
+        self.ending.set()
         self.post(DrainAsked(grace_s))
         self._loop.call_later(grace_s + self._settings.kill_grace_s, self._leave_behind)
 

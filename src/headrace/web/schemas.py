@@ -249,6 +249,48 @@ class UpstreamsView(BaseModel):
     upstreams: list[UpstreamView]
 
 
+class SourceView(BaseModel):
+    """One source of messages, and what the processes that take from it now have counted."""
+
+    name: str
+    task: str | None = Field(description="What its messages are for, if this process defines it.")
+    queue: str | None
+    state: Literal["consuming", "full", "store_away", "away", "draining", "unattended"]
+    why: str | None = Field(description="What it waits for.")
+    processes: int = Field(description="That take from it.")
+    taken: int = Field(description="Messages that became jobs.")
+    repeated: int = Field(description="Messages that were jobs already.")
+    letters: int = Field(description="Of those taken, messages that fit their task not.")
+    without_id: int = Field(description="Of those taken, messages whose repeat nobody would know.")
+    taken_age_s: float | None = Field(description="How long ago it last took something.")
+    bookmarks: dict[str, int] = Field(description="By part of the stream, the next place.")
+
+
+class SourcesView(BaseModel):
+    """Every source that is defined here, has bookmarks or is taken from."""
+
+    sources: list[SourceView]
+
+
+class SinkView(BaseModel):
+    """One sink of events."""
+
+    name: str
+    state: Literal["idle", "sending", "sink_away", "store_away", "standby", "unattended"]
+    why: str | None = Field(description="What it waits for.")
+    waiting: int = Field(description="Events in its outbox, without the parked ones; counted up to a bound.")
+    more: bool = Field(description="Whether there are more than were counted.")
+    oldest_s: float | None = Field(description="How long the first of them has waited.")
+    parked: int = Field(description="Events that it has refused too often.")
+    process: str | None = Field(description="Who sends.")
+
+
+class SinksView(BaseModel):
+    """Every sink that had an event."""
+
+    sinks: list[SinkView]
+
+
 class WorkerView(BaseModel):
     """One process that runs attempts."""
 
@@ -322,40 +364,4 @@ class HealthView(BaseModel):
     version: str | None = None
     notifier: NotifierView | None = None
     spool: SpoolView | None = None
-
-
-class DeliveryView(BaseModel):
-    """One event on its way to one webhook."""
-
-    job: str
-    event: str | None
-    type: str | None
-    state: JobState
-    failures: int
-    created_at: str
-    answer: str | None = Field(description="How it was answered last, or what was in the way.")
-
-
-class WebhookView(BaseModel):
-    """An endpoint that events are posted to; `endpoint` and `types` where this process has defined it."""
-
-    name: str
-    endpoint: str | None = Field(description="Scheme and host of its URL: the rest may be a secret.")
-    types: list[str] | None = Field(description="The events that it gets; null: all of them, or it is not known here.")
-    enabled: bool = Field(description="False after it has answered 410: what is published waits.")
-    state: BreakerState | None = Field(description="Of the breaker of its upstream; null before the first delivery.")
-    since: str | None
-    reason: str
-    last: DeliveryView | None
-
-
-class WebhooksView(BaseModel):
-    """Every webhook, by name."""
-
-    webhooks: list[WebhookView]
-
-
-class ReplayedAnswer(BaseModel):
-    """The job that sends a delivery once more."""
-
-    job: UUID
+    bridges: dict[str, str] | None = Field(None, description="How the sources and sinks of this process stand.")

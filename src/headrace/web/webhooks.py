@@ -17,7 +17,7 @@ from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord
 from headrace.web.auth import Guard
 from headrace.web.problems import ProblemRoute, refusals
-from headrace.web.schemas import ReplayedAnswer, WebhooksView, WebhookView
+from headrace.web.schemas_webhooks import ReplayedAnswer, WebhooksView, WebhookView
 
 ACTIONS: Final = """
 document.addEventListener("click",async event=>{

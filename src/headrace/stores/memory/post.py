@@ -267,6 +267,7 @@ class MemoryPost(MemoryVault):
                     None if row.taken_at is None else now - row.taken_at,
                 )
                 for name, row in sorted(self._sources.items())
+                if row.bookmarks or row.taken_at is not None
             ]
 
     async def sinks(self) -> list[SinkRecord]:

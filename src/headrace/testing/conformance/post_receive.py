@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from headrace.core.errors import NotEncodable, PayloadTooLarge, StoreError
 from headrace.core.message import Bookmark, Mark, digest_of
 from headrace.core.model import ClaimedJob, JobId, NewJob, Succeeded
 from headrace.core.states import JobState
@@ -150,6 +151,18 @@ class ReceiveSuite(StoreSuite):
         assert cut.truncated
         assert not letters[0].truncated
         assert await store.letter(new_job().id) is None
+
+    async def test_what_a_store_cannot_keep_is_refused_whole(self, store: FullStore) -> None:
+        for strange in (Arrival(new_job(args='["\ud800"]')), Arrival(new_job(), None, Letter(SOURCE, "\x00"))):
+            intake = Intake([*arrivals("a"), strange], {"0": Mark(None, 1)})
+            (answer,) = await asyncio.gather(store.receive(SOURCE, intake), return_exceptions=True)
+            if isinstance(answer, Received):
+                await store.put_bookmark(SOURCE, "0", None)
+                await store.forget_seen(SOURCE, -1.0, 10)
+            else:
+                assert type(answer) in {NotEncodable, PayloadTooLarge, StoreError}, answer
+                assert await there(store, jobs_of(intake)) == [False, False]
+                assert await store.bookmarks(SOURCE) == {}
 
     async def test_digests_are_forgotten_when_they_are_old(self, store: FullStore, time: TimeControl) -> None:
         await store.receive(SOURCE, Intake(arrivals("a", "b", "c")))
