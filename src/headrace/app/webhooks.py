@@ -5,7 +5,9 @@ Invariant: a delivery is a job like any other, so what holds, retries, shows and
 
 import hashlib
 import os
+import re
 import ssl
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -14,9 +16,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, cast, final
 
 from headrace.app.definitions import Definitions
-from headrace.app.options import TAG_CHARS_MAX, Options, check_name
+from headrace.app.options import TAG_CHARS_MAX, Options
 from headrace.app.task import Call, Task, new_job
-from headrace.app.upstream import NAME_CHARS_MAX, force, records
+from headrace.app.upstream import force, records
 from headrace.core.addresses import AddressPolicy
 from headrace.core.breaker import Breaker
 from headrace.core.deliveries import (
@@ -38,9 +40,8 @@ from headrace.core.errors import (
 )
 from headrace.core.fleet import BreakerState
 from headrace.core.fleet_record import UpstreamRecord
-from headrace.core.ids import as_uuid
 from headrace.core.limits import Limit
-from headrace.core.model import Enqueued, JobFilter, JobId, JobRecord, NewJob
+from headrace.core.model import JobFilter, JobRecord, NewJob
 from headrace.core.states import JobState
 from headrace.core.webhooks import Secret
 from headrace.runtime.durations import Duration, seconds
@@ -48,12 +49,14 @@ from headrace.runtime.publishing import Prepared
 
 if TYPE_CHECKING:
     from headrace.app.headrace import Headrace
+    from headrace.app.job import Job
     from headrace.runtime.webhook import Delivered
 
 TIMEOUT_S: Final = 15.0
 TIMEOUT_S_MAX: Final = 60.0
 ROOM_S: Final = 30.0
 """An attempt's timeout beyond that of its request: to find the name's addresses, and to wait for a turn."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,55}")
 SECRETS_MAX: Final = 4
 SECRET_BYTES: Final = 32
 
@@ -146,10 +149,6 @@ class Webhooks(Definitions, ABC):
     async def open(self) -> None:
         """Open the store."""
 
-    @abstractmethod
-    async def write(self, jobs: list[NewJob], using: object | None = None) -> list[Enqueued]:
-        """Write new jobs."""
-
     def webhook(
         self,
         name: str,
@@ -172,11 +171,13 @@ class Webhooks(Definitions, ABC):
         `concurrency` limits its deliveries under way; `verify` is a TLS context that trusts your own certificates.
 
         Raises:
-            InvalidConfig: what cannot work, or httpx is not installed.
-            DuplicateTask: the name is taken.
+            InvalidConfig: what cannot work, the name is taken, or httpx is not installed.
         """
         what = f"the webhook {name!r}"
-        check_name("a webhook's name", name, NAME_CHARS_MAX - len(NAME))
+        if not isinstance(name, str) or _NAME.fullmatch(name) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidConfig(f"a webhook's name has 1 to 56 letters, digits and ._:@-, not {name!r:.80}")
+        if name in self.endpoints:
+            raise InvalidConfig(f"{what} is defined twice: define it once and import it")
         policy = AddressPolicy.allowing(allow, f"{what}: allow")
         origin = check_url(what, url, policy, insecure=insecure)
         if find_spec("httpx") is None:
@@ -220,30 +221,29 @@ class Webhooks(Definitions, ABC):
             raise UnknownWebhook(f"there is no webhook {name!r}")
         return await self._record(name, await force(store, called, "close", [called]))
 
-    async def replay_delivery(self, job_id: JobId) -> JobId:
+    async def replay_delivery(self, job_id: uuid.UUID | str) -> "Job[Delivered]":
         """Send a delivery that has ended once more, under the same id; the job that does.
 
         One that failed or was cancelled runs again, one that succeeded gets a new job.
 
         Raises:
+            UsageError: not the id of a job.
             UnknownJob: there is no such job, or it delivers nothing to a webhook.
             IllegalTransition: it has not ended.
             UnknownTask: it succeeded, and this process has not defined its webhook.
         """
         await self.open()
-        store, shown = self.services.store, as_uuid(job_id)
-        (record,) = await store.get([job_id])
-        if record is None or not _is(record.task):
-            raise UnknownJob(f"no delivery {shown} is in the store")
-        if not record.state.terminal:
-            raise IllegalTransition(f"the delivery {shown} has not ended: it is {record.state.value}")
-        if record.state is not JobState.SUCCEEDED:
-            await store.retry([job_id])
-            return job_id
         hr = cast("Headrace", self)
-        definition = hr.registry.get(record.task)
-        job = new_job(Call(definition, record.args, Options(tags=record.tags)), hr)
-        return (await self.write([job]))[0].id
+        job = hr.job(job_id)
+        (record,) = await hr.store.get([job.id.bytes])
+        if record is None or not _is(record.task):
+            raise UnknownJob(f"no delivery {job.id} is in the store")
+        if not record.state.terminal:
+            raise IllegalTransition(f"the delivery {job.id} has not ended: it is {record.state.value}")
+        if record.state is JobState.SUCCEEDED:
+            return await hr.submit(Call(hr.registry.get(record.task), record.args, Options(tags=record.tags)))
+        await hr.store.retry([job.id.bytes])
+        return await job.refresh()
 
 
 def _is(task: str) -> bool:

@@ -128,7 +128,7 @@ async def replay(where: Where, /, *, name: str, as_json: bool, dry_run: bool, ra
         for at, job in enumerate(found if not dry_run else []):
             await hr.clock.sleep(began + at / rate - hr.clock.now())
             try:
-                await hr.replay_delivery(job.id)
+                await hr.replay_delivery(as_uuid(job.id))
             except UnknownTask as error:
                 raise Fail(str(error), "take the app that defines the webhook with --app") from None
     shown = [_shown(job) for job in found]

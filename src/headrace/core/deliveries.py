@@ -41,6 +41,7 @@ QUEUE: Final = "webhooks"
 EXCERPT_CHARS_MAX: Final = 300
 TYPES_MAX: Final = 1_000
 _TYPE: Final = re.compile(r"[!-~]{1,200}")
+_HOST: Final = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 _URL: Final = re.compile(r"[!-~]{1,4096}")  # what is not ASCII is encoded, as browsers show it when they copy
 
 
@@ -157,7 +158,8 @@ def check_url(what: str, url: str, policy: AddressPolicy, *, insecure: bool) -> 
         port = None if parts is None else parts.port
     except (ValueError, TypeError):
         parts, port = None, None
-    if parts is None or not parts.hostname or "\\" in url or port == 0:
+    host = "" if parts is None else parts.hostname or ""
+    if parts is None or port == 0 or ("[" not in parts.netloc and _HOST.fullmatch(host) is None):
         raise InvalidConfig(f"{what}: write its URL as https://example.com/hooks, in ASCII and without spaces")
     if parts.scheme != "https" and not (insecure and parts.scheme == "http"):
         raise InvalidConfig(
@@ -168,8 +170,7 @@ def check_url(what: str, url: str, policy: AddressPolicy, *, insecure: bool) -> 
         raise InvalidConfig(f"{what}: its URL has a user name: sign instead, which every delivery is")
     if parts.fragment:
         raise InvalidConfig(f"{what}: its URL has a fragment, which is never sent: leave out what begins with #")
-    host = parts.hostname
-    if ":" in host or host.replace(".", "").isdigit():
+    if "[" in parts.netloc or host.replace(".", "").isdigit():
         _check_address(what, host, policy)
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + ("" if port is None else f":{port}")

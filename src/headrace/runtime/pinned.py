@@ -79,8 +79,8 @@ class PinnedTransport(httpx.AsyncBaseTransport):
                 found = await self._ask(host, port)
         except TimeoutError:
             raise OSError(f"{host} was not found within {RESOLVE_S:g} s") from None
-        except UnicodeError:
-            raise OSError(f"{host[:100]!r} is no name of a host") from None
+        except (OSError, UnicodeError) as error:
+            raise OSError(f"{host} was not found: {getattr(error, 'strerror', None) or error}") from None
         if not found:
             raise OSError(f"{host} has no address")
         why = self._policy.first_refusal(found)

@@ -30,6 +30,8 @@ BODY_S: Final = 2.0
 """An answer counts by its status; for so long its body is read, to be shown."""
 AGENT: Final = f"headrace/{version('headrace')} webhooks"
 SNOOZE_S: Final = 1.0
+CONNECT_S: Final = 5.0
+"""For each address of a name."""
 
 
 class DeliveryFailed(Exception):
@@ -112,23 +114,30 @@ class Sender:
         Raises:
             DeliveryFailed: there is none.
         """
-        timeout_s = self._endpoint.timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                answer = await self._post(payload, secrets)
-        except (httpx.TimeoutException, TimeoutError):
-            permit.failed()
-            raise DeliveryFailed(f"there was no answer within {timeout_s:g} s") from None
-        except (AddressRefused, httpx.TransportError, OSError, ssl.SSLError) as error:
-            permit.failed()
-            raise DeliveryFailed(_trouble(error)) from None
-        if meaning(answer.status) is Meaning.FAILING:
-            permit.failed()
-        else:
-            permit.succeeded()
-        return answer
+        endpoint = self._endpoint
+        transport = PinnedTransport(endpoint.policy, verify=endpoint.verify, ask=endpoint.resolve)
+        async with transport:
+            try:
+                async with asyncio.timeout(endpoint.timeout_s):
+                    response = await transport.handle_async_request(self._request(payload, secrets))
+            except (httpx.TimeoutException, TimeoutError):
+                permit.failed()
+                raise DeliveryFailed(f"there was no answer within {endpoint.timeout_s:g} s") from None
+            except (AddressRefused, httpx.TransportError, OSError) as error:
+                permit.failed()
+                raise DeliveryFailed(_trouble(error)) from None
+            if meaning(response.status_code) is Meaning.FAILING:
+                permit.failed()
+            else:
+                permit.succeeded()
+            try:
+                excerpt = await _excerpt(response)
+            finally:
+                await response.aclose()
+        return _Answer(response.status_code, excerpt, retry_after_s(response, self._clock))
 
-    async def _post(self, payload: Payload, secrets: Sequence[Secret]) -> _Answer:
+    def _request(self, payload: Payload, secrets: Sequence[Secret]) -> httpx.Request:
+        """Handed to the transport as it is: a client would log its URL, and has cookies and redirects."""
         body = payload.body.encode("utf-8")
         headers = {
             "Content-Type": payload.content_type,
@@ -137,14 +146,9 @@ class Sender:
             "Accept-Encoding": "identity",
             **signed_headers(secrets, payload.id, self._clock.wall(), body),
         }
-        endpoint = self._endpoint
-        transport = PinnedTransport(endpoint.policy, verify=endpoint.verify, ask=endpoint.resolve)
-        async with (
-            httpx.AsyncClient(transport=transport, timeout=endpoint.timeout_s, trust_env=False) as client,
-            client.stream("POST", endpoint.url, content=body, headers=headers, follow_redirects=False) as response,
-        ):
-            excerpt = await _excerpt(response)
-            return _Answer(response.status_code, excerpt, retry_after_s(response, self._clock))
+        timeout_s = self._endpoint.timeout_s
+        parts = httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_S)).as_dict()
+        return httpx.Request("POST", self._endpoint.url, content=body, headers=headers, extensions={"timeout": parts})
 
 
 async def _excerpt(response: httpx.Response) -> str:
@@ -163,9 +167,11 @@ async def _excerpt(response: httpx.Response) -> str:
 
 def _trouble(error: Exception) -> str:
     """What was in the way, without the URL, which may be a secret."""
-    kind = {httpx.ConnectError: "no connection"}.get(type(error), type(error).__name__)
     text = " ".join(str(error).split())[:EXCERPT_CHARS_MAX]
-    return text if isinstance(error, AddressRefused) else f"{kind}: {text}" if text else kind
+    if isinstance(error, AddressRefused | OSError):
+        return text
+    kind = "no connection" if isinstance(error, httpx.ConnectError) else type(error).__name__
+    return f"{kind}: {text}" if text else kind
 
 
 def body_of(sender: Sender) -> Callable[..., Awaitable[Delivered]]:

@@ -9,7 +9,6 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request
 
 from headrace.app import Headrace
-from headrace.app.upstream import NAME_CHARS_MAX
 from headrace.app.webhook_views import event_of, last_answer, webhook_view
 from headrace.app.webhooks import WebhookRecord
 from headrace.core.deliveries import NAME, QUEUE
@@ -30,6 +29,7 @@ else event.target.textContent=(await answer.json()).title});
 """
 """What the page's buttons do."""
 
+NAME_CHARS_MAX: Final = 56
 DELIVERIES_SHOWN: Final = 20
 ANSWER_CHARS: Final = 160
 
@@ -59,13 +59,13 @@ class WebhooksApi:
     async def replay(self, request: Request, job: UUID) -> dict[str, object]:
         """Send one once more."""
         await self._allowed(request, "operate")
-        return {"job": str(as_uuid(await self._hr.replay_delivery(job.bytes)))}
+        return {"job": str((await self._hr.replay_delivery(job)).id)}
 
 
 def webhooks_router(api: WebhooksApi, route: type[ProblemRoute]) -> APIRouter:
     """Webhooks and their deliveries."""
     router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], route_class=route)
-    name = Path(min_length=1, max_length=NAME_CHARS_MAX - len(NAME))
+    name = Path(min_length=1, max_length=NAME_CHARS_MAX)
     said = refusals(400, 401, 403, 404, 413, 422)
 
     @router.get("", response_model=WebhooksView, responses=refusals(400, 401, 403))

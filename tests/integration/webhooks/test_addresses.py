@@ -76,7 +76,7 @@ async def test_a_name_that_nobody_knows(hr: Headrace, receiver: Flaky, names: Na
         await publish(partner, {})
         (job,) = await ended(hr)
     assert job.failure is not None
-    assert job.failure.message == "gaierror: [Errno -2] Name or service not known"
+    assert job.failure.message == f"{NAME} was not found: Name or service not known"
 
 
 async def test_the_certificate_must_be_the_names(

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from headrace import Breaker, CloudEvent, Headrace, InvalidWebhook, JobContext, JobState, verify_webhook
 from headrace.app import webhooks
 from headrace.core.fleet import BreakerState
+from headrace.core.ids import as_uuid
 from headrace.core.model import AttemptOutcome, Cause, JobRecord
 from headrace.core.retry import Retry
 from headrace.core.webhooks import Secret
@@ -61,11 +62,11 @@ async def test_the_last_failure_ends_it_and_a_replay_sends_it_once_more(hr: Head
         (job,) = await ended(hr)
         assert (job.state, len(receiver.heard)) == (JobState.FAILED, 5)
         receiver.default = Say()
-        assert await hr.replay_delivery(job.id) == job.id
+        assert (await hr.replay_delivery(as_uuid(job.id))).id.bytes == job.id
         (job,) = await ended(hr)
         assert job.state is JobState.SUCCEEDED
-        again = await hr.replay_delivery(job.id)
-        assert again != job.id
+        again = await hr.replay_delivery(as_uuid(job.id))
+        assert (again.created, again.id.bytes == job.id) == (True, False)
         await ended(hr, 2)
     assert {heard.headers["webhook-id"] for heard in receiver.heard} == {event_id}
     assert len(receiver.heard) == 7

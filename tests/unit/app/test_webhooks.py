@@ -1,6 +1,7 @@
 """Webhooks as they are defined, listed, enabled and replayed; nothing is sent."""
 
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import pytest
 
 from headrace import (
-    DuplicateTask,
     Headrace,
     IllegalTransition,
     InvalidConfig,
@@ -51,6 +51,7 @@ def test_what_it_is_made_of(hr: Headrace) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"url": f"https://{'x' * 64}.example/"}, "the webhook 'partner': write its URL"),
         ({"url": "http://partner.example/"}, "the webhook 'partner': its URL begins with https://"),
         ({"secret": "whsec_short"}, "the webhook 'partner': a webhook secret"),
         ({"secret": ""}, "has 24 to 64 bytes, and this one 0"),
@@ -73,10 +74,12 @@ def test_what_cannot_be_one(hr: Headrace, options: dict[str, Any], words: str) -
 
 def test_a_name_is_taken_once_and_is_not_too_long(hr: Headrace) -> None:
     hr.webhook("partner", URL)
-    with pytest.raises(DuplicateTask, match="webhook:partner"):
-        hr.webhook("partner", URL)
-    with pytest.raises(UsageError, match="a webhook's name has 1 to 56"):
-        hr.webhook("x" * 57, URL)
+    with pytest.raises(InvalidConfig, match="the webhook 'partner' is defined twice"):
+        hr.webhook("partner", URL, timeout=3)
+    for name in ("x" * 57, "", "a/b", "a b", "é", None):
+        with pytest.raises(InvalidConfig, match="a webhook's name has 1 to 56"):
+            hr.webhook(name, URL)  # type: ignore[arg-type]
+    hr.webhook("x" * 56, URL)
 
 
 def test_without_httpx_it_says_what_to_install(hr: Headrace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,15 +183,17 @@ async def test_what_is_replayed_has_ended_and_is_a_delivery(hr: Headrace) -> Non
         pass
 
     with pytest.raises(UnknownJob, match="no delivery"):
-        await hr.replay_delivery(bytes(16))
+        await hr.replay_delivery(uuid.UUID(int=0))
+    with pytest.raises(UsageError, match="a job's id is a UUID"):
+        await hr.replay_delivery("7")
     with pytest.raises(UnknownJob, match="no delivery"):
-        await hr.replay_delivery((await other.enqueue()).id.bytes)
+        await hr.replay_delivery((await other.enqueue()).id)
     await hr.publish(partner, {})
     (job,) = await hr.jobs(task="webhook:partner")
     with pytest.raises(IllegalTransition, match="it is ready"):
-        await hr.replay_delivery(job.id.bytes)
+        await hr.replay_delivery(job.id)
     await job.cancel()
-    assert await hr.replay_delivery(job.id.bytes) == job.id.bytes
+    assert (await hr.replay_delivery(job.id)).id == job.id
     assert (await job.refresh()).state == "ready"
     (record,) = await hr.store.get([job.id.bytes])
     assert record is not None
