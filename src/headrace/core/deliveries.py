@@ -180,7 +180,7 @@ def _check_address(what: str, host: str, policy: AddressPolicy) -> None:
     try:
         ip_address(host)
     except ValueError:
-        raise InvalidConfig(f"{what}: {host} is no IP address as they are written: it has four numbers") from None
+        raise InvalidConfig(f"{what}: {host} is no IP address: write it in full") from None
     why = policy.why_not(host)
     if why is not None:
         raise InvalidConfig(f"{what}: {why}; allow=({host!r},) allows it")
