@@ -10,7 +10,7 @@ import ssl
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, cast, final
@@ -116,7 +116,7 @@ class Webhook:
         else:
             payload = payload_of(event_id, cloud)
         definition = self.task.definition
-        args = definition.encode_args((), {each.name: getattr(payload, each.name) for each in fields(payload)})
+        args = definition.encode_args((), asdict(payload))
         kind = payload.type or ""
         tags = (kind,) if 0 < len(kind) <= TAG_CHARS_MAX and kind.isprintable() else ()
         job = new_job(Call(definition, args, Options(key=event_id, tags=tags)), self._hr)

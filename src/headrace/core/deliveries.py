@@ -41,6 +41,7 @@ QUEUE: Final = "webhooks"
 EXCERPT_CHARS_MAX: Final = 300
 TYPES_MAX: Final = 1_000
 _TYPE: Final = re.compile(r"[!-~]{1,200}")
+_HEADER: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _HOST: Final = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 _URL: Final = re.compile(r"[!-~]{1,4096}")  # what is not ASCII is encoded, as browsers show it when they copy
 
@@ -100,8 +101,10 @@ def plain_payload(event_id: str, content_type: str | None, body: bytes) -> Paylo
     """What is no CloudEvent, as it is.
 
     Raises:
-        InvalidEvent: it is not text, which the arguments of a job are.
+        InvalidEvent: it is not text, which the arguments of a job are; or what it is said to be, no header can say.
     """
+    if content_type is not None and _HEADER.fullmatch(content_type) is None:
+        raise InvalidEvent("datacontenttype", "is no media type: write one as application/json")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:

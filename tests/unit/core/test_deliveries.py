@@ -54,6 +54,9 @@ def test_what_is_no_cloudevent_goes_as_it_is() -> None:
     payload = plain_payload("0c5", None, '{"ä": 1}'.encode())
     assert (payload.type, payload.content_type, payload.body) == (None, "application/json", '{"ä": 1}')
     assert plain_payload("0c5", "text/csv", b"a,b").content_type == "text/csv"
+    for media in ("a\r\nb: c", "", " ", "é/x"):
+        with pytest.raises(InvalidEvent, match="is no media type"):
+            plain_payload("0c5", media, b"{}")
     with pytest.raises(InvalidEvent, match="not UTF-8: publish bytes to a webhook within a CloudEvent"):
         plain_payload("0c5", None, b"\xff")
 
