@@ -95,6 +95,7 @@ def _plan(hr: "Headrace", found: "SourceDef", post: Post) -> SourcePlan:
         found.settings,
         post,
         hr.gate,
+        hr.open,
         partial(hr.store.get, [NOBODY]),
         hr.clock,
         random.Random(),  # noqa: S311 - jitter

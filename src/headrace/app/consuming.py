@@ -1,5 +1,6 @@
 """What an app takes from brokers: `hr.on`, and the sources that it makes."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
@@ -69,9 +70,11 @@ class SourceTable:
         """
         place = found.address.source_name
         for known in self._defs.values():
-            if known.name == found.name or known.address.source_name == place:
+            same = known.address.source_name == place
+            if same or known.name == found.name:
+                what = place if same else found.name
                 raise InvalidConfig(
-                    f"{found.name} is taken from by {known.task.name} already: two would share its messages out among"
+                    f"{what} is taken from by {known.task.name} already: two would share its messages out among"
                     f" them. Let one task take them and enqueue the other{_or_group(found.address)}"
                 )
         self._defs[found.name] = found
@@ -180,8 +183,8 @@ class Consuming:
             )
         except UsageError as error:
             raise InvalidConfig(f"hr.on: {error}") from None
-        if decode is not None and not callable(decode):  # pyright: ignore[reportUnnecessaryComparison]
-            raise InvalidConfig(f"hr.on of {given}: decode is a function of one Message, not {decode!r}")
+        if decode is not None and (not callable(decode) or inspect.iscoroutinefunction(decode)):  # pyright: ignore[reportUnnecessaryComparison]
+            raise InvalidConfig(f"hr.on of {given}: decode is a plain function of one Message, not {decode!r}")
         most = self.settings.source_batch_max if batch is None else whole("batch", batch, least=1, most=BATCH_MAX)
 
         def take(found: Callable[..., Any]) -> Any:

@@ -95,8 +95,9 @@ class Metrics:
             async with asyncio.timeout(LOOK_S):
                 queues = await asyncio.to_thread(folded, await self._store.queues())
                 store = self._store
-                sinks = await store.sinks() if isinstance(store, Post) else []
-                return Look(queues, await store.workers(), await records(store), sinks)
+                post = store if isinstance(store, Post) else None
+                sinks, sources = (await post.sinks(), await post.sources()) if post is not None else ([], [])
+                return Look(queues, await store.workers(), await records(store), sinks, sources)
         except (HeadraceError, TimeoutError) as error:
             logger.warning("the metrics have no figures of the store: %s", str(error) or "it does not answer")
             return None

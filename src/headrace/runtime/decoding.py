@@ -3,6 +3,7 @@
 Source: docs/adr/0022-sources.md.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +20,8 @@ from headrace.ports.post import Arrival
 from headrace.runtime.letter import LETTER_TAG, letter_of
 from headrace.runtime.payload import Mode, Payload, Unreadable
 from headrace.runtime.registry import TaskDef
+
+logger = logging.getLogger(__name__)
 
 Decode: TypeAlias = Callable[[Message], Any]
 """What a user gives to read bodies that are neither JSON nor text."""
@@ -108,6 +111,9 @@ class Decoder:
             return self._letter(message, event, job, known, str(error))
         except HeadraceError as error:  # of the key of its lane
             return self._letter(message, event, job, known, str(error))
+        except Exception as error:  # a validator of the user's, or a key's function
+            logger.exception("%s: a message could not be read", self._terms.source)
+            return self._letter(message, event, job, known, f"reading it raised {type(error).__name__}: {error}")
         trace = self._trace(message, event) if message.headers or event is not None else None
         return Arrival(self._job(job, args, lane, (), trace), self._digest(message, event, known))
 

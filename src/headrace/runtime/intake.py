@@ -93,7 +93,8 @@ class Parts:
     settings: IntakeSettings
     post: Post
     gate: Gate
-    look: Callable[[], Awaitable[object]]
+    ready: Callable[[], Awaitable[None]]  # has the store opened; at once where it is
+    look: Callable[[], Awaitable[object]]  # something small that reaches the store
     clock: Clock
     rng: random.Random
     observer: Observer
@@ -189,6 +190,12 @@ class IntakeShell:
         parts, token = self._parts, effect.token
         try:
             intake = await self._intake(effect)
+        except Exception:
+            logger.exception("%s: reading a batch of %d messages failed", parts.name, len(effect.batch))
+            self._post(Unfit(token, BUG))
+            return
+        try:
+            await parts.ready()
             if not effect.again:
                 await parts.gate.admit([arrival.job for arrival in intake.arrivals], nested=False)
             if not parts.may_write():
@@ -204,7 +211,7 @@ class IntakeShell:
             self._post(Unfit(token, str(error)))
         except Exception:
             logger.exception("%s: a batch of %d messages failed", parts.name, len(effect.batch))
-            self._post(Unfit(token, BUG))
+            self._post(Unfit(token, BUG) if effect.again else StoreAway(token, BUG))
         else:
             self._landed(effect, intake, landed)
 
@@ -233,16 +240,18 @@ class IntakeShell:
                 self._post(Lost(self._line.session, "its bookmarks were set by hand"))
             moved.clear()
         if not landed.moved:
-            self._count(intake, landed)
+            self._count(intake, landed.added)
+        elif all(landed.moved.get(part) == mark.next for part, mark in intake.marks.items()):
+            self._count(intake, (True,) * len(intake.arrivals))  # the answer of before was lost
         self._made = None
         self._post(Received(effect.token, moved))
 
-    def _count(self, intake: Intake, landed: Landed) -> None:
+    def _count(self, intake: Intake, landed: Sequence[bool]) -> None:
         counts, arrivals = self._counts, intake.arrivals
-        taken = sum(landed.added)
+        taken = sum(landed)
         repeated = len(arrivals) - taken
         letters = unnamed = 0
-        for arrival, added in zip(arrivals, landed.added, strict=True):
+        for arrival, added in zip(arrivals, landed, strict=True):
             letters += added and arrival.letter is not None
             unnamed += added and arrival.digest is None
         counts.taken += taken
@@ -257,6 +266,7 @@ class IntakeShell:
         parts = self._parts
         task = parts.decoder.task
         try:
+            await parts.ready()
             await parts.look()
             left, retry_in_s = await parts.gate.left(task.queue, parts.decoder.priority)
         except StoreError as error:
@@ -357,6 +367,7 @@ class _Line:
 
     async def _stand(self, parts: Sequence[str]) -> Mapping[str, Bookmark]:
         """Where the bookmarks of these parts stand."""
+        await self._parts.ready()
         found = await self._parts.post.bookmarks(self._parts.name)
         return {part: found[part] for part in parts if part in found}
 

@@ -1,4 +1,4 @@
-"""`GET /`: queues, upstreams, webhooks, jobs and workers on one plain page that reads, and sends a webhook again."""
+"""`GET /`: queues, upstreams, sources, webhooks, jobs and workers on one plain page; it replays a webhook at most."""
 
 import base64
 import hashlib
@@ -15,6 +15,7 @@ from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord, QueueRecord, WorkerRecord
 from headrace.core.problems import Problem
+from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.web.auth import Guard
 from headrace.web.problems import ProblemRoute, Refused
@@ -85,6 +86,7 @@ def page_router(hr: Headrace, guard: Guard, route: type[ProblemRoute]) -> APIRou
         shown = _frame(
             _queues(queues)
             + _upstreams(upstreams, now_at)
+            + _sources(await hr.source_status())
             + webhooks
             + _workers(workers, now_at)
             + _jobs(jobs, now_at),
@@ -174,6 +176,28 @@ def _next(upstream: UpstreamRecord, now_at: float) -> str:
         said = "closed after its probes; what it held comes back over its ramp"
     between = "; " if said and upstream.reason else ""
     return f"<span class=dim>{between}{said}</span>" if said else ""
+
+
+def _coloured(state: str) -> str:
+    return f'<span class="{"succeeded" if state == "consuming" else "failed"}">{state.replace("_", " ")}</span>'
+
+
+def _sources(sources: Sequence[SourceStatus]) -> str:
+    """Nothing where no message was ever to be taken."""
+    if not sources:
+        return ""
+    rows = [
+        [
+            html.escape(source.name),
+            _coloured(source.state or "unattended"),
+            f"{source.counts.taken:,}",
+            f"{source.counts.letters:,}",
+            "" if source.taken_age_s is None else f"{_age(source.taken_age_s)} ago",
+            html.escape(source.why[:MESSAGE_CHARS]),
+        ]
+        for source in sources
+    ]
+    return _section("Sources", ["source", "state", "taken", "letters", "last", ""], rows, "")
 
 
 async def _webhooks(hr: Headrace, *, operates: bool) -> str:

@@ -47,6 +47,8 @@ class Changes:
     count: int = 0
     jobs: set[JobId] = field(default_factory=set[JobId])
     replays: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    seen: set[tuple[int, bytes]] = field(default_factory=set[tuple[int, bytes]])
+    events: set[int] = field(default_factory=set[int])  # by their places
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +310,12 @@ class Source:
         return [row for key in keys for row in self._connection.execute(sql, key)]
 
     def ask(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        """The answer to a question of `compare`."""
+        """All that a question is answered with."""
         return self._connection.execute(sql, params).fetchall()
+
+    def each(self, sql: str, params: Sequence[object] = ()) -> Iterator[Row]:
+        """The same, read as it goes."""
+        return iter(self._connection.execute(sql, params))
 
     # -- the log ------------------------------------------------------------------------------------
 
@@ -327,12 +333,18 @@ class Source:
         changes = Changes(noted[-1][0] if noted else seq, len(noted))
         edited: set[int] = set()
         for _, job, n, scope, key in noted:
-            if job is not None:
+            if job is not None and n is not None:
+                changes.seen.add((n, job))
+            elif job is not None:
                 changes.jobs.add(job)
             elif n is not None:
                 edited.add(n)
             elif scope is not None:
                 changes.replays.add((scope, key))
+            elif key is not None:
+                changes.events.add(int(key))
+            else:
+                changes.count -= 1  # of a table that is copied whole
         if edited:  # rare, and no index leads from an ended job's number to it
             sql = "SELECT id FROM headrace_history WHERE n IN (SELECT value FROM json_each(?))"
             changes.jobs.update(row[0] for row in self._connection.execute(sql, (_array(edited),)))

@@ -12,11 +12,14 @@
 
 Every call of `make_store` opens the same place, so that durability and sharing can be tested. A
 second class with `time` giving `StoreTime()` runs the same suite on the store's own clock.
-`VaultConformance` and `PostConformance` take the same fixtures. `StoreModelConformance` compares random walks with the
-memory store; its `make_fresh_store` opens a new place at every call, on a manual clock.
+`VaultConformance` and `PostConformance` take the same fixtures. `StoreModelConformance` and
+`PostModelConformance` compare random walks with the memory store; their `make_fresh_store` opens a
+new place at every call, on a manual clock.
 `NotifierConformance` is for notifiers, and what is built on it for those that ring in other processes
 (`SharedNotifierConformance`) and for those behind a server (`ServedNotifierConformance`). The system suites
 (`NotifierSystemConformance`, `ServedNotifierSystemConformance`) run an app and a worker with the worst of them.
+`BridgeSourceConformance` (or `BookmarkedSourceConformance`) and `BridgeSinkConformance` are for bridges; those behind a
+server inherit `ServedSourceConformance` and `ServedSinkConformance` too.
 """
 
 import pytest
@@ -36,12 +39,19 @@ for _part in (
     "model",
 ):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
-for _part in ("receive", "outbox", "chores"):
+for _part in ("receive", "outbox", "chores", "model"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.post_{_part}")
-for _part in ("notifier", "notifier_system", "store_limits", "vault"):
+for _part in ("bridge_base", "bridge_sink", "bridge_source", "notifier", "notifier_system", "store_limits", "vault"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
 
-from headrace.testing.conformance.notifier import (  # noqa: E402 - after the rewriting is asked for
+from headrace.testing.conformance.bridge_base import Found, MakeSink, MakeSource, Put, Read  # noqa: E402 - after that
+from headrace.testing.conformance.bridge_sink import BridgeSinkConformance, ServedSinkConformance  # noqa: E402
+from headrace.testing.conformance.bridge_source import (  # noqa: E402
+    BookmarkedSourceConformance,
+    BridgeSourceConformance,
+    ServedSourceConformance,
+)
+from headrace.testing.conformance.notifier import (  # noqa: E402
     MakeNotifier,
     NotifierConformance,
     Outage,
@@ -53,22 +63,34 @@ from headrace.testing.conformance.notifier_system import (  # noqa: E402
     ServedNotifierSystemConformance,
 )
 from headrace.testing.conformance.post import PostConformance  # noqa: E402
+from headrace.testing.conformance.post_model import PostModelConformance  # noqa: E402
 from headrace.testing.conformance.store import StoreConformance  # noqa: E402
 from headrace.testing.conformance.store_base import FullStore, MakeStore, ManualTime, StoreTime, TimeControl  # noqa: E402
 from headrace.testing.conformance.store_model import StoreModelConformance  # noqa: E402
 from headrace.testing.conformance.vault import VaultConformance  # noqa: E402
 
 __all__ = [
+    "BookmarkedSourceConformance",
+    "BridgeSinkConformance",
+    "BridgeSourceConformance",
+    "Found",
     "FullStore",
     "MakeNotifier",
+    "MakeSink",
+    "MakeSource",
     "MakeStore",
     "ManualTime",
     "NotifierConformance",
     "NotifierSystemConformance",
     "Outage",
     "PostConformance",
+    "PostModelConformance",
+    "Put",
+    "Read",
     "ServedNotifierConformance",
     "ServedNotifierSystemConformance",
+    "ServedSinkConformance",
+    "ServedSourceConformance",
     "SharedNotifierConformance",
     "StoreConformance",
     "StoreModelConformance",

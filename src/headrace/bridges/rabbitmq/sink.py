@@ -1,0 +1,176 @@
+"""Exchanges of RabbitMQ as a sink: confirmed by the broker, and returned by it where no queue would have them."""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from struct import error as StructError  # noqa: N812 - a class
+from typing import Final
+
+from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
+
+from headrace.bridges import faults
+from headrace.bridges.closing import finished
+from headrace.bridges.rabbitmq.connection import answers, close, connect, reply_of, told, words_of
+from headrace.bridges.rabbitmq.messages import properties_of
+from headrace.core.broker import Broker
+from headrace.core.errors import BridgeError
+from headrace.core.event import Outgoing, route_of
+from headrace.core.relay_events import Confirmed, Refused, Unsent
+from headrace.ports.bridge import SinkEnd
+
+ENDED: Final = "the connection is closed"
+_SIZE: Final = re.compile(r"message size (\d+) is larger than")
+_NAMED: Final = re.compile(r"exchange '([^']*)'")
+
+_route: Final = lru_cache(1024)(route_of)
+
+
+class RabbitmqSink:
+    """Publishes events; the target of one is what `routed` makes."""
+
+    def __init__(self, broker: Broker) -> None:
+        """Not connected."""
+        self._broker: Final = broker
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._known: Final = {""}  # exchanges that were there; the first always is
+        self._flying: Final[set[asyncio.Task[SinkEnd]]] = set()
+        self._closed = False
+
+    @property
+    def one_per_key(self) -> bool:
+        """Confirmations come in any order."""
+        return True
+
+    async def send(self, events: Sequence[Outgoing], tell: Callable[[SinkEnd], None]) -> None:
+        """Publish all of them; their ends come when the broker says them."""
+        left = {out.place: out for out in events}
+        why = ENDED
+        try:
+            if self._closed:
+                return
+            channel = await self._ready()
+            for exchange in {_route(out.event.target)[0] for out in events} - self._known:
+                if await self._missing(exchange):
+                    lost = [out for out in left.values() if _route(out.event.target)[0] == exchange]
+                    for out in lost:
+                        del left[out.place]
+                        tell(Refused(out.place, f"there is no exchange {exchange} at {self._broker.shown}: declare it"))
+            flying, left = left, {}
+            for out in flying.values():
+                self._fly(channel, out, tell)
+        except BridgeError as error:
+            why = str(error)
+        finally:  # also when it is cancelled
+            if left:
+                tell(Unsent(tuple(left), why))
+
+    async def reset(self) -> None:
+        """Leave the connection."""
+        connection, self._connection, self._channel = self._connection, None, None
+        flying = list(self._flying)
+        for task in flying:
+            task.cancel()
+        if flying:
+            await asyncio.wait(flying)
+        if connection is not None:
+            await close(connection)
+
+    async def close(self) -> None:
+        """Leave it for good."""
+        self._closed = True
+        await self.reset()
+
+    # -- connecting ---------------------------------------------------------------------------------
+
+    async def _ready(self) -> AbstractChannel:
+        """A channel that was open a moment ago.
+
+        Raises:
+            BridgeError: there is none.
+        """
+        if self._channel is not None and not self._channel.is_closed:
+            return self._channel
+        if self._connection is None or self._connection.is_closed:
+            self._connection = await connect(self._broker, "headrace sink")
+            self._known.intersection_update({""})
+        connection = self._connection
+        try:
+            async with answers(self._broker):
+                self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        except BaseException:
+            if self._connection is connection:
+                self._connection = None
+            await finished(close(connection))
+            raise
+        return self._channel
+
+    async def _missing(self, exchange: str) -> bool:
+        """Whether there is no such exchange: to publish to it would end the channel for all that is under way."""
+        if self._connection is None:
+            raise faults.lost(self._broker)
+        async with answers(self._broker):
+            channel = await self._connection.channel(publisher_confirms=False)
+            try:
+                await channel.exchange_declare(exchange, passive=True)
+            except ChannelNotFoundEntity:
+                return True
+            await channel.close()
+        self._known.add(exchange)
+        return False
+
+    # -- publishing ---------------------------------------------------------------------------------
+
+    def _fly(self, channel: AbstractChannel, out: Outgoing, tell: Callable[[SinkEnd], None]) -> None:
+        def ended(task: asyncio.Task[SinkEnd]) -> None:
+            self._flying.discard(task)
+            tell(Unsent((out.place,), ENDED) if task.cancelled() else task.result())
+
+        task = asyncio.get_running_loop().create_task(self._publish(channel, out))
+        self._flying.add(task)
+        task.add_done_callback(ended)
+
+    async def _publish(self, channel: AbstractChannel, out: Outgoing) -> SinkEnd:
+        event = out.event
+        exchange, routing_key = _route(event.target)
+        try:
+            await channel.basic_publish(
+                event.body,
+                exchange=exchange,
+                routing_key=routing_key,
+                properties=properties_of(event),
+                mandatory=True,
+                wait=False,
+            )
+        except PublishError:
+            return Refused(out.place, self._unroutable(exchange, routing_key))
+        except DeliveryError:  # a queue that is full, or one that is just coming back
+            return Unsent((out.place,), f"{self._broker.shown} did not take it for now")
+        except (ValueError, TypeError, StructError) as error:
+            return Refused(out.place, f"it cannot be a message of RabbitMQ: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever a client says of a connection that is gone
+            return self._closed_over(out, exchange, routing_key, error)
+        return Confirmed((out.place,))
+
+    def _unroutable(self, exchange: str, routing_key: str) -> str:
+        if not exchange:
+            return f"there is no queue {routing_key} at {self._broker.shown}: declare it"
+        return (
+            f"no queue is bound to the exchange {exchange} at {self._broker.shown} for the routing key {routing_key!r}"
+        )
+
+    def _closed_over(self, out: Outgoing, exchange: str, routing_key: str, error: Exception) -> SinkEnd:
+        """What an error of the channel means for one of those that were under way: it names the one that it is for."""
+        reply = reply_of(error)
+        words = words_of(reply)
+        size, named = _SIZE.search(words), _NAMED.search(words)
+        if size is not None and int(size[1]) == len(out.event.body):
+            return Refused(out.place, f"{self._broker.shown} says: {words}")
+        if named is not None and named[1] == exchange and reply.startswith(("NOT_FOUND", "ACCESS_REFUSED")):
+            topic = re.search(r"topic '([^']*)'", words)
+            self._known.discard(exchange)
+            if topic is None or topic[1] == routing_key:
+                return Refused(out.place, f"{self._broker.shown} says: {words}")
+        return Unsent((out.place,), str(told(self._broker, error)))

@@ -1,0 +1,231 @@
+"""One connection that takes entries of a stream, as one consumer of its group."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from headrace.bridges.closing import shortly
+from headrace.bridges.redis.client import answers, close
+from headrace.bridges.redis.entries import message_of
+from headrace.core.broker import Broker
+from headrace.core.errors import BridgeError, BridgeUnavailable
+from headrace.core.message import Batch, Message
+
+BLOCK_S: Final = 0.3
+"""How long a read waits at the server; a close waits for that, so that nothing is given to a consumer that is gone."""
+LEAVE_S: Final = 0.9
+FETCH_BYTES: Final = 16 << 20
+FIRST_COUNT: Final = 16
+GROWTH: Final = 8
+LEFT_MAX: Final = 1_000
+BEGINNING: Final = "0"
+NEW: Final = ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What a source takes, and how long what others have taken is theirs."""
+
+    source: str
+    key: str
+    group: str
+    idle_s: float
+    sweep_s: float
+
+
+class RedisLink:
+    """A `ports.bridge.SourceLink` over XREADGROUP, XACK and XAUTOCLAIM."""
+
+    def __init__(self, broker: Broker, client: Any, taking: Taking, consumer: str) -> None:
+        """The group is there, and no other process has `consumer`'s name."""
+        self._broker: Final = broker
+        self._client: Final = client
+        self._taking: Final = taking
+        self._consumer: Final = consumer
+        self._now: Final = asyncio.get_running_loop().time
+        self._waiting: Final[deque[Message]] = deque()  # read, and not fetched
+        self._mine: Final[set[str]] = set()  # read, and neither done nor given back
+        self._reading: asyncio.Task[None] | None = None
+        self._count = FIRST_COUNT
+        self._sweep_at = self._now()
+        self._sweep_from: Any = "0-0"
+        self._held = False
+        self._stirred: Final = asyncio.Event()
+        self._gone: BridgeError | None = None
+        self._closed = False
+
+    async def fetch(self, most: int, wait_s: float) -> Batch:
+        """Entries that are given back or abandoned first, then new ones."""
+        until = self._now() + wait_s
+        while True:
+            if self._gone is not None:
+                raise self._gone
+            if self._waiting and not self._held:
+                return self._take(most)
+            left = until - self._now()
+            if left <= 0:
+                return Batch()
+            self._stirred.clear()
+            if self._held:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._stirred.wait()
+                continue
+            if self._reading is None:  # one that a fetch did not wait for is still of use
+                reading = self._read(min(most, self._count), min(left, BLOCK_S))
+                self._reading = asyncio.get_running_loop().create_task(reading)
+            await asyncio.wait([self._reading], timeout=left)
+
+    async def done(self, batch: Batch) -> None:
+        """Acknowledge."""
+        places = [message.place for message in batch.messages]
+        self._mine.difference_update(places)
+        await self._ask("XACK", self._taking.key, self._taking.group, *places)
+
+    async def back(self, batch: Batch) -> None:
+        """Let any consumer have them, as if they had been left for long."""
+        places = [message.place for message in batch.messages]
+        self._mine.difference_update(places)
+        await self._ask(*self._letting_go(places))
+        self._sweep_at, self._sweep_from = self._now(), "0-0"
+        self._stirred.set()
+
+    async def hold(self, held: bool) -> None:
+        """Read nothing, or read again."""
+        self._held = held
+        self._stirred.set()
+
+    async def seek(self, marks: Mapping[str, int]) -> None:
+        """A stream's group counts for us."""
+
+    async def close(self) -> None:
+        """Let go of what is pending, so that others need not wait for it."""
+        if self._closed:
+            return
+        self._closed = True
+        lost = self._gone is not None
+        self._gone = self._gone or BridgeUnavailable("the connection is closed")
+        self._stirred.set()
+        if not lost:
+            await shortly(self._leave, LEAVE_S)
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        await close(self._client)
+
+    # -- taking -----------------------------------------------------------------------------------
+
+    def _take(self, most: int) -> Batch:
+        """What was read, as far as it fits."""
+        waiting = self._waiting
+        room, messages = FETCH_BYTES, list[Message]()
+        while waiting and len(messages) < most:
+            room -= len(waiting[0].body)
+            if room < 0 and messages:
+                break
+            messages.append(waiting.popleft())
+        return Batch(tuple(messages))
+
+    async def _read(self, count: int, block_s: float) -> None:
+        """Read once; what is wrong is for the next fetch."""
+        try:
+            async with answers(self._broker, self._taking.key):
+                found = await self._swept(count) if self._now() >= self._sweep_at else []
+                self._keep(found or await self._new(count, block_s), count)
+        except BridgeError as error:
+            self._gone = self._gone or error
+        finally:
+            self._reading = None
+
+    async def _new(self, count: int, block_s: float) -> list[Any]:
+        taking = self._taking
+        try:
+            answer = await self._client.xreadgroup(
+                taking.group, self._consumer, {taking.key: NEW}, count=count, block=max(1, round(block_s * 1000))
+            )
+        except ResponseError as error:
+            if not _is_no_group(error):
+                raise
+            await make_group(self._client, taking, BEGINNING)  # it had a place, which nobody knows any more
+            return []
+        if not answer:
+            return []
+        return answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))
+
+    async def _swept(self, count: int) -> list[Any]:
+        """Entries that were given back, or that a consumer has had for too long."""
+        taking = self._taking
+        try:
+            answer = await self._client.xautoclaim(
+                taking.key, taking.group, self._consumer, round(taking.idle_s * 1000), self._sweep_from, count
+            )
+        except ResponseError as error:
+            if not _is_no_group(error):
+                raise
+            answer = ["0-0", []]
+        self._sweep_from = answer[0]
+        if self._sweep_from in {b"0-0", "0-0"}:
+            self._sweep_at = self._now() + taking.sweep_s
+        return [(entry, fields) for entry, fields in answer[1] if entry is None or entry.decode() not in self._mine]
+
+    def _keep(self, entries: Iterable[tuple[bytes | None, dict[bytes, bytes]]], count: int) -> None:
+        taking = self._taking
+        found = [
+            message_of(taking.source, taking.key, entry, fields)
+            for entry, fields in entries
+            if entry is not None  # Redis 6.2: one that was deleted from the stream while it was pending
+        ]
+        if not found:
+            return
+        self._waiting.extend(found)
+        self._mine.update([message.place for message in found])
+        largest = max([len(message.body) for message in found])
+        fits = max(1, FETCH_BYTES // (largest or 1))
+        self._count = min(fits, max(self._count, count * GROWTH if len(found) == count else 0))
+
+    # -- letting go -------------------------------------------------------------------------------
+
+    def _letting_go(self, places: list[str]) -> tuple[Any, ...]:
+        taking = self._taking
+        idle_ms = round(taking.idle_s * 1000) + 1
+        return "XCLAIM", taking.key, taking.group, self._consumer, 0, *places, "IDLE", idle_ms, "JUSTID"
+
+    async def _leave(self) -> None:
+        """Let go of all that is pending, and then of the consumer itself."""
+        taking = self._taking
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+        with suppress(BridgeError):
+            async with answers(self._broker, taking.key):
+                left = await self._client.xpending_range(
+                    taking.key, taking.group, "-", "+", LEFT_MAX, consumername=self._consumer
+                )
+                if left:
+                    await self._client.execute_command(*self._letting_go([one["message_id"] for one in left]))
+                else:
+                    await self._client.xgroup_delconsumer(taking.key, taking.group, self._consumer)
+
+    async def _ask(self, *command: Any) -> None:
+        """Say something to the server; if it is not heard, entries come again."""
+        if self._gone is None:
+            with suppress(BridgeError):
+                async with answers(self._broker, self._taking.key):
+                    await self._client.execute_command(*command)
+
+
+async def make_group(client: Any, taking: Taking, start: str) -> None:
+    """Make the group, and the stream, where they are not there."""
+    try:
+        await client.xgroup_create(taking.key, taking.group, id=start, mkstream=True)
+    except ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):
+            raise
+
+
+def _is_no_group(error: ResponseError) -> bool:
+    return str(error).startswith(("NOGROUP", "UNBLOCKED"))
