@@ -17,7 +17,6 @@ SCANS = {
     "claim": "json_each: the batch itself",
     "count_live": "a page of counts, on a reader",
     "count_ended": "a page of counts, on a reader",
-    "endpoints": "a handful of rows",
     "find_live": "at most ?8 rows, newest first; json_each: one job's tags",
     "find_running": "json_each: one job's tags",
     "find_ended": "as find_live",

@@ -337,7 +337,6 @@ async def _meddle(store: PostgresStore, told: kit.Filled) -> None:
         lambda: store.receive("kafka:orders:g", Intake((), {"0": Mark(None, 1)})),
         lambda: store.put_bookmark("kafka:orders:g", "0", 1),
         lambda: store.publish([kit.event(9)], once=True),
-        lambda: store.disable("partner", None),
     ]
     for verb in refused:
         with pytest.raises(StoreUnavailable, match=said):
