@@ -113,8 +113,10 @@ class Definitions:
 
         return cast("TaskDecorator", register)
 
-    def define(self, fn: Callable[..., Any], names: dict[str, Any]) -> Task[..., Any]:
-        """Register a function as a task, every policy at its default; `names` are those around it."""
+    def define(
+        self, fn: Callable[..., Any], names: dict[str, Any], ordered_by: KeyOf | MessageKey | None
+    ) -> Task[..., Any]:
+        """Register a function as a task, every policy but its order at its default; `names` are those around it."""
         settings = self.settings
         policies = Policies(
             timeout_s=settings.task_timeout_s,
@@ -122,6 +124,7 @@ class Definitions:
             result_bytes_max=settings.result_bytes_max,
             item_bytes_max=settings.item_bytes_max,
             publisher=self.publisher,
+            ordered_by=ordered_by,
         )
         return self._registered(fn, None, policies, names)
 

@@ -103,11 +103,6 @@ class AttemptContext:
         return self._job.max_attempts
 
     @property
-    def failures(self) -> int:
-        """How many attempts have failed before this one."""
-        return self._job.failures
-
-    @property
     def fence(self) -> int:
         """Rises with every claim of this job; hand it to systems that can refuse an older one."""
         return self._job.fence
