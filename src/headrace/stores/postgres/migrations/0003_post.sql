@@ -372,3 +372,42 @@ BEGIN
     ) AS o;
 END
 $$;
+
+-- Where the events at these places are, whichever of them are there, parked or not as is asked for.
+CREATE FUNCTION headrace_places_1(p_sink text, p_places bigint[], p_parked boolean[])
+RETURNS SETOF tid
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
+SET jit = off
+AS $$
+DECLARE
+    v_sink integer := (SELECT s.id FROM headrace_sink AS s WHERE s.name = p_sink);
+BEGIN
+    RETURN QUERY
+    SELECT found.at FROM unnest(p_places) AS one (n) CROSS JOIN unnest(p_parked) AS is_ (parked)
+    CROSS JOIN LATERAL (
+        SELECT e.ctid AS at FROM headrace_outbox AS e WHERE e.sink = v_sink AND e.parked = is_.parked AND e.n = one.n LIMIT 1
+    ) AS found;
+END
+$$;
+
+-- Note that events were refused, and park some.
+CREATE FUNCTION headrace_refuse_1(p_sink text, p_places bigint[], p_whys text[], p_parks boolean[])
+RETURNS void
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET lock_timeout = '5s'
+AS $$
+DECLARE
+    v_sink integer := (SELECT s.id FROM headrace_sink AS s WHERE s.name = p_sink);
+BEGIN
+    FOR v_at IN 1 .. cardinality(p_places) LOOP
+        UPDATE headrace_outbox AS e SET failures = e.failures + 1, failure = p_whys[v_at], parked = p_parks[v_at]
+        WHERE e.sink = v_sink AND e.parked = false AND e.n = p_places[v_at];
+        CONTINUE WHEN FOUND;
+        UPDATE headrace_outbox AS e SET failures = e.failures + 1, failure = p_whys[v_at]
+        WHERE e.sink = v_sink AND e.parked = true AND e.n = p_places[v_at];
+    END LOOP;
+END
+$$;
