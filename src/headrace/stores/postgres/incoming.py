@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
-import asyncpg
 from asyncpg.pgproto.pgproto import UUID
 
 from headrace.core.errors import NotEncodable, PayloadTooLarge, StoreError
@@ -88,8 +87,10 @@ async def fitting(written: Awaitable[T]) -> T:
 
 
 def _cannot_go_over(error: BaseException | None) -> bool:
-    """Whether the driver could not write a value down: text with a lone surrogate."""
-    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+    """Whether the driver could not write text down: it has a lone surrogate."""
+    while error is not None and not isinstance(error, UnicodeEncodeError):
+        error = error.__cause__
+    return error is not None
 
 
 def _numbered(jobs: Sequence[NewJob], numbers: dict[LineName, int]) -> list[int]:
@@ -169,7 +170,10 @@ async def forget_seen(tx: Tx, forgotten: dict[str, datetime], source: str, older
 async def letter(tx: Tx, job: JobId) -> Letter | None:
     """The message of which this job was made, if it did not fit its task."""
     row = await tx.one(_LETTER, UUID(job))
-    return None if row is None else Letter(*row[:6], bytes(row[6]))
+    if row is None:
+        return None
+    source, why, content_type, headers, place, size, body = row
+    return Letter(source, why, content_type, headers, place, size, bytes(body))
 
 
 async def sources(tx: Tx) -> list[SourceRecord]:
