@@ -5,7 +5,14 @@ import time as wall_clock
 import pytest
 
 from headrace.stores.memory import MemoryStore
-from headrace.testing.conformance import MakeStore, ManualTime, StoreConformance, StoreTime, VaultConformance
+from headrace.testing.conformance import (
+    MakeStore,
+    ManualTime,
+    PostConformance,
+    StoreConformance,
+    StoreTime,
+    VaultConformance,
+)
 
 
 class OnManualTime:
@@ -38,3 +45,9 @@ class TestVaultOnManualTime(OnManualTime, VaultConformance): ...
 
 
 class TestVaultOnItsOwnTime(OnItsOwnTime, VaultConformance): ...
+
+
+class TestPostOnManualTime(OnManualTime, PostConformance): ...
+
+
+class TestPostOnItsOwnTime(OnItsOwnTime, PostConformance): ...

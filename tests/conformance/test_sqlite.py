@@ -7,12 +7,12 @@ import pytest
 
 from headrace.ports.store import StoreSettings
 from headrace.stores.sqlite import SqliteStore
-from headrace.testing.conformance import ManualTime, StoreConformance, StoreTime, VaultConformance
+from headrace.testing.conformance import ManualTime, PostConformance, StoreConformance, StoreTime, VaultConformance
 
 MakeSqlite = Callable[[StoreSettings], SqliteStore]
 
 
-class TestManualClock(StoreConformance, VaultConformance):
+class TestManualClock(StoreConformance, VaultConformance, PostConformance):
     @pytest.fixture
     def time(self) -> ManualTime:
         return ManualTime()
@@ -22,7 +22,7 @@ class TestManualClock(StoreConformance, VaultConformance):
         return lambda settings: SqliteStore(tmp_path / "jobs.db", settings, wall=time.wall)
 
 
-class TestOwnClock(StoreConformance, VaultConformance):
+class TestOwnClock(StoreConformance, VaultConformance, PostConformance):
     @pytest.fixture
     def time(self) -> StoreTime:
         return StoreTime()

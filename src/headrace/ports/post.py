@@ -23,7 +23,7 @@ from headrace.core.relay_events import Refusal
 PUBLISHED_S: Final = 7 * 86_400.0
 """For so long the id of an event that was published once is remembered."""
 WAITING_MAX: Final = 10_000
-"""No more events that wait are counted of one sink."""
+"""No more events of one sink are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +118,16 @@ class PromisePage:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """What the store knows of a source: its bookmarks by part, and how long ago it last took something.
-
-    None: it has taken nothing yet, or has no bookmarks.
-    """
+    """What the store knows of a source: its bookmarks by part, and how long ago it last took something, to a second."""
 
     name: str
     bookmarks: Mapping[str, Bookmark] = field(default_factory=dict[str, Bookmark])
-    taken_age_s: float | None = None
+    taken_age_s: float | None = None  # None: nothing yet
 
 
 @dataclass(frozen=True, slots=True)
 class SinkRecord:
-    """What waits for a sink: `waiting` counts up to `WAITING_MAX`, without the parked ones; `age_s` of the first."""
+    """What waits for a sink: `age_s` of the first. Parked ones are counted apart; both up to `WAITING_MAX`."""
 
     name: str
     waiting: int = 0
@@ -165,7 +162,8 @@ class Post(Protocol):
         Raises:
             StoreUnavailable: repeat the same intake, with the same ids. If it was written already, its digests or ids
                 are found, or `moved` has the `next` of its own marks.
-            PayloadTooLarge, NotEncodable: the store will never take one of these as it is; nothing was written.
+            NotEncodable, PayloadTooLarge, StoreError (no subclass): the store will never take one of these as it is;
+                nothing was written.
         """
         ...
 

@@ -21,7 +21,7 @@ AWAY: Final = "the broker is away"
 
 
 class MemoryBroker:
-    """Topics, queues and whoever is connected. What tests do to it: `cut`, `mend`, `expel`, `lost` and `delay`."""
+    """Topics, queues and whoever is connected. Tests `cut`, `mend` and `expel`, and set what is lost and late."""
 
     def __init__(self, wall: Callable[[], float] | None = None) -> None:
         """`wall` tells when a message was sent."""
@@ -30,12 +30,14 @@ class MemoryBroker:
         self.topics: Final[dict[str, list[list[Record]]]] = {}
         self.queues: Final[dict[str, deque[Record]]] = {}
         self.groups: Final[dict[tuple[str, str], list[TopicLink]]] = {}
-        self.links: Final[set[Link]] = set()
+        self.links: Final[dict[Link, None]] = {}  # in the order of their coming
         self.away: Exception | None = None
         self._count = 0
         self.bytes_max = 1 << 20
         self.lost: Callable[[str], bool] | None = None
         """Asked with `done`, `event` or `confirm`: whether it does not arrive, and takes the connection with it."""
+        self.acknowledged: Callable[[Record], None] | None = None
+        """Told of each message of a queue that is acknowledged."""
         self.delay: Callable[[str], Awaitable[None]] = _at_once
         """Awaited with `open`, `fetch` or `send`, at the beginning of each."""
 
@@ -116,6 +118,12 @@ class MemoryBroker:
         self._add(event.target, Record(event.body, event.key, event.id.hex(), head.headers, head.content_type))
         return ""
 
+    def dismiss(self, queue: str) -> None:
+        """Take a queue from whoever has it, with all that was given and not acknowledged."""
+        for link in tuple(self.links):
+            if link.taking.target == queue:
+                link.lose(BridgeUnavailable("another takes from this queue"))
+
     def loses(self, what: str) -> bool:
         """Whether it does not arrive."""
         return self.lost is not None and self.lost(what)
@@ -161,13 +169,15 @@ class MemorySource:
                 raise broker.away
             if self._taking.target in broker.topics:
                 link = TopicLink(broker, self._taking, stand)
-                broker.links.add(link)
+                broker.links[link] = None
                 broker.join(link)
                 return link
             if self._taking.target not in broker.queues:
                 raise BridgeRefused(f"there is no topic and no queue {self._taking.target}")
+            if self.alone:
+                broker.dismiss(self._taking.target)
             given = QueueLink(broker, self._taking)
-            broker.links.add(given)
+            broker.links[given] = None
             return given
 
 

@@ -62,7 +62,7 @@ class Link:
     def lose(self, why: Exception) -> None:
         """The connection is gone."""
         self._gone = why
-        self._broker.links.discard(self)
+        self._broker.links.pop(self, None)
         self.stir()
 
     async def fetch(self, most: int, wait_s: float) -> Batch:
@@ -201,8 +201,9 @@ class QueueLink(Link):
                 self.lose(BridgeUnavailable("the connection is lost"))
                 return
             for tag in batch.receipts:
-                if isinstance(tag, int):
-                    self._given.pop(tag, None)
+                record = self._given.pop(tag, None) if isinstance(tag, int) else None
+                if record is not None and self._broker.acknowledged is not None:
+                    self._broker.acknowledged(record)
 
     async def back(self, batch: Batch) -> None:
         """They are at their old places again."""

@@ -27,6 +27,7 @@ from headrace.core.model import (
 from headrace.core.outcomes import Verdict, judge
 from headrace.core.states import JobEvent, JobState, transition
 from headrace.core.story import former_end, state_data
+from headrace.ports.post import Letter, Promise
 from headrace.ports.store import StoreSettings
 from headrace.stores.memory.limits import Limits
 from headrace.stores.memory.rows import Key, Row, Worker
@@ -53,6 +54,8 @@ class Board:
         self.hints: set[str] = set()
         self.grown: set[JobId] = set()  # feeds to hint about
         self.limits = Limits(self._lives)
+        self.letters: dict[JobId, Letter] = {}
+        self.promises: list[Promise] = []  # sorted
         self._seq = count(1)
         self._served: dict[frozenset[str], tuple[Lane, Suspicion]] = {}  # by pool: the lane that was served last
 
@@ -73,6 +76,8 @@ class Board:
         )
         self.rows[job.id] = row
         insort(self.ids, job.id)
+        for name in dict.fromkeys(job.promises):
+            insort(self.promises, Promise(job.id, name))
         self.queues.setdefault(job.queue, False)
         self._wait(row, row.state, due_at, now)
         return row
@@ -174,8 +179,12 @@ class Board:
         return promoted
 
     def forget(self, row: Row) -> None:
-        """Delete an ended job, its feed, its attempts and its key."""
+        """Delete an ended job and all that is its own."""
         job = row.job
+        self.letters.pop(job.id, None)
+        first = bisect_left(self.promises, Promise(job.id, ""))
+        while first < len(self.promises) and self.promises[first].job == job.id:
+            del self.promises[first]
         del self.ended[job.id], self.rows[job.id], self.ids[bisect_left(self.ids, job.id)]
         key = self._key(row)
         if key is not None and job.key is not None:

@@ -44,14 +44,14 @@ from headrace.core.story import tell
 from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
 from headrace.stores.memory.board import Board
 from headrace.stores.memory.chores import prune, queue_load, queue_records, worker_records
+from headrace.stores.memory.post import MemoryPost
 from headrace.stores.memory.rows import Key, Row, Worker
-from headrace.stores.memory.vault import MemoryVault
 
 T = TypeVar("T")
 FEED_FULL = -1
 
 
-class MemoryStore(MemoryVault):
+class MemoryStore(MemoryPost):
     """Jobs in this process's memory; they end with the process."""
 
     capabilities = Capabilities(durable=False, shared=False, joins=False)
@@ -357,7 +357,8 @@ class MemoryStore(MemoryVault):
         """Delete what is past its retention, at most `limit` rows; how many."""
         with self._transaction() as (board, now):
             pruned = prune(board, now, limit)
-            return pruned + self._prune_replays(now, limit - pruned)
+            pruned += self._prune_replays(now, limit - pruned)
+            return pruned + self._prune_post(now, limit - pruned)
 
     # -- upstreams ------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class Changes:
     count: int = 0
     jobs: set[JobId] = field(default_factory=set[JobId])
     replays: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    seen: set[tuple[int, bytes]] = field(default_factory=set[tuple[int, bytes]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,12 +328,16 @@ class Source:
         changes = Changes(noted[-1][0] if noted else seq, len(noted))
         edited: set[int] = set()
         for _, job, n, scope, key in noted:
-            if job is not None:
+            if job is not None and n is not None:
+                changes.seen.add((n, job))
+            elif job is not None:
                 changes.jobs.add(job)
             elif n is not None:
                 edited.add(n)
             elif scope is not None:
                 changes.replays.add((scope, key))
+            else:
+                changes.count -= 1  # of a table that is copied whole
         if edited:  # rare, and no index leads from an ended job's number to it
             sql = "SELECT id FROM headrace_history WHERE n IN (SELECT value FROM json_each(?))"
             changes.jobs.update(row[0] for row in self._connection.execute(sql, (_array(edited),)))

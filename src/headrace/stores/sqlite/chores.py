@@ -6,8 +6,11 @@ from typing import Final
 from headrace.core.model import QueueRecord
 from headrace.core.states import JobState
 from headrace.core.story import state_data
+from headrace.ports.post import PUBLISHED_S
 from headrace.ports.store import StoreSettings
 from headrace.stores.encoding import state_of
+from headrace.stores.sqlite.incoming import FORGET_SEEN
+from headrace.stores.sqlite.outbox import PUBLISHED
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
 
@@ -22,6 +25,8 @@ _FEED_INSERT: Final = query("feed_insert")
 _PICK: Final = query("prune_pick")
 _FORGET: Final = tuple(query(f"prune_{table}") for table in ("call", "progress", "feed", "attempt"))
 _FORGET_KEY: Final = query("prune_key")
+_FORGET_LETTER: Final = query("prune_letter")
+_FORGET_PROMISES: Final = query("prune_promise")
 _FORGET_HISTORY: Final = query("prune_history")
 _RESULTS_PICK: Final = query("prune_results_pick")
 _RESULTS: Final = query("prune_results")
@@ -101,6 +106,8 @@ def prune(tx: Tx, limit: int, settings: StoreSettings) -> int:
     old = [row for row in tx.all(_PICK, (limit,)) if row[3] <= kept_since]
     for seq, n, job, _, lane in old:
         tx.run(_FORGET_KEY, (n, lane, job))
+        tx.run(_FORGET_LETTER, (job,))
+        tx.run(_FORGET_PROMISES, (job,))
         for sql in _FORGET:
             tx.run(sql, (n,))
         tx.run(_FORGET_HISTORY, (seq,))
@@ -109,6 +116,8 @@ def prune(tx: Tx, limit: int, settings: StoreSettings) -> int:
         count += tx.run(_REPLAYS, (tx.now, limit - count))
     if count < limit and settings.result_retention_s < settings.retention_s:
         count += _prune_results(tx, limit - count, tx.now - int(settings.result_retention_s * MICRO))
+    if count < limit:
+        count += tx.run(FORGET_SEEN, (PUBLISHED, tx.now - int(PUBLISHED_S * MICRO), limit - count))
     tx.run(_WORKERS, (kept_since,))
     return count
 

@@ -15,6 +15,7 @@ _CALL_LAST: Final = query("call_last")
 _JOB_INSERT: Final = query("job_insert")
 _CALL_INSERT: Final = query("call_insert")
 _JOB_ADDED: Final = query("job_added")
+_PROMISE_INSERT: Final = query("promise_insert")
 _LANDED_LIVE: Final = query("landed_live")
 _LANDED_ENDED: Final = query("landed_ended")
 _KEY_HOLDER: Final = query("key_holder")
@@ -113,6 +114,14 @@ def _insert(tx: Tx, jobs: Sequence[NewJob]) -> list[Enqueued]:
         ]
         calls = [call for call in calls if call[0] in added]
     tx.many(_CALL_INSERT, calls)
+    promises = [
+        (job.id, name)
+        for job, answer in zip(jobs, answers, strict=True)
+        if job.promises and answer.created
+        for name in job.promises
+    ]
+    if promises:
+        tx.many(_PROMISE_INSERT, promises)
     tx.hints.update(f"queue:{queue}" for queue in {job.queue for job in jobs})
     return answers
 

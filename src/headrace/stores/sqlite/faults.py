@@ -4,8 +4,10 @@ Invariant: nothing above this package sees a `sqlite3.Error`.
 """
 
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 
-from headrace.core.errors import HeadraceError, StoreError, StoreUnavailable, StoreUnusable
+from headrace.core.errors import HeadraceError, NotEncodable, StoreError, StoreUnavailable, StoreUnusable
 
 _UNUSABLE = {
     "SQLITE_NOTADB": "is not a database",
@@ -51,6 +53,19 @@ def mapped(error: sqlite3.Error, path: str) -> HeadraceError:
     message = f"the database {path} answered with an error: {error} [{name}]"
     # What one row was refused for says nothing against the database.
     return StoreError(message) if base in _OF_A_ROW or isinstance(error, _MISUSE) else StoreUnusable(message)
+
+
+@contextmanager
+def encodable(what: str) -> Generator[None]:
+    """Refuse text that UTF-8 cannot carry.
+
+    Raises:
+        NotEncodable: `what` has a lone surrogate.
+    """
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise NotEncodable(f"{what} cannot be kept: {error.reason}") from error
 
 
 def is_busy(error: sqlite3.Error) -> bool:

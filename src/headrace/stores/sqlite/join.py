@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from headrace.core.errors import StoreUnavailable, UsageError
-from headrace.core.model import Enqueued, NewJob, Settle, SettleResult
+from headrace.core.event import Event
+from headrace.core.model import Enqueued, Lease, NewJob, Settle, SettleResult
 from headrace.ports.store import Joined
 from headrace.stores.joins import ring_soon, unknown
 from headrace.stores.sqlite.connection import fault
 from headrace.stores.sqlite.enqueue import enqueue
+from headrace.stores.sqlite.outbox import publish
 from headrace.stores.sqlite.settle import settle_alone
 from headrace.stores.sqlite.tx import MICRO, CursorTx, Ledger, Tx
 
@@ -114,6 +116,10 @@ class JoinedSqlite3:
     async def settle(self, settle: Settle) -> SettleResult:
         """Settle one attempt with the user's transaction."""
         return self._run(lambda tx: settle_alone(tx, settle))
+
+    async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
+        """Put events into the outboxes of their sinks with the user's transaction."""
+        return self._run(lambda tx: publish(tx, events, guard, once=once))
 
     def _run(self, op: Callable[[Tx], T]) -> T:
         connection = self._connection

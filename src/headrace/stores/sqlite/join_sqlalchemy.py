@@ -9,11 +9,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from headrace.core.errors import StoreUnavailable, UsageError
-from headrace.core.model import Enqueued, NewJob, Settle, SettleResult
+from headrace.core.event import Event
+from headrace.core.model import Enqueued, Lease, NewJob, Settle, SettleResult
 from headrace.ports.store import Joined
 from headrace.stores.alchemy import AsyncConnection, AsyncSession, Using, answered, bound, dialect, flush, ring_after
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, refuse_autocommit
+from headrace.stores.sqlite.outbox import publish
 from headrace.stores.sqlite.settle import settle_alone
 from headrace.stores.sqlite.tx import Row, Tx
 
@@ -75,6 +77,10 @@ class JoinedSqlalchemy:
     async def settle(self, settle: Settle) -> SettleResult:
         """Settle one attempt with the user's transaction."""
         return await self._run(lambda tx: settle_alone(tx, settle))
+
+    async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
+        """Put events into the outboxes of their sinks with the user's transaction."""
+        return await self._run(lambda tx: publish(tx, events, guard, once=once))
 
     async def commit(self) -> None:
         """Commit the user's transaction."""

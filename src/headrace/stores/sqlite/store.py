@@ -54,6 +54,7 @@ from headrace.stores.sqlite.connection import (
 )
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, join
+from headrace.stores.sqlite.post import SqlitePost
 from headrace.stores.sqlite.readers import Readers
 from headrace.stores.sqlite.settle import freed, settle
 from headrace.stores.sqlite.slots import Slots
@@ -63,7 +64,7 @@ from headrace.stores.sqlite.writer import Writer
 T = TypeVar("T")
 
 
-class SqliteStore:
+class SqliteStore(SqlitePost):
     """Jobs in a SQLite file, durable when a verb has returned."""
 
     capabilities = Capabilities(durable=True, shared=True, joins=True)

@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ async def take(
     return list((await ask(store, most, limit=limit, worker=worker, suspects=suspects)).claimed)
 
 
-async def enqueue(store: Store, keys: str = "aaa", **fields: object) -> list[NewJob]:
+async def enqueue(store: Store, keys: str = "aaa", **fields: Any) -> list[NewJob]:
     """A job of each key, in order."""
     jobs = [new_job(lane_key=key, **fields) for key in keys]
     await store.enqueue(jobs)
@@ -387,9 +388,8 @@ class _Story:
 
     def _outcome(self) -> Outcome:
         delay_s = self.time.tick * self.rng.choice((0.0, 0.1))
-        return self.rng.choice(
-            (
-                *[Succeeded()] * 6, Failed(NO), Cancelled(), Retried(NO), Retried(NO, delay_s), Snoozed(delay_s),
-                GivenBack(started=False), GivenBack(started=True),
-            )
-        )  # fmt: skip
+        outcomes: list[Outcome] = [
+            *[Succeeded()] * 6, Failed(NO), Cancelled(), Retried(NO), Retried(NO, delay_s), Snoozed(delay_s),
+            GivenBack(started=False), GivenBack(started=True),
+        ]  # fmt: skip
+        return self.rng.choice(outcomes)

@@ -1,5 +1,6 @@
 """Writing in the user's transaction: both land, or neither."""
 
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
-from headrace.core.errors import Conflict, StoreUnavailable, UsageError
-from headrace.core.model import ClaimRequest, NewJob, Pool, Settle, SettleResult, Succeeded, WorkerRecord
+from headrace.core.errors import Conflict, LeaseLost, StoreUnavailable, UsageError
+from headrace.core.event import Event
+from headrace.core.model import ClaimRequest, Lease, NewJob, Pool, Settle, SettleResult, Succeeded, WorkerRecord
 from headrace.core.states import JobState
 from headrace.stores.sqlite import SqliteStore
 from headrace.testing.conformance.store_base import new_job
@@ -202,6 +204,46 @@ async def test_ones_own_session_that_holds_the_lock_is_named(store: SqliteStore,
     assert time.monotonic() - started < 3
     await user.rollback()
     await store.enqueue([new_job()])
+
+
+async def test_events_land_with_the_writes(store: SqliteStore, user: User, path: Path) -> None:
+    settle = await claimed(store, new_job())
+    lease = Lease(settle.id, settle.fence)
+    mine, other = event("kafka"), event("nats")
+    await user.pay()
+    joined = store.join(user.using)
+    assert await joined.publish([mine, other, mine], lease, once=True) == [True, True, False]
+    assert await waiting(store, "kafka") == []
+    await user.commit()
+    assert payments(path) == 1
+    assert (await waiting(store, "kafka"), await waiting(store, "nats")) == ([mine], [other])
+    assert await store.publish([mine], once=True) == [False]
+
+
+async def test_events_are_rolled_back_with_the_writes(store: SqliteStore, user: User, path: Path) -> None:
+    mine = event("kafka")
+    await user.pay()
+    assert await store.join(user.using).publish([mine], once=True) == [True]
+    await user.rollback()
+    assert (payments(path), await waiting(store, "kafka"), await store.sinks()) == (0, [], [])
+    assert await store.publish([mine], once=True) == [True]
+
+
+async def test_an_attempt_that_lost_its_lease_publishes_nothing(store: SqliteStore, user: User, path: Path) -> None:
+    settle = await claimed(store, new_job())
+    await user.pay()
+    with pytest.raises(LeaseLost):
+        await store.join(user.using).publish([event("kafka")], Lease(settle.id, settle.fence + 1))
+    await user.commit()
+    assert (payments(path), await waiting(store, "kafka")) == (1, [])
+
+
+def event(sink: str) -> Event:
+    return Event(os.urandom(16), sink, "orders", "k", body=b"\x00")
+
+
+async def waiting(store: SqliteStore, sink: str) -> list[Event]:
+    return [out.event for out in (await store.outgoing(sink, 0, 10, 1 << 20)).events]
 
 
 async def test_hints_ring_after_the_commit(path: Path, user: User) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from headrace.core.errors import StoreError, StoreMoved, StoreUnavailable
+from headrace.core.event import Event
+from headrace.core.message import Mark
 from headrace.core.model import (
     Failed,
     Failure,
@@ -20,6 +22,8 @@ from headrace.core.model import (
     Succeeded,
     UpdateKind,
 )
+from headrace.core.relay_events import Refusal
+from headrace.ports.post import Arrival, Intake, Promise
 from headrace.ports.store import StoreSettings
 from headrace.ports.vault import ApiKey
 from headrace.stores import migrate
@@ -116,6 +120,10 @@ async def write_to_everything(store: SqliteStore) -> dict[str, Verb]:
     waiting, due = kit.new_job(), kit.new_job(delay_s=0.001)
     await store.enqueue([waiting, due])
     await store.begin("me", "known", b"f", 3600)
+    promised = kit.new_job(queue="held", promises=("a",))
+    await store.enqueue([promised])
+    await store.receive("kafka:a:g", Intake([Arrival(kit.new_job(queue="held"), b"1" * 16)], {"0": Mark(None, 1)}))
+    await store.publish([Event(b"1" * 16, "kafka", "a"), Event(b"2" * 16, "kafka", "a")])
     lease = (running.id, running.fence)
     key = ApiKey("k", "robot", b"d", ("read",), 1.0)
     return {
@@ -140,6 +148,17 @@ async def write_to_everything(store: SqliteStore) -> dict[str, Verb]:
         "begin": lambda store: store.begin("me", "new", b"f", 3600),
         "finish": lambda store: store.finish("me", "known", b"answer"),
         "forget": lambda store: store.finish("me", "known", None),
+        "receive": lambda store: store.receive("kafka:a:g", Intake([Arrival(kit.new_job(), b"2" * 16)])),
+        "bookmark": lambda store: store.receive("kafka:a:g", Intake((), {"0": Mark(1, 2)})),
+        "reset": lambda store: store.put_bookmark("kafka:b:g", "0", 1),
+        "seen": lambda store: store.forget_seen("kafka:a:g", -1.0, 10),
+        "publish": lambda store: store.publish([Event(b"3" * 16, "nats", "a")]),
+        "publish once": lambda store: store.publish([Event(b"4" * 16, "kafka", "a")], once=True),
+        "sent": lambda store: store.sent("kafka", [1]),
+        "refused": lambda store: store.sent("kafka", [], [Refusal(2, "no", parked=True)]),
+        "promise": lambda store: store.keep_promises([(Promise(promised.id, "a"), None)]),
+        "chore": lambda store: store.take_chore("sink:kafka", "me", 1.0),
+        "endpoint": lambda store: store.disable("partner", "gone"),
     }
 
 
@@ -260,6 +279,35 @@ async def test_every_change_of_a_job_is_noted(store: SqliteStore, mover: sqlite3
     assert noted(mover) == [("me", "k")]
     await store.finish("me", "k", None)
     assert noted(mover) == [("me", "k")]
+
+
+async def test_every_change_of_the_post_is_noted(store: SqliteStore, mover: sqlite3.Connection) -> None:
+    job = kit.new_job(promises=("a",))
+    await store.enqueue([job])
+    await store.publish([Event(b"0" * 16, "kafka", "a")])
+    do(mover, lambda: moving.begin(mover, "id", TO))
+
+    async def notes(verb: Awaitable[object]) -> list[tuple[object, ...]]:
+        end = moving.log_end(mover)
+        await verb
+        sql = "SELECT job, n, scope FROM headrace_move_log WHERE seq > ?"
+        return mover.execute(sql, (end,)).fetchall()
+
+    new, digest = kit.new_job(), b"2" * 16
+    arrival = Intake([Arrival(new, digest)], {"0": Mark(None, 1)})
+    assert {(digest, 1, None), (new.id, None, None), (None, None, None)} == set(
+        await notes(store.receive("kafka:a:g", arrival))
+    )
+    assert await notes(store.forget_seen("kafka:a:g", -1.0, 10)) == [(digest, 1, None)]
+    assert await notes(store.keep_promises([(Promise(job.id, "a"), None)])) == [(job.id, None, None)]
+    assert await notes(store.publish([Event(b"3" * 16, "kafka", "a")])) == [(None, None, None)]
+    assert await notes(store.publish([Event(b"4" * 16, "kafka", "a")], once=True)) == [
+        (b"4" * 16, 0, None),
+        (None, None, None),
+    ]
+    assert await notes(store.sent("kafka", [1], [Refusal(2, "no", parked=True)])) == [(None, None, None)] * 2
+    assert await notes(store.disable("partner", "gone")) == [(None, None, None)]
+    assert await notes(store.take_chore("sink:kafka", "me", 1.0)) == [], "it does not go over"
 
 
 async def test_what_is_deleted_by_age_is_noted(store: SqliteStore, mover: sqlite3.Connection) -> None:

@@ -1,0 +1,2 @@
+-- Number a sink.
+INSERT INTO headrace_sink (name) VALUES (?1) RETURNING id

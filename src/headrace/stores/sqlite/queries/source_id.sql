@@ -1,0 +1,2 @@
+-- The number of a source.
+SELECT id FROM headrace_source AS source WHERE name = ?1

@@ -1,0 +1,2 @@
+-- Number a source.
+INSERT INTO headrace_source (name) VALUES (?1) RETURNING id
