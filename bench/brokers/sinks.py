@@ -13,11 +13,17 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable  # noqa: TC003 - as its neighbours
 from contextlib import ExitStack
 from typing import Any, Final
 
+import aiormq
+import nats
 import uvloop
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from pamqp.commands import Basic
+from redis.asyncio import Redis as Client
 
 from headrace.app.adapters import KeepingStore, adapters
 from headrace.app.brokers import Brokers
@@ -82,20 +88,14 @@ async def prepare(kind: str, url: str) -> None:
     """Make the place that events go to."""
     match kind:
         case "rabbitmq":
-            import aiormq
-
             connection = await aiormq.connect(url)
             await (await connection.channel()).queue_declare(PLACE, durable=True)
             await connection.close()
         case "nats":
-            import nats
-
             client = await nats.connect(url)
             await client.jetstream().add_stream(name=PLACE, subjects=[PLACE])
             await client.close()
         case "kafka":
-            from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
             admin: Any = AIOKafkaAdminClient(bootstrap_servers=url.removeprefix("kafka://"))
             await admin.start()
             await admin.create_topics([NewTopic(PLACE, PARTS, 1)])
@@ -116,9 +116,6 @@ async def bare(kind: str, url: str, count: int) -> float:
 
 
 async def bare_rabbitmq(url: str, count: int) -> float:
-    import aiormq
-    from pamqp.commands import Basic
-
     connection = await aiormq.connect(url)
     channel = await connection.channel(publisher_confirms=True)
     room = asyncio.Semaphore(WINDOW["rabbitmq"])
@@ -136,8 +133,6 @@ async def bare_rabbitmq(url: str, count: int) -> float:
 
 
 async def bare_nats(url: str, count: int) -> float:
-    import nats
-
     client = await nats.connect(url, pending_size=-1)
     stream = client.jetstream(publish_async_max_pending=WINDOW["nats"])
     began = time.perf_counter()
@@ -152,8 +147,6 @@ async def bare_nats(url: str, count: int) -> float:
 
 
 async def bare_redis(url: str, count: int) -> float:
-    from redis.asyncio import Redis as Client
-
     client: Any = Client.from_url(url, protocol=2)
     await client.ping()
     fields = [each for pair in HEADERS.items() for each in pair]
@@ -169,8 +162,6 @@ async def bare_redis(url: str, count: int) -> float:
 
 
 async def bare_kafka(url: str, count: int) -> float:
-    from aiokafka import AIOKafkaProducer
-
     producer: Any = AIOKafkaProducer(
         bootstrap_servers=url.removeprefix("kafka://"), enable_idempotence=True, acks="all", max_batch_size=256 << 10
     )
@@ -209,7 +200,7 @@ async def relayed(kind: str, url: str, store_url: str, count: int, *, keyed: boo
     began = time.perf_counter()
     running = asyncio.ensure_future(relay.run())
     relay.call()
-    while any(record.waiting for record in await store.sinks()):
+    while any(record.waiting for record in await store.sinks()):  # noqa: ASYNC110 - the relay brings it about
         await asyncio.sleep(0.02)
     took_s = time.perf_counter() - began
     running.cancel()
