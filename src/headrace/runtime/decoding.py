@@ -106,7 +106,7 @@ class Decoder:
         try:
             event = self._event(message)
             args, values = self._read(message, event)
-            lane = self._task.lane_key_of(values)
+            lane = self._task.lane_key_of(values, message.key)
         except Unreadable as error:
             return self._letter(message, event, job, known, str(error))
         except HeadraceError as error:  # of the key of its lane
