@@ -183,7 +183,7 @@ class Consuming:
             )
         except UsageError as error:
             raise InvalidConfig(f"hr.on: {error}") from None
-        if decode is not None and (not callable(decode) or inspect.iscoroutinefunction(decode)):  # pyright: ignore[reportUnnecessaryComparison]
+        if not _is_plain(decode):
             raise InvalidConfig(f"hr.on of {given}: decode is a plain function of one Message, not {decode!r}")
         most = self.settings.source_batch_max if batch is None else whole("batch", batch, least=1, most=BATCH_MAX)
 
@@ -203,6 +203,10 @@ class Consuming:
         raise NotImplementedError
 
 
+def _is_plain(decode: object) -> bool:
+    return decode is None or (callable(decode) and not inspect.iscoroutinefunction(decode))
+
+
 def _or_group(address: Address) -> str:
     return ", or give this one a group of its own" if address.kind in {"kafka", "redis"} else ""
 
@@ -211,7 +215,7 @@ class OnDecorator(Protocol):
     """What `hr.on(…)` returns: a task stays what it is, a function becomes one."""
 
     @overload
-    def __call__(self, fn: K, /) -> K: ...
+    def __call__(self, fn: K, /) -> K: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self, fn: Callable[Concatenate[JobContext, P], Awaitable[R]], /

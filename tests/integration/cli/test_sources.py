@@ -1,6 +1,5 @@
 """Sources beside supervised workers, and the commands that show them and the messages that did not fit."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -51,6 +50,7 @@ def orders(shop: Any) -> Any:
     """A shop with two sources."""
     with (shop.path / "shop.py").open("a") as file:
         file.write("import json\n" + ORDERS)
+    shop.out("migrate")
     return shop
 
 
@@ -128,4 +128,6 @@ def test_a_worker_whose_broker_has_no_url_says_so(shop: Any) -> None:
     done = shop.run("worker", "shop:app")
     assert done.returncode == 1
     assert "HEADRACE_KAFKA_SERVERS is not set, so there is no broker 'kafka'" in done.stderr
-    assert json.loads(shop.run("jobs", "--json").stdout) == {"jobs": [], "more": False}
+    assert "HEADRACE_SOURCES=off" in done.stderr
+    shop.start("worker", "shop:app", "--queues", "slow")
+    shop.until(lambda: (shop.path / "shop.db").exists() and shop.has_worker(), "one for other queues needs it not")
