@@ -70,9 +70,8 @@ def build(
 ) -> Worker:
     """A worker on the open store. `role` is worker, suspects or embedded.
 
-    An embedded one runs suspects beside other jobs, those that run alone one at a time, unless
-    `suspects_too` is False: of several in one process only one may, or a crash would be blamed on
-    more than one job. Without `rates` those of tasks do not hold.
+    An embedded one runs suspects beside other jobs, those that run alone one at a time, unless `suspects_too` is False:
+    of several in one process only one may, or a crash would be blamed on several. Without `rates` none of a task holds.
     """
     settings = hr.settings
     slots = {
