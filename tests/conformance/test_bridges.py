@@ -13,6 +13,7 @@ from headrace.testing.conformance import (
     Found,
     MakeSink,
     MakeSource,
+    OrderedSourceConformance,
     Put,
     Read,
 )
@@ -47,6 +48,16 @@ class TestQueue(BridgeSourceConformance):
     @pytest.fixture
     def make_source(self, broker: MemoryBroker) -> MakeSource:
         return lambda: broker.source("memory:queue", "queue")
+
+    @pytest.fixture
+    def put(self, broker: MemoryBroker) -> Put:
+        return puts(broker, "queue")
+
+
+class TestOrderedQueue(OrderedSourceConformance):
+    @pytest.fixture
+    def make_source(self, broker: MemoryBroker) -> MakeSource:
+        return lambda: broker.source("memory:queue", "queue", alone=True)
 
     @pytest.fixture
     def put(self, broker: MemoryBroker) -> Put:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import InvalidConfig
 from headrace.ports.post import Post
-from headrace.runtime.intake import Parts
+from headrace.runtime.intake_parts import Parts
 from headrace.runtime.promises import Promises
 from headrace.runtime.relays import Relays
 from headrace.runtime.sources import SourcePlan

@@ -104,6 +104,7 @@ class Definitions:
             args_bytes_max=settings.args_bytes_max,
             result_bytes_max=settings.result_bytes_max,
             item_bytes_max=settings.item_bytes_max,
+            publisher=self.publisher,
         )
         return self._registered(fn, None, policies, names)
 

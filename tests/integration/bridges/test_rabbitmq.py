@@ -12,6 +12,7 @@ from headrace.testing.conformance import (
     Found,
     MakeSink,
     MakeSource,
+    OrderedSourceConformance,
     Outage,
     Put,
     Read,
@@ -59,6 +60,12 @@ def put(rabbitmq: RabbitMQ, queue: str) -> Put:
 
 class TestSource(ServedSourceConformance, BridgeSourceConformance):
     pass
+
+
+class TestOrderedSource(OrderedSourceConformance):
+    @pytest.fixture
+    def make_source(self, rabbitmq: RabbitMQ, queue: str) -> MakeSource:
+        return lambda: RabbitmqSource(broker_of(rabbitmq), Queue(queue), f"rabbitmq:{queue}", ordered=True)
 
 
 class TestSink(ServedSinkConformance, BridgeSinkConformance):

@@ -13,6 +13,7 @@ from headrace.testing.conformance import (
     Found,
     MakeSink,
     MakeSource,
+    OrderedSourceConformance,
     Outage,
     Put,
     Read,
@@ -40,6 +41,23 @@ def outage(redis: Redis) -> Outage:
     return ServerOutage(redis)
 
 
+@pytest.fixture
+def put(redis: Redis, stream: str) -> Put:
+    async def put(
+        bodies: Sequence[bytes],
+        *,
+        key: str = "key",
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        fields: dict[str, Any] = dict(headers or {})
+        if content_type is not None:
+            fields["content-type"] = content_type
+        await add(redis, stream, [{**fields, "data": body} for body in bodies])
+
+    return put
+
+
 class TestSource(ServedSourceConformance, BridgeSourceConformance):
     @pytest.fixture
     def make_source(self, redis: Redis, stream: str) -> MakeSource:
@@ -47,21 +65,11 @@ class TestSource(ServedSourceConformance, BridgeSourceConformance):
             broker_of(redis), Stream(stream), f"redis:{stream}:group", idle_s=IDLE_S, sweep_s=SWEEP_S
         )
 
-    @pytest.fixture
-    def put(self, redis: Redis, stream: str) -> Put:
-        async def put(
-            bodies: Sequence[bytes],
-            *,
-            key: str = "key",
-            headers: Mapping[str, str] | None = None,
-            content_type: str | None = None,
-        ) -> None:
-            fields: dict[str, Any] = dict(headers or {})
-            if content_type is not None:
-                fields["content-type"] = content_type
-            await add(redis, stream, [{**fields, "data": body} for body in bodies])
 
-        return put
+class TestOrderedSource(OrderedSourceConformance):
+    @pytest.fixture
+    def make_source(self, redis: Redis, stream: str) -> MakeSource:
+        return lambda: RedisSource(broker_of(redis), Stream(stream), f"redis:{stream}:group", ordered=True)
 
 
 class TestSink(ServedSinkConformance, BridgeSinkConformance):

@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from headrace import Headrace, InvalidConfig, JobContext, Message, StoreUnavailable, kafka, nats, rabbitmq, redis_stream
+from headrace.app import brokers
 from headrace.app.bridging import bridging, post_of
 from headrace.app.source_status import reset
+from headrace.core.broker import broker as broker_of
 from headrace.core.model import JobFilter, JobRecord
 from headrace.core.states import JobState
+from headrace.ports.bridge import Source
 from headrace.ports.post import Intake, Received
-from headrace.runtime import sources
+from headrace.runtime import intake, sources
 from headrace.settings import Settings
 from headrace.testing import MemoryBroker
 
@@ -339,6 +342,28 @@ async def test_who_takes_alone_hands_on_to_the_one_that_stands_by(
         await until(lambda: _all_there(hr, 5))
 
 
+async def test_an_intake_that_breaks_is_replaced(
+    hr: Headrace, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sources, "AGAIN_S", 0.05)
+    broken = count()
+    perform = intake.IntakeShell._perform
+
+    def breaks(self: intake.IntakeShell, effects: list[Any]) -> None:
+        if next(broken) == 3:
+            raise RuntimeError("a bug")
+        perform(self, effects)
+
+    monkeypatch.setattr(intake.IntakeShell, "_perform", breaks)
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"))
+    put_all(broker, "orders", range(100))
+    async with taking(hr):
+        await until(lambda: _all_there(hr, 100))
+    assert await numbers(hr) == Counter(range(100))
+    assert "its intake failed; another one takes its place" in caplog.text
+
+
 # -- ids that are forgotten ---------------------------------------------------------------------------
 
 
@@ -430,6 +455,15 @@ async def test_a_broker_without_a_url_is_told_when_a_worker_starts() -> None:
         async with made.embedded(1):
             pass
     await made.close()
+
+
+def test_a_client_that_is_not_installed_is_named() -> None:
+    def missing() -> Source:
+        raise ModuleNotFoundError("No module named 'aiokafka'", name="aiokafka")
+
+    found = broker_of("kafka://ada:s3cret@host:9092", "it")
+    with pytest.raises(InvalidConfig, match=r"kafka://ada:…@host:9092 needs aiokafka: pip install 'headrace\[kafka\]'"):
+        brokers._loaded(found, missing)
 
 
 async def test_nothing_is_taken_for_other_queues_or_where_sources_are_off(hr: Headrace, broker: MemoryBroker) -> None:

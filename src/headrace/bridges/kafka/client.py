@@ -123,11 +123,13 @@ async def close_producer(producer: Any) -> None:
 
 
 async def _end(tasks: Iterable[Any]) -> None:
-    left = [task for task in tasks if task is not None and not task.done()]
+    left = [task for task in tasks if task is not None]
     for task in left:
         task.cancel()
     if left:
-        await asyncio.wait(left, timeout=CLOSE_S)
+        ended, _ = await asyncio.wait(left, timeout=CLOSE_S)
+        for task in ended:
+            _seen(task)
 
 
 def _seen(failed: "asyncio.Future[Any]") -> None:

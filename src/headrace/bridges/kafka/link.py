@@ -7,7 +7,6 @@ where it goes on has changed: what was read before is dropped, and read again.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 from headrace.bridges import faults
 from headrace.bridges.closing import shortly
 from headrace.bridges.kafka.client import KafkaError, aiokafka, close_consumer, errors, told
+from headrace.bridges.kafka.parts import Part, Says, Taking
 from headrace.bridges.kafka.records import messages_of
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
@@ -27,39 +27,10 @@ ANSWER_S: Final = 5.0
 LOOK_S: Final = 5.0
 OUTAGE_S: Final = 10.0
 """A shorter outage is sat out: the client comes through it, and a new member would wait for the old one's end."""
+CAREFUL_S: Final = 0.1
 FETCH_BYTES: Final = 16 << 20
 LATEST: Final = "latest"
 _SIZE: Final = attrgetter("serialized_value_size")
-
-
-@dataclass(frozen=True, slots=True)
-class Taking:
-    """What a source takes."""
-
-    source: str
-    topic: str
-    group: str
-    start: str
-
-
-@dataclass(slots=True)
-class Part:
-    """A partition that is ours.
-
-    `next` is where to go on, and `known` where its bookmark stands, as far as this member knows. `last` is when the
-    record before the bookmark was sent; it is read once more, and another in its place means that the topic is another.
-    """
-
-    partition: Any
-    name: str
-    next: int
-    known: int | None
-    last: int | None = None
-
-    @property
-    def place(self) -> int:
-        """Where to read."""
-        return self.next if self.last is None else self.next - 1
 
 
 class KafkaLink:
@@ -72,12 +43,15 @@ class KafkaLink:
         self._consumer: Final = consumer
         self._taking: Final = taking
         self._stand: Final = stand
+        self._says: Final = Says(broker, taking)
         self._now: Final = loop.time
         self._parts: dict[Any, Part] = {}
         self._moved: Final[set[Any]] = set()  # partitions that go on elsewhere than when they were asked for
         self._read: Final[dict[str, int]] = {}  # what the group is told, for those who look at Kafka
         self._held = False
         self._heard = False
+        self._careful = False
+        self._turns = 0
         self._gone: BridgeError | None = None
         self._closed = False
         self._ended: Final[asyncio.Future[None]] = loop.create_future()
@@ -141,7 +115,12 @@ class KafkaLink:
     async def _poll(self, most: int, wait_s: float) -> Mapping[Any, list[Any]]:
         """What the client has; it waits without an end while the group shares out."""
         self._moved.clear()
-        getting = self._consumer.getmany(timeout_ms=wait_s * 1000, max_records=most)
+        only = self._in_turn() if self._careful else None
+        if only is None:
+            getting = self._consumer.getmany(timeout_ms=wait_s * 1000, max_records=most)
+        else:
+            wait_s = min(wait_s, CAREFUL_S)
+            getting = self._consumer.getmany(only.partition, timeout_ms=wait_s * 1000, max_records=1)
         poll = asyncio.get_running_loop().create_task(getting)
         try:
             await asyncio.wait([poll, self._ended], timeout=wait_s + 0.05, return_when=asyncio.FIRST_COMPLETED)
@@ -158,7 +137,7 @@ class KafkaLink:
             await self._out_of_range(error.args[0])
             return {}
         except UnicodeDecodeError:
-            self._lose(BridgeRefused(self._unreadable()))
+            self._be_careful(only)
         except Exception as error:  # noqa: BLE001 - what was read with it is lost to this connection, whatever it is
             self._lose(told(self._broker, error, self._taking.group))
         else:
@@ -173,7 +152,10 @@ class KafkaLink:
             part = self._parts.get(partition)
             if part is None:
                 continue  # its bookmark is not read yet
-            records = [] if self._held or partition in self._moved else self._beyond(part, every)
+            if self._held or partition in self._moved:
+                self._return(part)
+                continue
+            records = self._beyond(part, every)
             sizes = list(accumulate(map(_SIZE, records)))
             count = len(sizes)
             while count and sizes[count - 1] > room and (count > 1 or messages):
@@ -183,7 +165,7 @@ class KafkaLink:
                 known[part.name] = part.known
                 messages += messages_of(self._taking.source, part.name, records[:count])
                 part.next = part.known = records[count - 1].offset + 1
-            if count < len(every):
+            if count < len(records):
                 self._return(part)
         self._heard = self._heard or bool(messages)
         return Batch(tuple(messages), (), known)
@@ -193,7 +175,7 @@ class KafkaLink:
         first = records[0]
         if part.last is not None:
             if first.offset == part.next - 1 and first.timestamp != part.last:
-                self._lose(BridgeRefused(self._made_anew(part)))
+                self._lose(self._says.made_anew(part))
                 raise self._lost()
             part.last = None
         if first.offset >= part.next:
@@ -205,6 +187,18 @@ class KafkaLink:
         self._moved.add(part.partition)
         with suppress(KafkaError):  # it is another member's
             self._consumer.seek(part.partition, part.place)
+
+    def _in_turn(self) -> Part | None:
+        self._turns += 1
+        return list(self._parts.values())[self._turns % len(self._parts)] if self._parts else None
+
+    def _be_careful(self, at: Part | None) -> None:
+        """The client cannot read a header's name: it has passed over what comes before, and reads that one by one."""
+        self._careful = True
+        if at is not None:
+            self._lose(self._says.unreadable(at))
+        for part in self._parts.values():
+            self._return(part)
 
     async def _out_of_range(self, places: Mapping[Any, int]) -> None:
         """A partition has nothing there: its beginning or its end is elsewhere."""
@@ -220,11 +214,11 @@ class KafkaLink:
             if not part.known:  # nothing was read yet, or all shall be read again
                 part.next = begin
             elif part.next < begin:
-                self._lose(BridgeRefused(self._deleted(part, begin)))
+                self._lose(self._says.deleted(part, begin))
             elif part.place < begin:
                 part.last = None  # all that is gone was read
             else:
-                self._lose(BridgeRefused(self._made_anew(part)))
+                self._lose(self._says.made_anew(part))
             self._return(part)
 
     # -- the group --------------------------------------------------------------------------------
@@ -236,11 +230,11 @@ class KafkaLink:
             async with asyncio.timeout(STAND_S):
                 await self._begin(sorted(partitions))
         except TimeoutError:
-            self._lose(BridgeUnavailable(f"{self._what} could not be begun: no answer for {STAND_S:.0f} s"))
+            self._lose(BridgeUnavailable(f"{self._says.what} could not be begun: no answer for {STAND_S:.0f} s"))
         except KafkaError as error:
             self._lose(told(self._broker, error, self._taking.group))
         except Exception as error:  # noqa: BLE001 - the client would log it and go on
-            self._lose(BridgeUnavailable(f"the bookmarks of {self._what} are not known: {error}"))
+            self._lose(BridgeUnavailable(f"the bookmarks of {self._says.what} are not known: {error}"))
 
     def taken_away(self) -> None:
         """The group shares out anew."""
@@ -298,7 +292,7 @@ class KafkaLink:
         elif self._parts:
             await self._consumer.end_offsets(list(self._parts))
         elif self._taking.topic not in await self._consumer.topics():
-            raise BridgeRefused(f"{self._broker.shown} has no topic {self._taking.topic} any more: make it there again")
+            raise self._says.gone()
 
     async def _tell_group(self) -> None:
         offsets = {part.partition: self._read[part.name] for part in self._parts.values() if part.name in self._read}
@@ -335,34 +329,9 @@ class KafkaLink:
         if self._gone is not None:
             raise self._gone
 
-    @property
-    def _what(self) -> str:
-        return f"the topic {self._taking.topic} of {self._broker.shown}"
 
-    @property
-    def _reset(self) -> str:
-        return f"`headrace sources reset {self._taking.source} --to earliest` goes on with what is there"
-
-    def _deleted(self, part: Part, begin: int) -> str:
-        return (
-            f"partition {part.name} of {self._what} was read up to {part.next} and begins at {begin}: messages were"
-            f" deleted unread; {self._reset}"
-        )
-
-    def _made_anew(self, part: Part) -> str:
-        return (
-            f"partition {part.name} of {self._what} was read up to {part.next}, and what was read is not there any"
-            f" more: the topic was made anew or has lost its end; {self._reset}"
-        )
-
-    def _unreadable(self) -> str:
-        return (
-            f"{self._what} has a message with a header whose name is not UTF-8, which the client cannot read: pass it"
-            f" over by `headrace sources reset {self._taking.source}`"
-        )
-
-
-class _Listener(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc] - it has no types
+@aiokafka.ConsumerRebalanceListener.register
+class _Listener:
     """What the client calls when partitions are given and taken away."""
 
     def __init__(self, link: KafkaLink) -> None:

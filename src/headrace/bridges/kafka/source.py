@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol
 
 from headrace.bridges.closing import finished
 from headrace.bridges.kafka.client import CONNECT_S, STRATEGIES, KafkaError, aiokafka, close_consumer, settings, why_not
-from headrace.bridges.kafka.link import KafkaLink, Taking
+from headrace.bridges.kafka.link import KafkaLink
+from headrace.bridges.kafka.parts import Says, Taking
 from headrace.core.broker import Broker
-from headrace.core.errors import BridgeRefused
 from headrace.ports.bridge import SourceLink, Stand
 
 SESSION_MS: Final = 6_000
@@ -87,7 +87,6 @@ class KafkaSource:
 
     async def _join(self, consumer: Any, stand: Stand) -> KafkaLink:
         """A topic that is not there would be silent: a group shares out what there is."""
-        topic = self._taking.topic
-        if topic not in await consumer.topics():
-            raise BridgeRefused(f"{self._broker.shown} has no topic {topic}, or does not show it to our user: make it")
+        if self._taking.topic not in await consumer.topics():
+            raise Says(self._broker, self._taking).missing()
         return KafkaLink(self._broker, consumer, self._taking, stand)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nats.errors import Error as NatsError
+from nats.js.api import ConsumerInfo
 
 from headrace.bridges import faults
 from headrace.bridges.closing import shortly
 from headrace.bridges.nats.client import Connection
-from headrace.bridges.nats.messages import message_of
+from headrace.bridges.nats.messages import given_of, message_of
 from headrace.core.errors import BridgeError, BridgeUnavailable
 from headrace.core.message import Batch, Message
 
@@ -27,6 +28,7 @@ ANSWER_S: Final = 10.0
 PAUSE_S: Final = 0.1
 LEAVE_S: Final = 0.4
 FETCH_BYTES: Final = 16 << 20
+SPAN_MAX: Final = 50_000
 REQUEST_BYTES: Final = 8 << 20
 BACK: Final = b"-NAK"
 AT_IT: Final = b"+WPI"
@@ -36,12 +38,16 @@ _NANOSECOND: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What a source takes; what is not acknowledged within `ack_wait_s` is given out again."""
+    """What a source takes; what is not acknowledged within `ack_wait_s` is given out again.
+
+    `ordered`: nobody else may take from it, and nothing may be given to anybody else.
+    """
 
     source: str
     stream: str
     durable: str
     ack_wait_s: float
+    ordered: bool = False
 
 
 @dataclass(slots=True)
@@ -75,6 +81,7 @@ class NatsLink:
         self._stirred: Final = asyncio.Event()
         self._gone: BridgeError | None = None
         self._closed = False
+        self._given = 0  # how often the consumer has given out anything, as far as an ordered link knows
         connection.ended.add_done_callback(self._on_end)
         self._minding: Final = loop.create_task(self._mind())
 
@@ -84,6 +91,22 @@ class NatsLink:
             await self._client.subscribe(
                 f"{self._inbox}.*", cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
             )
+
+    async def take_over(self, consumer: ConsumerInfo) -> None:
+        """Have all given out again that others had, in its order, as if they had given it back.
+
+        Which they are is not told, but between which places they are; what is said of another changes nothing.
+        """
+        given, done = consumer.delivered, consumer.ack_floor
+        self._given = given.consumer_seq
+        if not consumer.num_ack_pending:
+            return
+        places = range(done.stream_seq + 1, given.stream_seq + 1)
+        if len(places) > SPAN_MAX:
+            self._ask_at = self._now() + self._taking.ack_wait_s
+            return
+        ack = f"$JS.ACK.{self._taking.stream}.{self._taking.durable}"
+        await self._say(BACK, [f"{ack}.1.{place}.{given.consumer_seq}.0.0" for place in places])
 
     async def fetch(self, most: int, wait_s: float) -> Batch:
         """What came, and else what is pulled."""
@@ -182,6 +205,8 @@ class NatsLink:
         """A message of the stream can be replied to; what the server has to say of a request cannot."""
         request = self._request
         if message.reply:
+            if self._taking.ordered and self._is_behind_another(message):
+                return
             self._waiting.append(message)
             self._dry = self._large = False
             if request is not None:
@@ -193,6 +218,13 @@ class NatsLink:
             self._no_more(message.headers or {})
         self._stirred.set()
 
+    def _is_behind_another(self, message: Any) -> bool:
+        """Whether something was given to somebody else before it."""
+        self._given += 1
+        if given_of(message) != self._given:
+            self._lose(BridgeUnavailable(f"{self._what} gives to another process too, so its order begins anew"))
+        return self._gone is not None
+
     def _no_more(self, headers: Mapping[str, str]) -> None:
         """Why nothing more comes by a request."""
         status, words = headers.get("Status", ""), headers.get("Description", "")
@@ -201,12 +233,7 @@ class NatsLink:
         elif "MaxBytes" in words:
             self._large = True
         elif "Consumer Deleted" in words or status == "503":
-            self._lose(
-                BridgeUnavailable(
-                    f"the consumer {self._taking.durable} of the stream {self._taking.stream} of"
-                    f" {self._connection.broker.shown} is gone, and is made again"
-                )
-            )
+            self._lose(BridgeUnavailable(f"{self._what} is gone, and is made again"))
         else:  # too much is unacknowledged, or the server is busy with itself
             self._ask_at = self._now() + PAUSE_S
 
@@ -242,6 +269,11 @@ class NatsLink:
         self._waiting.clear()
         await self._say(BACK, [*self._let_go(tuple(self._mine)), *later])
         await self._client.flush()
+
+    @property
+    def _what(self) -> str:
+        taking = self._taking
+        return f"the consumer {taking.durable} of the stream {taking.stream} of {self._connection.broker.shown}"
 
     def _on_end(self, _: object) -> None:
         self._lose(faults.lost(self._connection.broker))

@@ -13,6 +13,7 @@ HEADER_OF_ID: Final = "Nats-Msg-Id"
 _SHORT: Final = 9
 _STREAM: Final = {True: 2, False: 4}
 _SEQUENCE: Final = {True: 5, False: 7}
+_GIVEN: Final = {True: 6, False: 8}
 _TIME: Final = {True: 7, False: 9}
 
 
@@ -41,6 +42,12 @@ def message_of(source: str, found: Any) -> Message:
         None,
         found.data,
     )
+
+
+def given_of(found: Any) -> int:
+    """The how manieth message it is that its consumer gives out, those that come again counted again."""
+    tokens = found.reply.split(".")
+    return int(tokens[_GIVEN[len(tokens) == _SHORT]])
 
 
 def _headers(found: Mapping[str, str]) -> tuple[dict[str, str], str | None, str | None]:

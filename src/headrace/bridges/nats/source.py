@@ -6,7 +6,7 @@ connection says now and then that it is at it.
 
 from typing import Any, Final, Protocol
 
-from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 
 from headrace.bridges.closing import finished
 from headrace.bridges.nats.client import Connection, NotFoundError, connect
@@ -60,9 +60,12 @@ class NatsSource:
         try:
             jetstream = connection.client.jetstream()
             stream = await self._stream(connection, jetstream)
-            ack_wait_s = await self._consumer(connection, jetstream, stream)
-            link = NatsLink(connection, Taking(self._name, stream, self._durable, ack_wait_s))
+            consumer = await self._consumer(connection, jetstream, stream)
+            taking = Taking(self._name, stream, self._durable, consumer.config.ack_wait or ACK_WAIT_S, self._ordered)
+            link = NatsLink(connection, taking)
             await link.listen()
+            if self._ordered:
+                await link.take_over(consumer)
         except BaseException:
             await finished(connection.close())
             raise
@@ -84,11 +87,11 @@ class NatsSource:
                     f"{shown} has no stream that keeps {subject.subject}: make one, or name the stream"
                 ) from None
 
-    async def _consumer(self, connection: Connection, jetstream: Any, stream: str) -> float:
-        """How long the consumer, which is there then, waits for an acknowledgement."""
+    async def _consumer(self, connection: Connection, jetstream: Any, stream: str) -> ConsumerInfo:
+        """The consumer, which is there then."""
         async with connection.answers():
             try:
-                found: ConsumerConfig = (await jetstream.consumer_info(stream, self._durable)).config
+                info: ConsumerInfo = await jetstream.consumer_info(stream, self._durable)
             except NotFoundError:
                 wanted = ConsumerConfig(
                     durable_name=self._durable,
@@ -98,7 +101,8 @@ class NatsSource:
                     max_ack_pending=PENDING_MAX,
                     filter_subject=self._subject.subject,
                 )
-                found = (await jetstream.add_consumer(stream, wanted)).config
+                info = await jetstream.add_consumer(stream, wanted)
+        found = info.config
         for wrong, what in (
             (found.deliver_subject, "pushes, and cannot be pulled from"),
             (found.ack_policy is not AckPolicy.EXPLICIT, "does not want each message acknowledged"),
@@ -110,7 +114,7 @@ class NatsSource:
                     f"the consumer {self._durable} of the stream {stream} of {self._broker.shown} {what}: delete it,"
                     " and it is made anew; or name another"
                 )
-        return found.ack_wait or ACK_WAIT_S
+        return info
 
 
 def _filters(config: ConsumerConfig) -> list[str]:

@@ -25,7 +25,7 @@ from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
 CONNECT_S: Final = 5.0
-ANSWER_S: Final = 10.0
+ANSWER_S: Final = 5.0
 CLOSE_S: Final = 0.8
 HEARTBEAT_S: Final = 10
 ENTRY_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, InvalidFrameError)

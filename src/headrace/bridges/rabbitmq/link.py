@@ -185,29 +185,43 @@ class RabbitmqLink:
             if fits >= 2 * taking.count:
                 taking.fits = fits if fits < taking.prefetch else None
                 await self._stop()
-        if not self._consumer and self._bytes <= ROOM_BYTES // 2 and self._now() >= self._try_at:
+        roomy = self._bytes <= ROOM_BYTES // 2 and not self._held
+        if not self._consumer and roomy and self._now() >= self._try_at:
             await self._consume()
 
     async def _consume(self) -> None:
         """Have the broker give; where another process has an ordered queue, look again soon.
 
+        An exclusive consumer is refused where another one is, and where the queue itself lets one at a time have it.
+
         Raises:
             BridgeError: it does not.
         """
-        taking = self._taking
+        taking, channel = self._taking, self._channel
         async with answers(self._broker):
-            channel = self._channel or await self._open_channel()
-            await channel.basic_qos(prefetch_count=taking.count)
-            try:
-                given = await channel.basic_consume(taking.queue, self._heard, exclusive=taking.ordered)
-            except ChannelAccessRefused as error:
-                if not taking.ordered or "exclusive" not in reply_of(error):
-                    raise
-                self._try_at = self._now() + STAND_BY_S
-                return
-        self._channel = channel
-        self._consumer = given.consumer_tag or ""
-        self._seen = self._largest = 0
+            for exclusive in (True, True, False) if taking.ordered else (False,):
+                channel = channel or await self._open_channel()
+                await channel.basic_qos(prefetch_count=taking.count)
+                try:
+                    given = await channel.basic_consume(taking.queue, self._heard, exclusive=exclusive)
+                except ChannelAccessRefused as error:
+                    channel = None
+                    if "exclusive" not in reply_of(error):
+                        raise
+                    if await self._consumers():
+                        break
+                else:
+                    self._channel, self._consumer = channel, given.consumer_tag or ""
+                    self._seen = self._largest = 0
+                    return
+        self._try_at = self._now() + STAND_BY_S
+
+    async def _consumers(self) -> int:
+        """How many consumers the queue has."""
+        channel = await self._connection.channel(publisher_confirms=False)
+        found = await channel.queue_declare(self._taking.queue, passive=True)
+        await channel.close()
+        return found.consumer_count or 0
 
     async def _open_channel(self) -> AbstractChannel:
         channel = await self._connection.channel(publisher_confirms=False)

@@ -36,6 +36,7 @@ class RabbitmqSink:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._known: Final = {""}  # exchanges that were there; the first always is
+        self._preparing: asyncio.Task[tuple[AbstractChannel, set[str]]] | None = None
         self._flying: Final[set[asyncio.Task[SinkEnd]]] = set()
         self._closed = False
 
@@ -49,32 +50,36 @@ class RabbitmqSink:
         left = {out.place: out for out in events}
         why = ENDED
         try:
-            if self._closed:
-                return
-            channel = await self._ready()
-            for exchange in {_route(out.event.target)[0] for out in events} - self._known:
-                if await self._missing(exchange):
-                    lost = [out for out in left.values() if _route(out.event.target)[0] == exchange]
-                    for out in lost:
-                        del left[out.place]
-                        tell(Refused(out.place, f"there is no exchange {exchange} at {self._broker.shown}: declare it"))
-            flying, left = left, {}
-            for out in flying.values():
-                self._fly(channel, out, tell)
+            if not self._closed:
+                channel, missing = await self._prepared({_route(out.event.target)[0] for out in events})
+                flying, left = left, {}
+                for out in flying.values():
+                    exchange = _route(out.event.target)[0]
+                    if exchange in missing:
+                        tell(Refused(out.place, self._no_exchange(exchange)))
+                    else:
+                        self._fly(channel, out, tell)
         except BridgeError as error:
             why = str(error)
-        finally:  # also when it is cancelled
+        except asyncio.CancelledError:
+            preparing = self._preparing
+            if preparing is None or not preparing.cancelled():  # it is not by a reset
+                if preparing is not None:
+                    preparing.cancel()
+                raise
+        finally:
+            self._preparing = None
             if left:
                 tell(Unsent(tuple(left), why))
 
     async def reset(self) -> None:
         """Leave the connection."""
         connection, self._connection, self._channel = self._connection, None, None
-        flying = list(self._flying)
-        for task in flying:
+        under_way = [*self._flying, *([] if self._preparing is None else [self._preparing])]
+        for task in under_way:
             task.cancel()
-        if flying:
-            await asyncio.wait(flying)
+        if under_way:
+            await asyncio.wait(under_way)
         if connection is not None:
             await close(connection)
 
@@ -84,6 +89,18 @@ class RabbitmqSink:
         await self.reset()
 
     # -- connecting ---------------------------------------------------------------------------------
+
+    async def _prepared(self, exchanges: set[str]) -> tuple[AbstractChannel, set[str]]:
+        """A channel, and those of the exchanges that are not there."""
+        if self._channel is not None and not self._channel.is_closed and exchanges <= self._known:
+            return self._channel, set()
+        self._preparing = asyncio.get_running_loop().create_task(self._prepare(exchanges))
+        await asyncio.wait([self._preparing])
+        return self._preparing.result()
+
+    async def _prepare(self, exchanges: set[str]) -> tuple[AbstractChannel, set[str]]:
+        channel = await self._ready()
+        return channel, {exchange for exchange in exchanges - self._known if await self._is_missing(exchange)}
 
     async def _ready(self) -> AbstractChannel:
         """A channel that was open a moment ago.
@@ -107,7 +124,7 @@ class RabbitmqSink:
             raise
         return self._channel
 
-    async def _missing(self, exchange: str) -> bool:
+    async def _is_missing(self, exchange: str) -> bool:
         """Whether there is no such exchange: to publish to it would end the channel for all that is under way."""
         if self._connection is None:
             raise faults.lost(self._broker)
@@ -153,6 +170,9 @@ class RabbitmqSink:
         except Exception as error:  # noqa: BLE001 - whatever a client says of a connection that is gone
             return self._closed_over(out, exchange, routing_key, error)
         return Confirmed((out.place,))
+
+    def _no_exchange(self, exchange: str) -> str:
+        return f"there is no exchange {exchange} at {self._broker.shown}: declare it"
 
     def _unroutable(self, exchange: str, routing_key: str) -> str:
         if not exchange:

@@ -25,17 +25,21 @@ GROWTH: Final = 8
 LEFT_MAX: Final = 1_000
 BEGINNING: Final = "0"
 NEW: Final = ">"
+FIRST: Final = "0-0"
+CONSUMER: Final = "headrace-"
+DEAD_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What a source takes, and how long what others have taken is theirs."""
+    """What a source takes, and how long what others have taken is theirs: `ordered`, not at all, for we are alone."""
 
     source: str
     key: str
     group: str
     idle_s: float
     sweep_s: float
+    ordered: bool
 
 
 class RedisLink:
@@ -48,12 +52,13 @@ class RedisLink:
         self._taking: Final = taking
         self._consumer: Final = consumer
         self._now: Final = asyncio.get_running_loop().time
-        self._waiting: Final[deque[Message]] = deque()  # read, and not fetched
+        self._waiting: deque[Message] = deque()  # read, and not fetched
         self._mine: Final[set[str]] = set()  # read, and neither done nor given back
         self._reading: asyncio.Task[None] | None = None
         self._count = FIRST_COUNT
         self._sweep_at = self._now()
-        self._sweep_from: Any = "0-0"
+        self._sweep_from: Any = FIRST
+        self._idle_ms = 0 if taking.ordered else round(taking.idle_s * 1000)
         self._held = False
         self._stirred: Final = asyncio.Event()
         self._gone: BridgeError | None = None
@@ -85,14 +90,14 @@ class RedisLink:
         """Acknowledge."""
         places = [message.place for message in batch.messages]
         self._mine.difference_update(places)
-        await self._ask("XACK", self._taking.key, self._taking.group, *places)
+        if places and self._gone is None:
+            with suppress(BridgeError):
+                async with answers(self._broker, self._taking.key):
+                    await self._client.xack(self._taking.key, self._taking.group, *places)
 
     async def back(self, batch: Batch) -> None:
-        """Let any consumer have them, as if they had been left for long."""
-        places = [message.place for message in batch.messages]
-        self._mine.difference_update(places)
-        await self._ask(*self._letting_go(places))
-        self._sweep_at, self._sweep_from = self._now(), "0-0"
+        """Fetch them again, before all that came after them; for others they are as long pending as they were."""
+        self._waiting = deque(sorted([*batch.messages, *self._waiting], key=_place))
         self._stirred.set()
 
     async def hold(self, held: bool) -> None:
@@ -135,8 +140,11 @@ class RedisLink:
         """Read once; what is wrong is for the next fetch."""
         try:
             async with answers(self._broker, self._taking.key):
-                found = await self._swept(count) if self._now() >= self._sweep_at else []
-                self._keep(found or await self._new(count, block_s), count)
+                if self._now() >= self._sweep_at:
+                    found = await self._swept(count)
+                else:
+                    found = await self._new(count, block_s)
+                self._keep(found, count)
         except BridgeError as error:
             self._gone = self._gone or error
         finally:
@@ -162,15 +170,16 @@ class RedisLink:
         taking = self._taking
         try:
             answer = await self._client.xautoclaim(
-                taking.key, taking.group, self._consumer, round(taking.idle_s * 1000), self._sweep_from, count
+                taking.key, taking.group, self._consumer, self._idle_ms, self._sweep_from, count
             )
         except ResponseError as error:
             if not _is_no_group(error):
                 raise
-            answer = ["0-0", []]
+            answer = [FIRST, []]
         self._sweep_from = answer[0]
-        if self._sweep_from in {b"0-0", "0-0"}:
+        if self._sweep_from in {FIRST, FIRST.encode()}:
             self._sweep_at = self._now() + taking.sweep_s
+            self._idle_ms = round(taking.idle_s * 1000)
         return [(entry, fields) for entry, fields in answer[1] if entry is None or entry.decode() not in self._mine]
 
     def _keep(self, entries: Iterable[tuple[bytes | None, dict[bytes, bytes]]], count: int) -> None:
@@ -190,32 +199,27 @@ class RedisLink:
 
     # -- letting go -------------------------------------------------------------------------------
 
-    def _letting_go(self, places: list[str]) -> tuple[Any, ...]:
-        taking = self._taking
-        idle_ms = round(taking.idle_s * 1000) + 1
-        return "XCLAIM", taking.key, taking.group, self._consumer, 0, *places, "IDLE", idle_ms, "JUSTID"
-
     async def _leave(self) -> None:
-        """Let go of all that is pending, and then of the consumer itself."""
-        taking = self._taking
+        """Let any consumer have what is pending, as if it had been left for long; or end, if nothing is."""
+        taking, least = self._taking, "-"
         if self._reading is not None:
             await asyncio.wait([self._reading])
         with suppress(BridgeError):
             async with answers(self._broker, taking.key):
-                left = await self._client.xpending_range(
-                    taking.key, taking.group, "-", "+", LEFT_MAX, consumername=self._consumer
-                )
-                if left:
-                    await self._client.execute_command(*self._letting_go([one["message_id"] for one in left]))
-                else:
+                while True:
+                    left = await self._client.xpending_range(
+                        taking.key, taking.group, least, "+", LEFT_MAX, consumername=self._consumer
+                    )
+                    if not left:
+                        break
+                    places = [one["message_id"].decode() for one in left]
+                    idle_ms = round(taking.idle_s * 1000) + 1
+                    await self._client.execute_command(
+                        "XCLAIM", taking.key, taking.group, self._consumer, 0, *places, "IDLE", idle_ms, "JUSTID"
+                    )
+                    least = f"({places[-1]}"
+                if least == "-":
                     await self._client.xgroup_delconsumer(taking.key, taking.group, self._consumer)
-
-    async def _ask(self, *command: Any) -> None:
-        """Say something to the server; if it is not heard, entries come again."""
-        if self._gone is None:
-            with suppress(BridgeError):
-                async with answers(self._broker, self._taking.key):
-                    await self._client.execute_command(*command)
 
 
 async def make_group(client: Any, taking: Taking, start: str) -> None:
@@ -225,6 +229,19 @@ async def make_group(client: Any, taking: Taking, start: str) -> None:
     except ResponseError as error:
         if not str(error).startswith("BUSYGROUP"):
             raise
+
+
+async def forget_the_dead(client: Any, taking: Taking) -> None:
+    """Take consumers out of the group that have nothing pending, and were last heard of long ago."""
+    for each in await client.xinfo_consumers(taking.key, taking.group):
+        name = each["name"].decode("utf-8", "replace")
+        if name.startswith(CONSUMER) and not each["pending"] and each["idle"] > DEAD_S * 1000:
+            await client.xgroup_delconsumer(taking.key, taking.group, name)
+
+
+def _place(message: Message) -> tuple[int, int]:
+    at, _, number = message.place.partition("-")
+    return int(at), int(number)
 
 
 def _is_no_group(error: ResponseError) -> bool:

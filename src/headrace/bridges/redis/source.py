@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from headrace.bridges.closing import finished
 from headrace.bridges.redis.client import answers, close, connect
-from headrace.bridges.redis.link import BEGINNING, RedisLink, Taking, make_group
+from headrace.bridges.redis.link import BEGINNING, CONSUMER, RedisLink, Taking, forget_the_dead, make_group
 from headrace.core.broker import Broker
 from headrace.ports.bridge import SourceLink, Stand
 
@@ -49,16 +49,18 @@ class RedisSource:
         idle_s: float = IDLE_S,
         sweep_s: float = SWEEP_S,
     ) -> None:
-        """Not connected. What a consumer has had for `idle_s` is taken from it, which is looked for each `sweep_s`."""
+        """Not connected. What a consumer has had for `idle_s` is taken from it, which is looked for each `sweep_s`.
+
+        With `ordered` one process at a time opens it, and takes at once what others have left.
+        """
         self._broker: Final = broker
         self._start = stream.start
-        self._taking: Final = Taking(name, stream.key, stream.group or "", idle_s, sweep_s)
-        self._ordered: Final = ordered
+        self._taking: Final = Taking(name, stream.key, stream.group or "", idle_s, sweep_s, ordered)
 
     @property
     def alone(self) -> bool:
         """Redis gives to whoever asks."""
-        return self._ordered
+        return self._taking.ordered
 
     async def open(self, stand: Stand) -> SourceLink:  # noqa: ARG002 - the group counts for us
         """Connect, and make the group where there is none."""
@@ -66,8 +68,9 @@ class RedisSource:
         try:
             async with answers(self._broker, self._taking.key):
                 await make_group(client, self._taking, self._start)
+                await forget_the_dead(client, self._taking)
         except BaseException:
             await finished(close(client))
             raise
         self._start = BEGINNING  # a group that is gone later had a place, and nothing may be passed over
-        return RedisLink(self._broker, client, self._taking, f"headrace-{secrets.token_hex(8)}")
+        return RedisLink(self._broker, client, self._taking, f"{CONSUMER}{secrets.token_hex(8)}")

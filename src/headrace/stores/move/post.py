@@ -54,7 +54,8 @@ _SEEN_DROP: Final = (
     "WHERE seen.source = gone.source AND seen.digest = gone.digest"
 )
 _EVENTS_DROP: Final = (
-    "DELETE FROM headrace_outbox WHERE sink = ANY (ARRAY(SELECT id FROM headrace_sink)) AND n = ANY ($1::bigint[])"
+    "DELETE FROM headrace_outbox WHERE sink = ANY (ARRAY(SELECT id FROM headrace_sink)) AND parked = ANY ('{f,t}') "
+    "AND n = ANY ($1::bigint[])"
 )
 _EVENT_COLUMNS: Final = ("n", "sink", "id", "at", "failures", "parked", "failure", "key", "target", "head", "body")
 _LETTER_COLUMNS: Final = ("job", "source", "why", "content_type", "headers", "place", "size", "body", "at")

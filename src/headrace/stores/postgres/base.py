@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from headrace.core.errors import HeadraceError, StoreUnavailable
 from headrace.core.model import Enqueued, NewJob
 from headrace.core.states import JobState
+from headrace.ports.post import Promise
 from headrace.ports.store import StoreSettings
 from headrace.stores.postgres import chores
 from headrace.stores.postgres.enqueue import enqueue, hints_of, line, names
 from headrace.stores.postgres.faults import shown, sqlstate
 from headrace.stores.postgres.gather import Gatherer
+from headrace.stores.postgres.heads import Heads
 from headrace.stores.postgres.lines import LineName, Lines
 from headrace.stores.postgres.pool import Pools
 from headrace.stores.postgres.tx import ConnectionTx, EachTx, Tx, instant
@@ -59,12 +61,19 @@ class PostgresBase:
         self._ride = ride
         self._clock = _time.monotonic  # noqa: TID251 - how long things took; instants are the database's
         self._pools = Pools(url, size=connections)
-        self._lines = Lines(self._clock)
+        self._forget()
         self._gatherer = Gatherer(self._enqueue)
         self._counts = chores.Counts(self._clock)
         self._holder: Holder | None = None
         self._days_at = float("-inf")
         self._epoch = ""
+
+    def _forget(self) -> None:
+        """What is known of a database may be of another one after a close."""
+        self._lines = Lines(self._clock)
+        self._outboxes = Heads[int](self._clock)
+        self._promises = Heads[Promise](self._clock)
+        self._forgotten: dict[str, datetime] = {}  # by source: so old were the last digests that were forgotten
 
     def _now(self) -> datetime | None:
         return None if self._wall is None else instant(self._wall())

@@ -4,6 +4,7 @@ A source's jobs are alike, so what is the same of all is sent once: see `_shared
 """
 
 from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 import asyncpg
@@ -27,6 +28,8 @@ _BOOKMARK_DROP: Final = query("bookmark_drop")
 _FORGET_SEEN: Final = query("forget_seen")
 _LETTER: Final = query("letter")
 _SOURCES: Final = query("sources")
+_EARLIEST: Final = datetime.fromtimestamp(0, UTC)
+_LATE: Final = timedelta(minutes=5)  # no intake takes longer to commit
 _NOT_TEXT: Final = {"22021", "22P05"}  # NUL; what the encoding does not have
 _BEYOND_A_LIMIT: Final = "54"
 
@@ -151,9 +154,16 @@ async def put_bookmark(tx: Tx, source: str, part: str, place: int | None) -> Non
         await tx.all(_BOOKMARK_PUT, source, part, place)
 
 
-async def forget_seen(tx: Tx, source: str, older_s: float, limit: int) -> int:
-    """Forget digests that were first seen longer ago; how many."""
-    return len(await tx.all(_FORGET_SEEN, tx.now, source, older_s, limit))
+async def forget_seen(tx: Tx, forgotten: dict[str, datetime], source: str, older_s: float, limit: int) -> int:
+    """Forget digests that were first seen longer ago; how many. `forgotten` tells where those begin that are left.
+
+    A held snapshot keeps the others for long, and they are not to be waded through each time.
+    """
+    start = forgotten.get(source, _EARLIEST)
+    rows = await tx.all(_FORGET_SEEN, tx.now, source, older_s, limit, start)
+    if rows:
+        forgotten[source] = max(start, max(row[0] for row in rows) - _LATE)
+    return len(rows)
 
 
 async def letter(tx: Tx, job: JobId) -> Letter | None:

@@ -10,6 +10,7 @@ from headrace.core.event import Event, Outgoing
 from headrace.core.model import Lease
 from headrace.core.relay_events import Refusal
 from headrace.ports.post import PUBLISHED_S, WAITING_MAX, OutboxPage, Parked, Promise, PromisePage, SinkRecord
+from headrace.stores.postgres.heads import Heads
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
 
@@ -53,10 +54,14 @@ async def publish(tx: Tx, events: Sequence[Event], guard: Lease | None, *, once:
 
 
 async def outgoing(  # noqa: PLR0917 - as the port has them
-    tx: Tx, sink: str, after: int, limit: int, bytes_max: int, without: Sequence[str]
+    tx: Tx, heads: Heads[int], sink: str, after: int, limit: int, bytes_max: int, without: Sequence[str]
 ) -> OutboxPage:
     """The events that wait for a sink, beyond a place, in order."""
-    rows = await tx.all(_OUTGOING, sink, after, limit, bytes_max, list(without))
+    begin, began = heads.begin(sink, after), heads.clock()
+    rows = await tx.all(_OUTGOING, sink, begin, limit, bytes_max, list(without))
+    whole = not begin and not without
+    first, last = (rows[0][0] - 1, rows[-1][0]) if rows else (None, None)
+    heads.looked(sink, first, last, began if whole else None)
     return OutboxPage(tuple(Outgoing(row[0], _event(sink, row), row[6]) for row in rows), bool(rows and rows[-1][7]))
 
 
@@ -96,12 +101,15 @@ async def sinks(tx: Tx) -> list[SinkRecord]:
     ]
 
 
-async def promised(tx: Tx, after: Promise | None, limit: int) -> PromisePage:
+async def promised(tx: Tx, heads: Heads[Promise], after: Promise | None, limit: int) -> PromisePage:
     """Look at promises beyond one: those of jobs that have ended."""
-    start = after or _FIRST
-    rows = await tx.all(_PROMISED, UUID(start.job), start.name, limit)
-    ended = tuple(Promise(row[0].bytes, row[1]) for row in rows if row[2])
-    return PromisePage(ended, Promise(rows[-1][0].bytes, rows[-1][1]) if len(rows) == limit else None)
+    begin, began = heads.begin("", after or _FIRST), heads.clock()
+    rows = await tx.all(_PROMISED, UUID(begin.job), begin.name, limit)
+    looked = [Promise(row[0].bytes, row[1]) for row in rows]
+    first, last = (Promise(looked[0].job, ""), looked[-1]) if looked else (None, None)
+    heads.looked("", first, last, began if begin is _FIRST else None)
+    ended = tuple(promise for promise, row in zip(looked, rows, strict=True) if row[2])
+    return PromisePage(ended, last if len(rows) == limit else None)
 
 
 async def keep_promises(tx: Tx, kept: Sequence[tuple[Promise, Event | None]]) -> int:

@@ -57,7 +57,7 @@ class PostgresPost(PostgresBase):
 
     async def forget_seen(self, source: str, older_s: float, limit: int) -> int:
         """Forget the digests that were first seen longer ago, at most `limit`; how many."""
-        return await self._each_again(lambda tx: incoming.forget_seen(tx, source, older_s, limit))
+        return await self._each_again(lambda tx: incoming.forget_seen(tx, self._forgotten, source, older_s, limit))
 
     async def letter(self, job: JobId) -> Letter | None:
         """The message of which this job was made; None: it fitted its task, or the job is unknown."""
@@ -75,7 +75,8 @@ class PostgresPost(PostgresBase):
         self, sink: str, after: int, limit: int, bytes_max: int, without: Sequence[str] = ()
     ) -> OutboxPage:
         """The events that wait for a sink, beyond a place, in order; parked ones are left out."""
-        return await self._each(lambda tx: outbox.outgoing(tx, sink, after, limit, bytes_max, without))
+        heads = self._outboxes
+        return await self._each(lambda tx: outbox.outgoing(tx, heads, sink, after, limit, bytes_max, without))
 
     async def sent(self, sink: str, done: Sequence[int], refused: Sequence[Refusal] = ()) -> None:
         """Take events that were confirmed out of the outbox, and note those that were refused."""
@@ -98,7 +99,7 @@ class PostgresPost(PostgresBase):
 
     async def promised(self, after: Promise | None, limit: int) -> PromisePage:
         """Look at `limit` promises beyond one, in order: those of jobs that have ended."""
-        return await self._each(lambda tx: outbox.promised(tx, after, limit))
+        return await self._each(lambda tx: outbox.promised(tx, self._promises, after, limit))
 
     async def keep_promises(self, kept: Sequence[tuple[Promise, Event | None]]) -> int:
         """Publish what was promised, and be free of it: all or none. How many were kept by this call."""

@@ -41,7 +41,6 @@ from headrace.stores.postgres import jobs as verbs
 from headrace.stores.postgres.exchange import exchange
 from headrace.stores.postgres.holder import CLASS, Holder
 from headrace.stores.postgres.join import Home, join
-from headrace.stores.postgres.lines import Lines
 from headrace.stores.postgres.post import PostgresPost
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import ConnectionTx
@@ -80,7 +79,7 @@ class PostgresStore(PostgresPost):
         if holder is not None:
             await holder.close()
         await self._pools.close()
-        self._lines = Lines(self._clock)
+        self._forget()
         self._epoch = ""
 
     # -- jobs ---------------------------------------------------------------------------------

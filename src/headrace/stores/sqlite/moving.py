@@ -55,6 +55,7 @@ _WATCHED: Final = (
     ("idempotency", "DELETE", _REPLAY),
     ("promise", "DELETE", _PROMISED),
     ("seen", "INSERT", _SEEN),
+    ("seen", "UPDATE", _SEEN),
     ("seen", "DELETE", _SEEN),
     ("outbox", "INSERT", _EVENT),
     ("outbox", "UPDATE", _EVENT),

@@ -19,7 +19,7 @@ new place at every call, on a manual clock.
 (`SharedNotifierConformance`) and for those behind a server (`ServedNotifierConformance`). The system suites
 (`NotifierSystemConformance`, `ServedNotifierSystemConformance`) run an app and a worker with the worst of them.
 `BridgeSourceConformance` (or `BookmarkedSourceConformance`) and `BridgeSinkConformance` are for bridges; those behind a
-server inherit `ServedSourceConformance` and `ServedSinkConformance` too.
+server inherit `ServedSourceConformance` and `ServedSinkConformance` too, and ordered ones `OrderedSourceConformance`.
 """
 
 import pytest
@@ -49,6 +49,7 @@ from headrace.testing.conformance.bridge_sink import BridgeSinkConformance, Serv
 from headrace.testing.conformance.bridge_source import (  # noqa: E402
     BookmarkedSourceConformance,
     BridgeSourceConformance,
+    OrderedSourceConformance,
     ServedSourceConformance,
 )
 from headrace.testing.conformance.notifier import (  # noqa: E402
@@ -82,6 +83,7 @@ __all__ = [
     "ManualTime",
     "NotifierConformance",
     "NotifierSystemConformance",
+    "OrderedSourceConformance",
     "Outage",
     "PostConformance",
     "PostModelConformance",

@@ -278,6 +278,43 @@ class BookmarkedSourceConformance(BridgeSourceConformance):
         await link.close()
 
 
+class OrderedSourceConformance:
+    """What holds for a source of which order was asked; `make_source` and `put` as above."""
+
+    async def test_who_takes_next_begins_with_what_was_left(self, make_source: MakeSource, put: Put) -> None:
+        """Where the broker sees to it, when the one before has gone; else at once, for its turn is over."""
+        await put(numbered(10))
+        desk = Desk()
+        first = await opened(make_source(), desk)
+        await desk.take(first, await fetched(first, 3))
+        await fetched(first, 4)
+        source = make_source()
+        second = await opened(source, desk)
+        if not source.alone:
+            assert not await second.fetch(10, WAIT_S)
+            await first.close()
+        while len(desk.taken) < 10:
+            await desk.take(second, await fetched(second, 1, most=100))
+        assert desk.bodies == numbered(10)
+        await first.close()
+        assert not await second.fetch(10, WAIT_S)
+        await second.close()
+
+    async def test_what_is_given_back_keeps_its_place(self, make_source: MakeSource, put: Put) -> None:
+        """Before all that came after it, fetched or not."""
+        await put(numbered(20))
+        desk = Desk()
+        link = await opened(make_source(), desk)
+        await desk.take(link, await fetched(link, 4))
+        flight, gathered = await fetched(link, 4), await fetched(link, 4)
+        await link.back(flight)
+        await link.back(gathered)
+        while len(desk.taken) < 20:
+            await desk.take(link, await fetched(link, 1, most=3))
+        assert desk.bodies == numbered(20)
+        await link.close()
+
+
 class ServedSourceConformance:
     """What holds when the server dies or stands still; beside one of the others. `outage`: see `Outage`."""
 

@@ -53,7 +53,7 @@ CREATE SEQUENCE headrace_outbox_place;
 -- Events that wait for their sink to confirm them.
 CREATE TABLE headrace_outbox (
     sink integer NOT NULL,              -- sink.id
-    n bigint NOT NULL,                  -- the place
+    n bigint NOT NULL,                  -- the place: from the sequence, so none is given twice
     id uuid NOT NULL,
     at timestamptz NOT NULL,
     failures integer NOT NULL DEFAULT 0,    -- times that the sink refused it
@@ -63,9 +63,8 @@ CREATE TABLE headrace_outbox (
     target text NOT NULL,
     head text NOT NULL,                 -- JSON
     body bytea NOT NULL,
-    PRIMARY KEY (sink, n)
+    PRIMARY KEY (sink, parked, n)       -- so that those that wait are not looked for among parked ones
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX headrace_outbox_parked ON headrace_outbox (sink, n) WHERE parked;
 
 -- Outcomes of jobs that are to be told when they have ended.
 CREATE TABLE headrace_promise (
