@@ -72,7 +72,8 @@ class RabbitmqLink:
         self._try_at = 0.0
         self._stirred: Final = asyncio.Event()
         self._gone: BridgeError | None = None
-        connection.closing.add_done_callback(self._ended)
+        closing: asyncio.Future[Any] = connection.closing
+        closing.add_done_callback(self._ended)
 
     async def begin(self) -> None:
         """Consume, or stand by.
@@ -166,7 +167,7 @@ class RabbitmqLink:
         if self._gone is not None:
             return
         tag = self._last = self._last + 1
-        if delivered.delivery.delivery_tag != tag:
+        if delivered.delivery_tag != tag:
             self._lose(BridgeUnavailable(f"a delivery of {self._broker.shown} is missing"))
             return
         self._waiting.append((tag, message_of(self._taking.source, delivered)))
@@ -214,7 +215,8 @@ class RabbitmqLink:
 
     async def _open_channel(self) -> AbstractChannel:
         channel = await self._connection.channel(publisher_confirms=False)
-        channel.closing.add_done_callback(lambda closing: self._ended(closing) if channel is self._channel else None)
+        closing: asyncio.Future[Any] = channel.closing
+        closing.add_done_callback(lambda closed: self._ended(closed) if channel is self._channel else None)
         return channel
 
     def _ended(self, closing: "asyncio.Future[Any]") -> None:
