@@ -27,9 +27,7 @@ def message_of(source: str, found: Any) -> Message:
     tokens = found.reply.split(".")
     short = len(tokens) == _SHORT
     sequence, time_ns = tokens[_SEQUENCE[short]], tokens[_TIME[short]]
-    headers, identity, content_type = {}, None, None
-    if found.headers:
-        headers, identity, content_type = _headers(found.headers)
+    headers, identity, content_type = _headers(found.headers) if found.headers else ({}, None, None)
     return Message(
         source,
         sequence,
