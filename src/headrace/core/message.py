@@ -11,12 +11,13 @@ from typing import Final
 
 HEADERS_MAX: Final = 64
 HEADER_BYTES_MAX: Final = 8 * 1024
+UTF_8_BYTES_MAX: Final = 4  # of one character
 _CUT: Final = "…"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Message:
-    """One message of a broker, as a task or a `decode=` sees it.
+    """One message of a broker, as a task or a `decode=` sees it; nobody changes one (frozen, it is slow to make).
 
     `source` is the name of the `hr.on` that took it, as `kafka:orders:payments`; `part` and `place` say where it is at
     the broker: Kafka's partition and offset, the sequence of NATS, the entry id of Redis. `id` is what makes it the
@@ -108,6 +109,9 @@ def digest_of(identity: str) -> bytes:
 
 def bounded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The first headers, as many as are kept with a message: 64, and 8 KiB of names and values; the last may be cut."""
+    characters = sum(map(len, headers)) + sum(map(len, headers.values()))
+    if len(headers) <= HEADERS_MAX and characters * UTF_8_BYTES_MAX <= HEADER_BYTES_MAX:
+        return dict(headers)
     kept: dict[str, str] = {}
     room = HEADER_BYTES_MAX
     for name, value in headers.items():
