@@ -16,6 +16,7 @@ _NO_HEAD: Final = "{}"
 
 def message_of(source: str, delivered: DeliveredMessage) -> Message:
     """A delivery as a message."""
+    delivery: Any = delivered.delivery
     properties = delivered.header.properties
     headers: Any = properties.headers
     sent: Any = properties.timestamp
@@ -24,7 +25,7 @@ def message_of(source: str, delivered: DeliveredMessage) -> Message:
         "",
         "",
         properties.message_id or None,
-        delivered.delivery.routing_key,
+        delivery.routing_key,
         {name: text_of(value) for name, value in headers.items()} if headers else {},
         properties.content_type or None,
         None if sent is None else sent.timestamp(),

@@ -18,7 +18,7 @@ from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 _redis: Final[Any] = import_module("redis.asyncio")  # its types are unknown in part
 CONNECT_S: Final = 5.0
 CLOSE_S: Final = 0.4
-ANSWER_S: Final = 10.0
+ANSWER_S: Final = 5.0
 """So long a command may take that does not wait for anything."""
 FIELD_OF_ID: Final = b"message-id"
 """The field of an entry that says which message it is, however often it is added."""
@@ -54,14 +54,14 @@ async def close(client: Any) -> None:
 
 
 @asynccontextmanager
-async def answers(broker: Broker, key: str = "", *, within_s: float = ANSWER_S) -> AsyncGenerator[None, None]:
+async def answers(broker: Broker, key: str = "", *, within_s: float | None = None) -> AsyncGenerator[None, None]:
     """What is asked in it, of the stream `key`, is answered in so much time; errors of the client are ours.
 
     Raises:
         BridgeError: it is not, or the answer is an error.
     """
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(ANSWER_S if within_s is None else within_s):
             yield
     except TimeoutError:
         raise BridgeUnavailable(f"{broker.shown} does not answer") from None
