@@ -1,5 +1,6 @@
 """RabbitMQ as a source and as a sink: the public suites."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
@@ -94,6 +95,7 @@ class TestQuorumQueue:
     @pytest.fixture
     async def queue(self, rabbitmq: RabbitMQ) -> AsyncIterator[str]:
         name = await new_queue(rabbitmq, {"x-queue-type": "quorum"})
+        await asyncio.sleep(1)  # a server that is killed before that forgets who leads a new queue
         yield name
         async with bare(rabbitmq) as channel:
             await channel.queue_delete(name)
