@@ -145,7 +145,9 @@ def _pools(hr: "Headrace", slots: Mapping[Kind, int], *, prefetch: bool) -> dict
 def _limits(hr: "Headrace", *, rates: bool) -> tuple[TaskLimit, ...]:
     limits = [task.limit for task in hr.registry if task.limit is not None]
     return tuple(
-        each if rates else replace(each, rate=None) for each in limits if rates or each.concurrency is not None
+        each if rates else replace(each, rate=None)
+        for each in limits
+        if rates or each.concurrency is not None or each.ordered
     )
 
 

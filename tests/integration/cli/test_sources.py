@@ -23,7 +23,7 @@ broker.queue("orders")
 broker.topic("payments")
 if os.environ.get("FILL"):  # in the one process that takes
     for number in range(50):
-        broker.put("payments", json.dumps({"number": number}).encode())
+        broker.put("payments", str(number).encode())
         broker.put("orders", str(number).encode(), id=f"m{number % 40}")
     broker.put("orders", b"x\\x00\\xff", id="bad", headers={"h": "1"}, content_type="text/plain")
 
@@ -49,7 +49,7 @@ async def pay(ctx: JobContext, number: int, message: Message | None = None) -> s
 def orders(shop: Any) -> Any:
     """A shop with two sources."""
     with (shop.path / "shop.py").open("a") as file:
-        file.write("import json\n" + ORDERS)
+        file.write(ORDERS)
     shop.out("migrate")
     return shop
 

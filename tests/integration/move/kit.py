@@ -152,7 +152,6 @@ async def fill_post(store: FullStore, told: Filled) -> None:
     refused = [Refusal(places[0], "no: ü", parked=True), Refusal(places[2], "no", parked=False)]
     await store.sent("kafka", [places[1], places[-1]], refused)  # the last place is free now
     await store.sent("nats", [out.place for out in (await store.outgoing("nats", 0, 100, 1 << 20)).events][-1:])
-    await store.disable("partner", "410")
     await store.take_chore("sink:kafka", "somebody", 1000.0)
 
 
@@ -173,7 +172,6 @@ async def post_of(store: FullStore, jobs: Sequence[JobId]) -> list[Any]:
         sinks,
         [await store.outgoing(name, 0, 1_000, 1 << 30) for name, *_ in sinks],
         [[replace(parked, age_s=0.0) for parked in await store.parked(name, 0, 1_000)] for name, *_ in sinks],
-        {name: endpoint.why for name, endpoint in (await store.disabled()).items()},
     ]
 
 

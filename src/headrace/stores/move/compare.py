@@ -28,13 +28,12 @@ _SAME: Final = {  # the same question to both
     "bookmarks": "SELECT count(*) FROM headrace_bookmark",
     "seen": "SELECT count(*) FROM headrace_seen",
     "events": "SELECT count(*) FROM headrace_outbox",
-    "endpoints": "SELECT count(*) FROM headrace_endpoint",
 }
 _STATES: Final = (
     "SELECT state, count(*) FROM headrace_job GROUP BY state",
     "SELECT state, count(*) FROM headrace_history GROUP BY state",
 )
-_SMALL: Final = ("bookmarks", "events", "endpoints")  # of these, what is quick to count
+_SMALL: Final = ("bookmarks", "events")  # of these, what is quick to count
 _BOOKMARKS: Final = (
     "SELECT source.name, bookmark.part, bookmark.next FROM headrace_bookmark AS bookmark "
     "JOIN headrace_source AS source ON source.id = bookmark.source"

@@ -26,7 +26,6 @@ _TRIGGERS: Final = {
     "headrace_move_refuse_edit": "BEFORE UPDATE OF args ON headrace_history FOR EACH ROW",
     "headrace_move_refuse_event": "BEFORE INSERT ON headrace_outbox FOR EACH STATEMENT",
     "headrace_move_refuse_bookmark": "BEFORE INSERT OR UPDATE OR DELETE ON headrace_bookmark FOR EACH STATEMENT",
-    "headrace_move_refuse_endpoint": "BEFORE INSERT OR UPDATE OR DELETE ON headrace_endpoint FOR EACH STATEMENT",
     "headrace_move_skip_event": "BEFORE UPDATE OR DELETE ON headrace_outbox FOR EACH ROW",
     "headrace_move_skip_seen": "BEFORE UPDATE OR DELETE ON headrace_seen FOR EACH ROW",
     "headrace_move_skip_promise": "BEFORE DELETE ON headrace_promise FOR EACH ROW",

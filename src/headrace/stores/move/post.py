@@ -22,7 +22,6 @@ EVENTS_MAX: Final = 1_000
 _SOURCES: Final = "SELECT id, name, taken_at FROM headrace_source"
 _BOOKMARKS: Final = "SELECT source, part, next, last_ms FROM headrace_bookmark"
 _SINKS: Final = "SELECT id, name FROM headrace_sink"
-_ENDPOINTS: Final = "SELECT name, disabled_at, why FROM headrace_endpoint"
 _SEEN_AFTER: Final = (
     "SELECT source, digest, at FROM headrace_seen WHERE (source, digest) > (?, ?) ORDER BY source, digest LIMIT ?"
 )
@@ -73,16 +72,14 @@ class Post:
         self._sinks: Final[dict[int, int]] = {}
 
     async def put_small(self, source: Source) -> None:
-        """Sources with their bookmarks, sinks, and disabled endpoints as they are in the file."""
+        """Sources with their bookmarks, and sinks, as they are in the file."""
         for number, name, taken_at in source.ask(_SOURCES):
             self._sources[number] = await self._connection.fetchval(_SOURCE_PUT, name, rows.when(taken_at))
         for number, name in source.ask(_SINKS):
             self._sinks[number] = await self._connection.fetchval(_SINK_PUT, name)
-        await self._connection.execute("DELETE FROM headrace_bookmark; DELETE FROM headrace_endpoint")
+        await self._connection.execute("DELETE FROM headrace_bookmark")
         marks = [(self._sources[row[0]], *row[1:]) for row in source.ask(_BOOKMARKS)]
         await self._copy("bookmark", ("source", "part", "next", "last_ms"), marks)
-        ends = [(name, rows.at(disabled_at), why) for name, disabled_at, why in source.ask(_ENDPOINTS)]
-        await self._copy("endpoint", ("name", "disabled_at", "why"), ends)
 
     async def copy(self, source: Source) -> None:
         """All digests and events that are not here yet."""

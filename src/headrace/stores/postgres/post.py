@@ -11,7 +11,6 @@ from headrace.core.message import Bookmark
 from headrace.core.model import JobId, Lease
 from headrace.core.relay_events import Refusal
 from headrace.ports.post import (
-    Disabled,
     Intake,
     Letter,
     OutboxPage,
@@ -29,9 +28,6 @@ from headrace.stores.postgres.sql import query
 
 _CHORE_TAKE: Final = query("chore_take")
 _CHORE_LEAVE: Final = query("chore_leave")
-_DISABLE: Final = query("endpoint_disable")
-_ENABLE: Final = query("endpoint_enable")
-_DISABLED: Final = query("endpoints")
 
 
 class PostgresPost(PostgresBase):
@@ -129,15 +125,3 @@ class PostgresPost(PostgresBase):
     async def sinks(self) -> list[SinkRecord]:
         """Every sink that had an event, by name."""
         return await self._each(outbox.sinks)
-
-    async def disable(self, endpoint: str, why: str | None) -> None:
-        """Send nothing more to an endpoint of webhooks; None: send again."""
-        if why is None:
-            await self._each_again(lambda tx: tx.all(_ENABLE, endpoint))
-        else:
-            await self._each_again(lambda tx: tx.all(_DISABLE, tx.now, endpoint, why))
-
-    async def disabled(self) -> dict[str, Disabled]:
-        """The endpoints to which nothing is sent, by name."""
-        rows = await self._each(lambda tx: tx.all(_DISABLED, tx.now))
-        return {row[0]: Disabled(row[1], max(0.0, row[2])) for row in rows}

@@ -26,9 +26,9 @@ _RECORD: Final = "move"
 _FOR_EVER: Final = 2**62
 _TABLES: Final = (
     "queue", "lane", "call", "job", "history", "job_key", "feed", "progress", "attempt", "worker", "secret", "api_key",
-    "idempotency", "source", "bookmark", "seen", "letter", "sink", "outbox", "promise", "chore", "endpoint",
+    "idempotency", "source", "bookmark", "seen", "letter", "sink", "outbox", "promise", "chore",
 )  # fmt: skip
-_COPIED_WHOLE: Final = ("source", "bookmark", "sink", "endpoint")
+_COPIED_WHOLE: Final = ("source", "bookmark", "sink")
 _NOW: Final = "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
 _IN_FORCE: Final = f"(SELECT CAST(value AS INTEGER) FROM headrace_meta WHERE key = '{HELD_UNTIL}') > {_NOW}"  # noqa: S608 - ours
 _ROOM: Final = f"(SELECT coalesce(max(seq) - min(seq), 0) FROM headrace_move_log) < {LOG_MAX}"  # noqa: S608 - ours

@@ -83,13 +83,6 @@ CREATE TABLE headrace_chore (
     ends_at timestamptz NOT NULL
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
--- Endpoints of webhooks to which nothing is sent any more.
-CREATE TABLE headrace_endpoint (
-    name text PRIMARY KEY,
-    disabled_at timestamptz NOT NULL,
-    why text NOT NULL
-);
-
 -- The number of a source, which is made if it is new.
 CREATE FUNCTION headrace_source_1(p_name text)
 RETURNS integer
