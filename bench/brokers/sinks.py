@@ -8,6 +8,7 @@ same headers, and waits for the same confirmations.
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import random
@@ -232,6 +233,7 @@ def measure(kind: str, count: int, times: int = 3) -> dict[str, float]:
 
 
 def run(work: Any) -> Any:
+    gc.set_threshold(10_000)  # as a worker has it
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from headrace.core.limits import Limit, RateLimit
     from headrace.core.message import Message
     from headrace.core.model import UpdateKind
+    from headrace.core.order import MESSAGE_KEY
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
     from headrace.runtime.context import JobContext, SyncJobContext
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 __version__ = version("headrace")
 
 __all__ = [
+    "MESSAGE_KEY",
     "Adaptive",
     "Breaker",
     "BreakerOpen",
@@ -170,6 +172,7 @@ _HOMES = {
     "headrace.core.limits": ("Limit", "RateLimit"),
     "headrace.core.message": ("Message",),
     "headrace.core.model": ("UpdateKind",),
+    "headrace.core.order": ("MESSAGE_KEY",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),
     "headrace.runtime.context": ("JobContext", "SyncJobContext"),

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from headrace.core.event import Event
-from headrace.core.limits import Limit, RateLimit, TaskLimit
+from headrace.core.limits import Limit, RateLimit, TaskLimit, turn_of
 from headrace.core.load import LoadAsked
 from headrace.core.message import Mark
 from headrace.core.model import Failed, Failure, FeedWrite, Lease, NewJob, Retried, Settle, Succeeded, UpdateKind
@@ -45,7 +45,6 @@ FILL_LIMITS = """
 INSERT INTO headrace_slot (scope, job, fence)
 SELECT 'other ' || n % 1000, gen_random_uuid(), 1 FROM generate_series(1, $1) AS n
 """
-FILL_SCOPES = "INSERT INTO headrace_limit (scope) SELECT 'other ' || n FROM generate_series(1, $1) AS n"
 FILL_POST = """
 INSERT INTO headrace_seen (source, digest, at)
 SELECT source.id, gen_random_uuid(), now() - interval '1 day' FROM generate_series(1, {rows}),
@@ -60,7 +59,11 @@ SELECT gen_random_uuid(), 1, now(), '', '{{}}', '', 1, 'x' FROM generate_series(
 INSERT INTO headrace_bookmark (source, part, next)
 SELECT headrace_source_1('kafka:orders:g'), 'other ' || n, 1 FROM generate_series(1, {rows} / 10) AS n;
 """
+FILL_SCOPES = """
+INSERT INTO headrace_limit (scope, holder) SELECT 'other ' || n, gen_random_uuid() FROM generate_series(1, $1) AS n
+"""
 LIMITS = (TaskLimit("refund", Limit(6, key="tenant"), RateLimit(1_000, per=1)),)
+ORDERED = (TaskLimit("refund", Limit(6), RateLimit(1_000, per=1), ordered=True),)
 PLANS_KEPT = "of the empty tables, with plans that were made for them"
 KEPT_AFTER = 6  # calls of a statement: its plan is the one that is kept
 
@@ -161,6 +164,7 @@ async def work(store: PostgresStore) -> None:
     await store.attempts(jobs[0].id)
     await work_under_limits(store)
     await work_of_the_post(store)
+    await work_in_order(store)
     await store.loads([LoadAsked("billing", 50, 1.0), LoadAsked("held", 50)])
     lost = [new_job() for _ in range(2)]
     await store.enqueue(lost)
@@ -213,6 +217,25 @@ async def work_under_limits(store: PostgresStore) -> None:
         left -= len(answer.claimed)
         settles = [Settle(job.id, job.fence, Succeeded()) for job in answer.claimed]
     assert left == 0
+    await store.exchange("worker-1", settles, None)
+
+
+async def work_in_order(store: PostgresStore) -> None:
+    """Claims of an ordered task, whose first attempts fail: each of its lanes has one at a time."""
+    jobs = [new_job(task="refund", lane_key=f"{number % 8:02x}") for number in range(16)]
+    await store.enqueue(jobs)
+    settles: list[Settle] = []
+    left = len(jobs)
+    for _ in range(20):
+        answer = await store.exchange("worker-1", settles, replace(request(50, suspects=None), limits=ORDERED))
+        assert len(answer.claimed) <= 6
+        again = Retried(Failure("E", "no"))
+        settles = [Settle(job.id, job.fence, again if job.fence == 1 else Succeeded()) for job in answer.claimed]
+        left -= sum(job.fence == 2 for job in answer.claimed)
+        if not left:
+            break
+    assert left == 0
+    await store.scopes([turn_of("refund", "00")])
     await store.exchange("worker-1", settles, None)
 
 

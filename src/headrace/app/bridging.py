@@ -90,7 +90,7 @@ def post_of(hr: "Headrace") -> Post:
 def _plan(hr: "Headrace", found: "SourceDef", post: Post) -> SourcePlan:
     parts = Parts(
         found.name,
-        hr.brokers.source(found.address, found.name),
+        hr.brokers.source(found.address, found.name, ordered=found.task.ordered),
         hr.sources.decoder(found.name),
         found.settings,
         post,

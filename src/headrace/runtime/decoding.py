@@ -106,7 +106,7 @@ class Decoder:
         try:
             event = self._event(message)
             args, values = self._read(message, event)
-            lane = self._task.lane_key_of(values)
+            lane = self._task.lane_key_of(values, self._key(message, event) if self._task.by_message else None)
         except Unreadable as error:
             return self._letter(message, event, job, known, str(error))
         except HeadraceError as error:  # of the key of its lane
@@ -128,7 +128,8 @@ class Decoder:
         self, message: Message, event: CloudEvent | None, job: JobId, known: Collection[str], why: str
     ) -> Arrival:
         args, letter = letter_of(message, why, self._terms.letter_bytes_max)
-        made = self._job(job, args, "", (LETTER_TAG,), self._trace(message, event))
+        lane = self._task.lane_of(self._key(message, event)) if self._task.by_message else ""
+        made = self._job(job, args, lane, (LETTER_TAG,), self._trace(message, event))
         return Arrival(made, self._digest(message, event, known), letter)
 
     def _job(self, job: JobId, args: Json, lane: str, tags: tuple[str, ...], trace: str | None) -> NewJob:
@@ -161,6 +162,12 @@ class Decoder:
         if event is not None:
             return digest_of(f"{event.source}\n{event.id}")
         return None if message.id is None else digest_of(message.id)
+
+    @staticmethod
+    def _key(message: Message, event: CloudEvent | None) -> str:
+        """The key of the message, by which its task may be ordered."""
+        given = None if event is None else event.extensions.get("partitionkey")
+        return (message.key or "") if given is None else canonical(given)
 
     @staticmethod
     def _trace(message: Message, event: CloudEvent | None) -> str | None:

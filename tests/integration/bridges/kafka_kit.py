@@ -61,8 +61,11 @@ async def new_topic(server: Kafka, parts: int = 1, name: str | None = None, **co
         while True:  # one of that name may still be on its way out
             answer = await client.create_topics([admins.NewTopic(name, parts, 1, topic_configs=wanted)])
             if not any(error[1] for error in answer.topic_errors):
-                return name
+                break
             await asyncio.sleep(0.1)
+        while name not in await client.list_topics():  # noqa: ASYNC110 - the broker is asked
+            await asyncio.sleep(0.01)
+        return name
 
 
 async def delete_topic(server: Kafka, name: str) -> None:

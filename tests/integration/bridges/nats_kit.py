@@ -80,6 +80,7 @@ async def raw(server: Nats, data: bytes) -> None:
         while b"PONG" not in await reader.readline():
             pass
     writer.close()
+    await writer.wait_closed()
 
 
 async def read_all(server: Nats, stream: str) -> list[Found]:

@@ -224,7 +224,7 @@ async def test_who_answers_may_be_no_stream(nats: Nats) -> None:
 
         await jetstream._nc.subscribe("service", cb=answer)
         await jetstream._nc.flush()
-        told = await sent(sink, [Outgoing(1, Event(bytes(16), "s", "service", None, '{"headers": []}'))])
+        told = await sent(sink, [Outgoing(1, Event(bytes(16), "s", "service", None, '{"headers": 1}'))])
         assert "its headers are no text" in told.refused[1]
         told = await sent(sink, outgoing("service", [b"x"]))
     assert told.refused == {1: "who answers on the subject service is no stream: make one for it"}

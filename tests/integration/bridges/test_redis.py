@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headrace.bridges.redis import RedisSink, RedisSource
+from headrace.bridges.redis import RedisSink, RedisSource, client
 from headrace.testing.conformance import (
     BridgeSinkConformance,
     BridgeSourceConformance,
@@ -32,12 +32,14 @@ SWEEP_S = 0.5
 async def stream(redis: Redis) -> AsyncIterator[str]:
     name = f"stream-{secrets.token_hex(4)}"
     yield name
-    async with bare(redis) as client:
-        await client.delete(name)
+    async with bare(redis) as its:
+        await its.delete(name)
 
 
 @pytest.fixture
-def outage(redis: Redis) -> Outage:
+def outage(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    for name in ("CONNECT_S", "ANSWER_S"):  # it is not worth the time to wait for longer
+        monkeypatch.setattr(client, name, 2.0)
     return ServerOutage(redis)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import headrace.stores.move.post as post_module
 import headrace.stores.move.source as source_module
 from headrace.core.errors import StoreMoved, StoreUnavailable
 from headrace.core.feed import Position
+from headrace.core.limits import TaskLimit, turn_of
 from headrace.core.message import Mark, digest_of
-from headrace.core.model import AttemptOutcome, FeedWrite, SettleResult, Succeeded, UpdateKind
+from headrace.core.model import AttemptOutcome, FeedWrite, Retried, Settle, SettleResult, Succeeded, UpdateKind
 from headrace.core.relay_events import Refusal
 from headrace.core.states import JobState
 from headrace.notifiers.none import NoNotifier
@@ -77,6 +79,32 @@ async def test_places_in_line_stay_and_new_jobs_come_behind_them(file: SqliteSto
         await store.enqueue(late)
         order = sorted([*jobs, *late], key=lambda job: -job.priority)  # stable: else as they came
         assert suite.ids_of(await suite.claim(store, 20)) == suite.ids_of(order)
+    finally:
+        await store.close()
+
+
+async def test_whose_turn_it_is_in_an_ordered_lane_keeps_it(file: SqliteStore, postgres_url: str) -> None:
+    await suite.register(file)
+    asked = replace(suite.request(suspects=None), limits=(TaskLimit("charge", ordered=True),))
+    jobs = [suite.new_job(lane_key=key) for key in "aab"]
+    await file.enqueue(jobs)
+    claimed = (await file.exchange(suite.WORKER, (), asked)).claimed
+    again = Retried(kit.FAILURE, 3600.0)
+    await file.exchange(suite.WORKER, [Settle(job.id, job.fence, again) for job in claimed], None)
+    await file.cancel([jobs[2].id])
+    await kit.move(file.path, postgres_url)
+    store = await kit.target_of(postgres_url)
+    try:
+        await suite.register(store)
+        await store.enqueue([suite.new_job(lane_key="b")])
+        assert [state.holder for state in await store.scopes([turn_of("charge", key) for key in "ab"])] == [
+            jobs[0].id,
+            None,
+        ]
+        (other,) = (await store.exchange(suite.WORKER, (), asked)).claimed
+        assert other.id not in suite.ids_of(jobs)
+        await store.cancel([jobs[0].id])
+        assert suite.ids_of((await store.exchange(suite.WORKER, (), asked)).claimed) == [jobs[1].id]
     finally:
         await store.close()
 

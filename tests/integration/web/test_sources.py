@@ -70,7 +70,7 @@ def test_a_job_that_fitted_has_no_message(taking: Served) -> None:
     job = taking.enqueue("add", a=1)
     with taking.client("read") as client:
         answer = client.get(f"/api/jobs/{job['id']}/message")
-    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (404, "unknown-job")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:headrace:problem:unknown-job")
 
 
 def test_sources_say_how_they_stand_and_an_absent_broker_is_no_reason_to_be_unready(

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator
 
-from headrace import Headrace, InvalidConfig, JobContext, Limit, Message, kafka, nats, rabbitmq
+from headrace import MESSAGE_KEY, Headrace, InvalidConfig, JobContext, Limit, Message, kafka, nats, rabbitmq
 from headrace.app.consuming import SourceTable
 from headrace.core.message import digest_of
 from headrace.ports.post import Arrival
@@ -286,6 +286,21 @@ def test_who_a_message_is() -> None:
     decoder = hr.sources.decoder("kafka:whole:g")
     (arrival,) = decoder.arrivals([Message("kafka:whole:g", "5", "0", id="m", body=NAMED)], {"0": 5})
     assert arrival.digest is None, "a bookmark does without"
+
+
+@hr.on(rabbitmq("by key"))
+@hr.task(ordered_by=MESSAGE_KEY)
+async def by_key(ctx: JobContext, order: Order) -> None:
+    """In the order of its messages."""
+
+
+def test_an_order_by_messages_goes_by_their_own_keys() -> None:
+    lane_of = hr.registry.get("by_key").lane_of
+    assert arrive("by key", ORDER, key="ada").job.lane_key == lane_of("ada")
+    assert arrive("by key", ORDER).job.lane_key == lane_of("")
+    named = {**BINARY, "cloudEvents:partitionkey": "bob"}
+    assert arrive("by key", ORDER, key="ada", headers=named).job.lane_key == lane_of("bob")
+    assert arrive("by key", b"?", key="ada").job.lane_key == lane_of("ada"), "a letter waits for its turn"
 
 
 def test_a_job_is_as_its_task_says_and_ids_rise() -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from headrace.bridges import faults
-from headrace.bridges.closing import shortly
+from headrace.bridges.closing import finished, shortly
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
@@ -90,6 +90,25 @@ def told(broker: Broker, error: BaseException, group: str = "") -> BridgeError:
             f"{broker.shown} takes no member that is missed after 6 seconds: set group.min.session.timeout.ms to 6000"
         )
     return faults.unreached(broker, error)
+
+
+async def begin(client: Any) -> None:
+    """Start it, in its time; one that is left in the middle leaves a connection behind, so it has a moment more.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    starting = asyncio.get_running_loop().create_task(client.start())
+    try:
+        await asyncio.wait([starting], timeout=CONNECT_S)
+        if not starting.done():
+            raise TimeoutError
+        starting.result()
+    finally:
+        if not starting.done():
+            await finished(asyncio.wait([starting], timeout=CLOSE_S))
+            starting.cancel()
+            await finished(asyncio.wait([starting]))
 
 
 async def close_consumer(consumer: Any) -> None:

@@ -46,7 +46,7 @@ def headers_of(event: Event) -> list[tuple[str, bytes]]:
     """What goes beside an event's body.
 
     Raises:
-        AttributeError, ValueError: its head is none.
+        AttributeError, TypeError, ValueError: its head is none.
     """
     head = Head.read(event.head)
     found = [

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from headrace.bridges.closing import finished
 from headrace.bridges.kafka.client import (
-    CONNECT_S,
     KafkaError,
     aiokafka,
+    begin,
     close_producer,
     errors,
     settings,
@@ -131,8 +131,7 @@ class KafkaSink:
             **self._given, enable_idempotence=True, acks="all", linger_ms=0, max_batch_size=BATCH_BYTES
         )
         try:
-            async with asyncio.timeout(CONNECT_S):
-                await producer.start()
+            await begin(producer)
         except BaseException as error:
             await finished(close_producer(producer))
             if isinstance(error, KafkaError | OSError):
@@ -161,7 +160,7 @@ class KafkaSink:
                 line = lines.setdefault((event.target, partitions[number % len(partitions)]), [])
                 try:
                     headers = headers_of(event)
-                except (AttributeError, ValueError) as error:
+                except (AttributeError, TypeError, ValueError) as error:
                     post.refuse(out, f"its headers are no text: {error}")
                     continue
                 if not line or out.place in post.alone or not line[-1].add(out, key, headers):

@@ -8,7 +8,16 @@ import asyncio
 from typing import Any, Final, Protocol
 
 from headrace.bridges.closing import finished
-from headrace.bridges.kafka.client import CONNECT_S, STRATEGIES, KafkaError, aiokafka, close_consumer, settings, why_not
+from headrace.bridges.kafka.client import (
+    CONNECT_S,
+    STRATEGIES,
+    KafkaError,
+    aiokafka,
+    begin,
+    close_consumer,
+    settings,
+    why_not,
+)
 from headrace.bridges.kafka.link import KafkaLink
 from headrace.bridges.kafka.parts import Says, Taking
 from headrace.core.broker import Broker
@@ -75,8 +84,8 @@ class KafkaSource:
             partition_assignment_strategy=STRATEGIES,
         )
         try:
+            await begin(consumer)
             async with asyncio.timeout(CONNECT_S):
-                await consumer.start()
                 link = await self._join(consumer, stand)
         except BaseException as error:
             await finished(close_consumer(consumer))

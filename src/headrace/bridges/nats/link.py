@@ -25,10 +25,13 @@ from headrace.core.message import Batch, Message
 LINGER_S: Final = 5.0
 """How long a request for one message waits at the server."""
 ANSWER_S: Final = 10.0
+HEARD_S: Final = 2.0
 PAUSE_S: Final = 0.1
 LEAVE_S: Final = 0.4
 FETCH_BYTES: Final = 16 << 20
 SPAN_MAX: Final = 50_000
+FIRST_COUNT: Final = 16
+GROWTH: Final = 8
 REQUEST_BYTES: Final = 8 << 20
 BACK: Final = b"-NAK"
 AT_IT: Final = b"+WPI"
@@ -52,9 +55,10 @@ class Taking:
 
 @dataclass(slots=True)
 class Request:
-    """A pull request that the server has: `left` messages are to come, or a word that they do not, before `by`."""
+    """A pull request for `count` messages: `left` of them are to come, or a word that they do not, before `by`."""
 
     inbox: str
+    count: int
     left: int
     by: float
 
@@ -74,7 +78,8 @@ class NatsLink:
         self._request: Request | None = None
         self._ask_at = 0.0
         self._dry = False  # nothing was there
-        self._large = False  # what is there is larger than a request for many takes
+        self._most = FIRST_COUNT  # to be asked for at once, by the size of what came
+        self._largest = 1
         self._waiting: Final[deque[Any]] = deque()  # came, and not fetched
         self._mine: Final[dict[str, None]] = {}  # fetched, and neither done nor given back
         self._held = False
@@ -106,7 +111,7 @@ class NatsLink:
             self._ask_at = self._now() + self._taking.ack_wait_s
             return
         ack = f"$JS.ACK.{self._taking.stream}.{self._taking.durable}"
-        await self._say(BACK, [f"{ack}.1.{place}.{given.consumer_seq}.0.0" for place in places])
+        await self._give_back([f"{ack}.1.{place}.{given.consumer_seq}.0.0" for place in places])
 
     async def fetch(self, most: int, wait_s: float) -> Batch:
         """What came, and else what is pulled."""
@@ -142,7 +147,7 @@ class NatsLink:
         """Let any process have them, and what came after them too, so that it stays after them."""
         later = [message.reply for message in self._waiting]
         self._waiting.clear()
-        await self._say(BACK, [*self._let_go(batch.receipts), *later])
+        await self._give_back([*self._let_go(batch.receipts), *later])
         self._dry = False
         self._stirred.set()
 
@@ -186,15 +191,14 @@ class NatsLink:
         """Ask for messages: for many at once if there are any, else for the next one."""
         self._count += 1
         inbox, expires_s = f"{self._inbox}.{self._count}", min(wait_s, LINGER_S)
-        asked: dict[str, object]
+        count = 1 if self._dry else min(most, self._most)
+        asked: dict[str, object] = {"batch": count}
         if self._dry:
-            asked = {"batch": 1, "expires": max(1_000_000, round(expires_s * _NANOSECOND))}
-        elif self._large:
-            asked = {"batch": 1, "no_wait": True}
+            asked["expires"] = max(1_000_000, round(expires_s * _NANOSECOND))
         else:
-            asked = {"batch": most, "no_wait": True, "max_bytes": REQUEST_BYTES}
-        left = most if "max_bytes" in asked else 1
-        self._request = Request(inbox, left, self._now() + (expires_s if self._dry else 0.0) + ANSWER_S)
+            asked["no_wait"] = True
+            expires_s = 0.0
+        self._request = Request(inbox, count, count, self._now() + expires_s + ANSWER_S)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._taking.stream}.{self._taking.durable}"
         try:
             await self._client.publish(subject, json.dumps(asked).encode("ascii"), inbox)
@@ -208,15 +212,22 @@ class NatsLink:
             if self._taking.ordered and self._is_behind_another(message):
                 return
             self._waiting.append(message)
-            self._dry = self._large = False
+            self._dry = False
+            self._largest = max(self._largest, len(message.data))
             if request is not None:
                 request.left -= 1
                 if request.left <= 0:
                     self._request = None
+                    self._grow(request.count)
         elif request is not None and message.subject == request.inbox:
             self._request = None
             self._no_more(message.headers or {})
         self._stirred.set()
+
+    def _grow(self, count: int) -> None:
+        """So many came at once: the next time more may, as far as they fit (a request by bytes blocks NATS 2.9)."""
+        self._most = max(1, min(REQUEST_BYTES // self._largest, max(self._most, count * GROWTH)))
+        self._largest = max(1, self._largest // 2)
 
     def _is_behind_another(self, message: Any) -> bool:
         """Whether something was given to somebody else before it."""
@@ -230,8 +241,6 @@ class NatsLink:
         status, words = headers.get("Status", ""), headers.get("Description", "")
         if status in NOTHING:
             self._dry = True
-        elif "MaxBytes" in words:
-            self._large = True
         elif "Consumer Deleted" in words or status == "503":
             self._lose(BridgeUnavailable(f"{self._what} is gone, and is made again"))
         else:  # too much is unacknowledged, or the server is busy with itself
@@ -256,6 +265,13 @@ class NatsLink:
             for receipt in receipts:
                 await publish(receipt, what)
 
+    async def _give_back(self, receipts: list[str]) -> None:
+        """Have them given out again, before whatever is asked for next: the server does not hear all in one order."""
+        if receipts:
+            await self._say(BACK, receipts[:-1])
+            with suppress(NatsError, TimeoutError):
+                await self._client.request(receipts[-1], BACK, timeout=HEARD_S)
+
     async def _mind(self) -> None:
         """Say in time that we are at it."""
         while True:
@@ -267,7 +283,7 @@ class NatsLink:
     async def _leave(self) -> None:
         later = [message.reply for message in self._waiting]
         self._waiting.clear()
-        await self._say(BACK, [*self._let_go(tuple(self._mine)), *later])
+        await self._give_back([*self._let_go(tuple(self._mine)), *later])
         await self._client.flush()
 
     @property

@@ -65,7 +65,7 @@ def headers_of(event: Event) -> dict[str, str]:
     """What goes beside an event's body.
 
     Raises:
-        AttributeError, ValueError: its head is none.
+        AttributeError, TypeError, ValueError: its head is none.
     """
     head = Head.read(event.head)
     headers = dict(head.headers)

@@ -123,7 +123,7 @@ class _Line:
         try:
             headers = headers_of(event)
             why = self._too_large(out, headers)
-        except (AttributeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             why = f"its headers are no text: {error}"
         else:
             if not why:

@@ -105,7 +105,7 @@ class NatsSource:
         found = info.config
         for wrong, what in (
             (found.deliver_subject, "pushes, and cannot be pulled from"),
-            (found.ack_policy is not AckPolicy.EXPLICIT, "does not want each message acknowledged"),
+            (found.ack_policy != AckPolicy.EXPLICIT, "does not want each message acknowledged"),
             ((found.max_deliver or -1) > 0, "gives a message up after some deliveries"),
             (self._subject.subject not in _filters(found), f"takes other subjects than {self._subject.subject}"),
         ):

@@ -50,11 +50,14 @@ class Taking:
 class RabbitmqLink:
     """A `ports.bridge.SourceLink` over one channel."""
 
-    def __init__(self, broker: Broker, connection: AbstractConnection, taking: Taking) -> None:
-        """Nothing is consumed yet."""
+    def __init__(
+        self, broker: Broker, connection: AbstractConnection, taking: Taking, *, exclusive: bool = False
+    ) -> None:
+        """Nothing is consumed yet; `exclusive` is who shall be the only consumer, and stands by while another is."""
         self._broker: Final = broker
         self._connection: Final = connection
         self._taking: Final = taking
+        self._exclusive: Final = exclusive
         self._now: Final = asyncio.get_running_loop().time
         self._channel: AbstractChannel | None = None
         self._consumer = ""  # its tag, while the broker gives
@@ -192,36 +195,22 @@ class RabbitmqLink:
     async def _consume(self) -> None:
         """Have the broker give; where another process has an ordered queue, look again soon.
 
-        An exclusive consumer is refused where another one is, and where the queue itself lets one at a time have it.
-
         Raises:
             BridgeError: it does not.
         """
-        taking, channel = self._taking, self._channel
+        taking = self._taking
         async with answers(self._broker):
-            for exclusive in (True, True, False) if taking.ordered else (False,):
-                channel = channel or await self._open_channel()
-                await channel.basic_qos(prefetch_count=taking.count)
-                try:
-                    given = await channel.basic_consume(taking.queue, self._heard, exclusive=exclusive)
-                except ChannelAccessRefused as error:
-                    channel = None
-                    if "exclusive" not in reply_of(error):
-                        raise
-                    if await self._consumers():
-                        break
-                else:
-                    self._channel, self._consumer = channel, given.consumer_tag or ""
-                    self._seen = self._largest = 0
-                    return
-        self._try_at = self._now() + STAND_BY_S
-
-    async def _consumers(self) -> int:
-        """How many consumers the queue has."""
-        channel = await self._connection.channel(publisher_confirms=False)
-        found = await channel.queue_declare(self._taking.queue, passive=True)
-        await channel.close()
-        return found.consumer_count or 0
+            channel = self._channel or await self._open_channel()
+            await channel.basic_qos(prefetch_count=taking.count)
+            try:
+                given = await channel.basic_consume(taking.queue, self._heard, exclusive=self._exclusive)
+            except ChannelAccessRefused as error:
+                if not self._exclusive or "exclusive" not in reply_of(error):
+                    raise
+                self._try_at = self._now() + STAND_BY_S
+                return
+        self._channel, self._consumer = channel, given.consumer_tag or ""
+        self._seen = self._largest = 0
 
     async def _open_channel(self) -> AbstractChannel:
         channel = await self._connection.channel(publisher_confirms=False)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from struct import error as StructError  # noqa: N812 - a class
 from typing import Final
@@ -37,6 +38,7 @@ class RabbitmqSink:
         self._channel: AbstractChannel | None = None
         self._known: Final = {""}  # exchanges that were there; the first always is
         self._preparing: asyncio.Task[tuple[AbstractChannel, set[str]]] | None = None
+        self._looks: Final[dict[str, asyncio.Task[bool]]] = {}
         self._flying: Final[set[asyncio.Task[SinkEnd]]] = set()
         self._closed = False
 
@@ -75,7 +77,7 @@ class RabbitmqSink:
     async def reset(self) -> None:
         """Leave the connection."""
         connection, self._connection, self._channel = self._connection, None, None
-        under_way = [*self._flying, *([] if self._preparing is None else [self._preparing])]
+        under_way = [*self._flying, *self._looks.values(), *([] if self._preparing is None else [self._preparing])]
         for task in under_way:
             task.cancel()
         if under_way:
@@ -162,7 +164,7 @@ class RabbitmqSink:
                 wait=False,
             )
         except PublishError:
-            return Refused(out.place, self._unroutable(exchange, routing_key))
+            return await self._returned(out, exchange, routing_key)
         except DeliveryError:  # a queue that is full, or one that is just coming back
             return Unsent((out.place,), f"{self._broker.shown} did not take it for now")
         except (ValueError, TypeError, StructError) as error:
@@ -174,12 +176,36 @@ class RabbitmqSink:
     def _no_exchange(self, exchange: str) -> str:
         return f"there is no exchange {exchange} at {self._broker.shown}: declare it"
 
-    def _unroutable(self, exchange: str, routing_key: str) -> str:
-        if not exchange:
-            return f"there is no queue {routing_key} at {self._broker.shown}: declare it"
-        return (
-            f"no queue is bound to the exchange {exchange} at {self._broker.shown} for the routing key {routing_key!r}"
-        )
+    async def _returned(self, out: Outgoing, exchange: str, routing_key: str) -> SinkEnd:
+        """No queue would have it; one that the broker has just begun to bring back will."""
+        shown = self._broker.shown
+        if exchange:
+            return Refused(
+                out.place,
+                f"no queue is bound to the exchange {exchange} at {shown} for the routing key {routing_key!r}",
+            )
+        look = self._looks.get(routing_key)
+        if look is None:
+            look = self._looks[routing_key] = asyncio.get_running_loop().create_task(self._is_nowhere(routing_key))
+            look.add_done_callback(lambda _: self._looks.pop(routing_key, None))
+        if await asyncio.shield(look):
+            return Refused(out.place, f"there is no queue {routing_key} at {shown}: declare it")
+        return Unsent((out.place,), f"{shown} did not take it for now")
+
+    async def _is_nowhere(self, queue: str) -> bool:
+        """Whether there is no such queue, as far as one can know."""
+        connection = self._connection
+        if connection is None:
+            return False
+        with suppress(BridgeError):
+            async with answers(self._broker):
+                channel = await connection.channel(publisher_confirms=False)
+                try:
+                    await channel.queue_declare(queue, passive=True)
+                except ChannelNotFoundEntity as error:
+                    return words_of(str(error)).startswith("no queue")
+                await channel.close()
+        return False
 
     def _closed_over(self, out: Outgoing, exchange: str, routing_key: str, error: Exception) -> SinkEnd:
         """What an error of the channel means for one of those that were under way: it names the one that it is for."""

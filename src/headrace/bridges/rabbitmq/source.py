@@ -8,6 +8,7 @@ from aiormq.exceptions import ChannelLockedResource, ChannelNotFoundEntity, Chan
 from headrace.bridges.closing import finished
 from headrace.bridges.rabbitmq.connection import answers, close, connect, words_of
 from headrace.bridges.rabbitmq.link import RabbitmqLink, Taking
+from headrace.bridges.rabbitmq.order import has_single_consumer
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 from headrace.ports.bridge import SourceLink, Stand
@@ -65,7 +66,8 @@ class RabbitmqSource:
         connection = await connect(self._broker, "headrace source", careful=self._taking.careful)
         try:
             await self._find(connection)
-            link = RabbitmqLink(self._broker, connection, self._taking)
+            exclusive = self._taking.ordered and not await self._has_single_consumer(connection)
+            link = RabbitmqLink(self._broker, connection, self._taking, exclusive=exclusive)
             await link.begin()
         except BaseException:
             await finished(close(connection))
@@ -93,6 +95,10 @@ class RabbitmqSource:
             except ChannelLockedResource:
                 raise BridgeRefused(f"the queue {name} of {broker.shown} is exclusive to another connection") from None
             await channel.close()
+
+    async def _has_single_consumer(self, connection: AbstractConnection) -> bool:
+        async with answers(self._broker):
+            return await has_single_consumer(connection, self._broker, self._taking.queue)
 
     async def _bind(self, channel: AbstractChannel) -> None:
         queue = self._queue

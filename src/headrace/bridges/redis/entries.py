@@ -5,6 +5,7 @@ without either, all fields together as a JSON object of text. `message-id` tells
 """
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from headrace.bridges.redis.client import FIELD_OF_ID
@@ -19,26 +20,24 @@ _UNKNOWN: Final = "application/octet-stream"
 _NO_HEAD: Final = "{}"
 
 
-def message_of(source: str, key: str, entry: bytes, fields: dict[bytes, bytes]) -> Message:
-    """An entry as a message."""
+def message_of(source: str, key: str, entry: bytes, fields: Sequence[bytes]) -> Message:
+    """An entry as a message; `fields` are names and values by turns."""
     place = entry.decode("ascii")
     at = int(place.partition("-")[0]) / 1000
-    body = fields.get(_DATA)
-    if body is not None and len(fields) == 1:
-        return Message(source, place, "", f"{key}:{place}", None, {}, None, at, None, body)
-    given = fields.get(FIELD_OF_ID)
+    if len(fields) == 2 and fields[0] == _DATA:  # noqa: PLR2004 - a name and its value
+        return Message(source, place, "", f"{key}:{place}", None, {}, None, at, None, fields[1])
+    pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+    given, media, body = pairs.pop(FIELD_OF_ID, None), pairs.pop(_TYPE, None), pairs.pop(_DATA, None)
     identity = f"{key}:{place}" if given is None else text_of(given)
+    content_type = None if media is None else text_of(media)
+    headers = dict[str, str]()
     if body is not None:
-        headers = {text_of(name): text_of(value) for name, value in fields.items() if name not in _OWN}
-        media = fields.get(_TYPE)
-        return Message(
-            source, place, "", identity, None, headers, None if media is None else text_of(media), at, None, body
-        )
-    rest = {name: value for name, value in fields.items() if name not in _OWN}
-    if _EVENT in fields and not rest.keys() - {_EVENT}:
-        return Message(source, place, "", identity, None, {}, STRUCTURED, at, None, fields[_EVENT])
-    body, media_type = _together(rest)
-    return Message(source, place, "", identity, None, {}, media_type, at, None, body)
+        headers = {text_of(name): text_of(value) for name, value in pairs.items()}
+    elif pairs.keys() == {_EVENT}:
+        body, content_type = pairs[_EVENT], STRUCTURED
+    else:
+        body, content_type = _together(pairs)
+    return Message(source, place, "", identity, None, headers, content_type, at, None, body)
 
 
 def fields_of(event: Event) -> list[str | bytes]:
@@ -65,6 +64,3 @@ def _together(fields: dict[bytes, bytes]) -> tuple[bytes, str]:
     except UnicodeDecodeError:
         return b"\n".join(name + b"=" + value for name, value in fields.items()), _UNKNOWN
     return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8"), JSON_TYPE
-
-
-_OWN: Final = frozenset({_DATA, FIELD_OF_ID, _TYPE})

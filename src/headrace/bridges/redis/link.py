@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -63,6 +63,8 @@ class RedisLink:
         self._stirred: Final = asyncio.Event()
         self._gone: BridgeError | None = None
         self._closed = False
+        for command in ("XREADGROUP", "XAUTOCLAIM"):  # a dict for each entry would be made to be taken apart again
+            client.set_response_callback(command, _as_it_came)
 
     async def fetch(self, most: int, wait_s: float) -> Batch:
         """Entries that are given back or abandoned first, then new ones."""
@@ -161,9 +163,7 @@ class RedisLink:
                 raise
             await make_group(self._client, taking, BEGINNING)  # it had a place, which nobody knows any more
             return []
-        if not answer:
-            return []
-        return answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))
+        return answer[0][1] if answer else []
 
     async def _swept(self, count: int) -> list[Any]:
         """Entries that were given back, or that a consumer has had for too long."""
@@ -180,15 +180,12 @@ class RedisLink:
         if self._sweep_from in {FIRST, FIRST.encode()}:
             self._sweep_at = self._now() + taking.sweep_s
             self._idle_ms = round(taking.idle_s * 1000)
-        return [(entry, fields) for entry, fields in answer[1] if entry is None or entry.decode() not in self._mine]
+        # Redis 6.2 also has those that were deleted from the stream while they were pending.
+        return [each for each in answer[1] if each and each[1] is not None and each[0].decode() not in self._mine]
 
-    def _keep(self, entries: Iterable[tuple[bytes | None, dict[bytes, bytes]]], count: int) -> None:
-        taking = self._taking
-        found = [
-            message_of(taking.source, taking.key, entry, fields)
-            for entry, fields in entries
-            if entry is not None  # Redis 6.2: one that was deleted from the stream while it was pending
-        ]
+    def _keep(self, entries: Iterable[tuple[bytes, Sequence[bytes]]], count: int) -> None:
+        source, key = self._taking.source, self._taking.key
+        found = [message_of(source, key, entry, fields) for entry, fields in entries]
         if not found:
             return
         self._waiting.extend(found)
@@ -237,6 +234,10 @@ async def forget_the_dead(client: Any, taking: Taking) -> None:
         name = each["name"].decode("utf-8", "replace")
         if name.startswith(CONSUMER) and not each["pending"] and each["idle"] > DEAD_S * 1000:
             await client.xgroup_delconsumer(taking.key, taking.group, name)
+
+
+def _as_it_came(answer: Any, **_: object) -> Any:
+    return answer
 
 
 def _place(message: Message) -> tuple[int, int]:

@@ -239,12 +239,20 @@ class Target:
     # -- small tables -------------------------------------------------------------------------------
 
     async def put_small(self, source: Source) -> None:
-        """Queues, workers, secrets and API keys as they are in the file; others stay."""
+        """Queues, workers, limits, secrets and API keys as they are in the file; others stay."""
         async with self._connection.transaction():
             await self._connection.executemany(
                 "INSERT INTO headrace_queue (name, paused) VALUES ($1, $2) "
                 "ON CONFLICT (name) DO UPDATE SET paused = excluded.paused",
                 [(name, bool(paused)) for name, paused in source.table("queue", "name, paused")],
+            )
+            await self._connection.executemany(
+                "INSERT INTO headrace_limit (scope, rate_at, holder) VALUES ($1, $2, $3) "
+                "ON CONFLICT (scope) DO UPDATE SET rate_at = excluded.rate_at, holder = excluded.holder",
+                [
+                    (scope, rate_at, None if job is None else UUID(job))
+                    for scope, rate_at, job in source.table("limit", "scope, rate_at, holder")
+                ],
             )
             await self._connection.executemany(
                 "INSERT INTO headrace_secret (name, value) VALUES ($1, $2) "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from headrace.core.limits import ScopeState
 from headrace.core.load import LineLoad, LoadAsked, QueueLoad, gathered
 from headrace.core.model import QueueRecord
 from headrace.ports.post import PUBLISHED_S
@@ -48,9 +49,10 @@ _DEAR: Final = 50_000  # from so many jobs on
 _SHARE: Final = 20  # so that a page which asks all the time costs at most a twentieth of a core
 
 
-async def scopes(tx: Tx, names: Sequence[str]) -> list[tuple[int, float | None]]:
-    """Of each scope of limits how many attempts run, and how far its rate is ahead."""
-    return [(row[0], row[1]) for row in await tx.all(_SCOPES, list(names), tx.now)]
+async def scopes(tx: Tx, names: Sequence[str]) -> list[ScopeState]:
+    """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
+    found = await tx.all(_SCOPES, list(names), tx.now)
+    return [ScopeState(row[0], row[1], None if row[2] is None else row[2].bytes) for row in found]
 
 
 async def pause(tx: Tx, queue: str, *, paused: bool) -> None:

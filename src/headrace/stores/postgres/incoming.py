@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
-import asyncpg
 from asyncpg.pgproto.pgproto import UUID
 
 from headrace.core.errors import NotEncodable, PayloadTooLarge, StoreError
@@ -88,8 +87,10 @@ async def fitting(written: Awaitable[T]) -> T:
 
 
 def _cannot_go_over(error: BaseException | None) -> bool:
-    """Whether the driver could not write a value down: text with a lone surrogate."""
-    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+    """Whether the driver could not write text down: it has a lone surrogate."""
+    while error is not None and not isinstance(error, UnicodeEncodeError):
+        error = error.__cause__
+    return error is not None
 
 
 def _numbered(jobs: Sequence[NewJob], numbers: dict[LineName, int]) -> list[int]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from headrace.core.errors import StoreUnavailable
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -211,8 +212,8 @@ class PostgresStore(PostgresPost):
         """Every queue that has or had jobs, by name."""
         return await self._each(self._counts.queues)
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
-        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
+        """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
         return await self._each(lambda tx: chores.scopes(tx, names))
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:

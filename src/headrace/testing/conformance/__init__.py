@@ -41,7 +41,16 @@ for _part in (
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
 for _part in ("receive", "outbox", "chores", "model"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.post_{_part}")
-for _part in ("bridge_base", "bridge_sink", "bridge_source", "notifier", "notifier_system", "store_limits", "vault"):
+for _part in (
+    "bridge_base",
+    "bridge_sink",
+    "bridge_source",
+    "notifier",
+    "notifier_system",
+    "store_limits",
+    "store_order",
+    "vault",
+):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
 
 from headrace.testing.conformance.bridge_base import Found, MakeSink, MakeSource, Put, Read  # noqa: E402 - after that
