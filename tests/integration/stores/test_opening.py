@@ -10,8 +10,11 @@ import asyncpg
 import pytest
 
 from headrace.core.errors import StoreUnusable
+from headrace.core.event import Event
+from headrace.core.message import Mark
 from headrace.core.model import ClaimRequest, Lease, Pool, Settle, SettleResult, Snoozed, Succeeded
 from headrace.core.states import JobState
+from headrace.ports.post import Arrival, Intake
 from headrace.stores import migrate
 from headrace.stores.postgres import PostgresStore, days
 from headrace.stores.postgres.server import look
@@ -48,7 +51,7 @@ async def test_eight_stores_at_once_make_one_schema(_: int, postgres: Postgres, 
     stores = [PostgresStore(postgres_url) for _ in range(AT_ONCE)]
     await asyncio.gather(*(store.open() for store in stores))
     assert len({store.epoch for store in stores}) == 1
-    assert rows(postgres, postgres_url) == [1, 2]
+    assert rows(postgres, postgres_url) == [1, 2, 3]
     await asyncio.gather(*(store.enqueue([new_job()]) for store in stores))
     await asyncio.gather(*(store.close() for store in stores))
 
@@ -80,7 +83,7 @@ def test_eight_processes_at_once_make_one_schema(postgres: Postgres, postgres_ur
     said = [process.communicate(timeout=50) for process in processes]
     assert [errors for _, errors in said if errors] == []
     assert len({epoch for epoch, _ in said}) == 1
-    assert rows(postgres, postgres_url) == [1, 2]
+    assert rows(postgres, postgres_url) == [1, 2, 3]
     assert postgres.sql(DAYS, postgres_url.rpartition("/")[2]) == str(days.AHEAD + 1)
 
 
@@ -135,6 +138,11 @@ async def test_a_role_that_owns_nothing_works(postgres: Postgres, owner_url: str
     await store.unregister("w_1")
     await store.pause("billing", paused=True)
     await store.secret("x", b"y")
+    await store.receive("kafka:a:g", Intake([Arrival(new_job(promises=("a",)), b"1" * 16)], {"0": Mark(None, 1)}))
+    await store.publish([Event(b"1" * 16, "kafka", "a")], once=True)
+    await store.sent("kafka", [(await store.outgoing("kafka", 0, 1, 1)).events[0].place])
+    assert await store.forget_seen("kafka:a:g", -1.0, 10) == 1
+    assert await store.take_chore("sink:kafka", "me", 1.0) == 1
     assert [record.state for record in await store.get([done.id]) if record is not None] == [JobState.SUCCEEDED]
     last = postgres.sql(LAST_DAY, name)
     postgres.sql(f"DROP TABLE headrace.{last}", name)
