@@ -49,6 +49,11 @@ def resize(ctx: SyncJobContext, path: str) -> list[int]:
     return [1]
 
 
+@hr.task(ordered_by="customer", ordered_lanes=16)
+async def change(ctx: JobContext, customer: str) -> int:
+    return 1
+
+
 @hr.task("plain")
 async def plain(a: int, b: int = 2) -> int:
     return a + b
@@ -83,6 +88,7 @@ async def take(ctx: JobContext) -> None:
 async def use(ctx: JobContext) -> None:
     assert_type(await charge.enqueue(7), Job[Receipt])
     assert_type(await charge.enqueue(invoice_id=7, note="x"), Job[Receipt])
+    assert_type(await change.enqueue("acme"), Job[int])
     assert_type(await (await charge.enqueue(7)).result(timeout=5), Receipt)
     assert_type(await charge.options(delay=timedelta(hours=1), key="k", tags=("a",)).enqueue(7), Job[Receipt])
     assert_type(await charge.options(run_at=datetime.now(UTC)).options(priority=1).enqueue(7), Job[Receipt])

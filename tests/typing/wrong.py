@@ -16,6 +16,10 @@ def resize(ctx: SyncJobContext, path: str) -> str:
     return path
 
 
+@hr.task(ordered_by=7)  # wrong
+async def change(ctx: JobContext, customer: str) -> None: ...
+
+
 async def use(ctx: JobContext) -> None:
     await charge.enqueue("seven")  # wrong
     await charge.enqueue()  # wrong
