@@ -62,7 +62,7 @@ def put(redis: Redis, stream: str) -> Put:
 
 
 class TestSource(ServedSourceConformance, BridgeSourceConformance):
-    big_body = 2 * MIB
+    big_body = 3 * MIB
 
     @pytest.fixture
     def make_source(self, redis: Redis, stream: str) -> MakeSource:
