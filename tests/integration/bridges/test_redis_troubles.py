@@ -193,6 +193,15 @@ async def test_entries_that_were_deleted_while_they_were_pending_are_passed_over
     await link.close()
 
 
+async def test_what_a_process_leaves_when_it_closes_comes_at_once(redis: Redis, stream: str) -> None:
+    await add(redis, stream, [{"data": body} for body in numbered(5)])
+    first, second = await opened(redis, stream, sweep_s=0.1), await opened(redis, stream, sweep_s=0.1)
+    await fetched(first, 5)
+    await first.close()
+    assert bodies(await fetched(second, 5)) == numbered(5)  # though others are left alone for half a minute
+    await second.close()
+
+
 async def test_consumers_do_not_gather(redis: Redis, stream: str) -> None:
     for _ in range(3):
         link = await opened(redis, stream)

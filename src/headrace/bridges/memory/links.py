@@ -1,9 +1,10 @@
 """Connections that take messages of a broker in this process."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from headrace.core.errors import BridgeUnavailable
 from headrace.core.message import Batch, Bookmark, Message
@@ -11,6 +12,8 @@ from headrace.ports.bridge import Stand
 
 if TYPE_CHECKING:
     from headrace.bridges.memory.broker import MemoryBroker
+
+FETCH_BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,17 @@ class Taking:
     target: str
     group: str = ""
     start: str = "earliest"
+
+
+def _fitting(records: Iterable[Record], room: int) -> list[Record]:
+    """As many of the first as fit, and at least one."""
+    fitting: list[Record] = []
+    for record in records:
+        room -= len(record.body)
+        if room < 0 and fitting:
+            break
+        fitting.append(record)
+    return fitting
 
 
 class Link:
@@ -139,9 +153,11 @@ class TopicLink(Link):
     def _take(self, most: int) -> Batch:
         messages: list[Message] = []
         known: dict[str, int | None] = {}
+        room = FETCH_BYTES
         for part, begin in self._next.items():
-            records = self._records(part)[begin : begin + most - len(messages)]
-            if records:
+            records = _fitting(islice(self._records(part), begin, begin + most - len(messages)), room)
+            room -= sum(len(record.body) for record in records)
+            if records and (room >= 0 or not messages):
                 known[part] = self._known[part]
                 messages += [each.message(self.taking.source, part, str(at)) for at, each in enumerate(records, begin)]
                 self._known[part] = self._next[part] = begin + len(records)
@@ -186,7 +202,7 @@ class QueueLink(Link):
     def _take(self, most: int) -> Batch:
         ready = self._broker.queues[self.taking.target]
         first = self._tag
-        for _ in range(min(most, len(ready))):
+        for _ in _fitting(islice(list(ready), most), FETCH_BYTES):
             self._given[self._tag] = ready.popleft()
             self._tag += 1
         tags = range(first, self._tag)

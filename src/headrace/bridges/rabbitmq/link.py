@@ -7,7 +7,7 @@ allows only so many before it throws a message away.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -72,8 +72,7 @@ class RabbitmqLink:
         self._try_at = 0.0
         self._stirred: Final = asyncio.Event()
         self._gone: BridgeError | None = None
-        closing: asyncio.Future[Any] = connection.closing
-        closing.add_done_callback(self._ended)
+        _when_closed(connection, self._ended)
 
     async def begin(self) -> None:
         """Consume, or stand by.
@@ -215,8 +214,7 @@ class RabbitmqLink:
 
     async def _open_channel(self) -> AbstractChannel:
         channel = await self._connection.channel(publisher_confirms=False)
-        closing: asyncio.Future[Any] = channel.closing
-        closing.add_done_callback(lambda closed: self._ended(closed) if channel is self._channel else None)
+        _when_closed(channel, lambda closing: self._ended(closing) if channel is self._channel else None)
         return channel
 
     def _ended(self, closing: "asyncio.Future[Any]") -> None:
@@ -247,3 +245,7 @@ class RabbitmqLink:
     def _lose(self, error: BridgeError) -> None:
         self._gone = self._gone or error
         self._stirred.set()
+
+
+def _when_closed(it: Any, tell: Callable[["asyncio.Future[Any]"], None]) -> None:
+    it.closing.add_done_callback(tell)

@@ -212,8 +212,8 @@ class RedisLink:
                         break
                     places = [one["message_id"].decode() for one in left]
                     idle_ms = round(taking.idle_s * 1000) + 1
-                    await self._client.execute_command(
-                        "XCLAIM", taking.key, taking.group, self._consumer, 0, *places, "IDLE", idle_ms, "JUSTID"
+                    await self._client.xclaim(
+                        taking.key, taking.group, self._consumer, 0, places, idle=idle_ms, justid=True
                     )
                     least = f"({places[-1]}"
                 if least == "-":

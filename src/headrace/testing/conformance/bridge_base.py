@@ -102,6 +102,14 @@ async def fetched(link: SourceLink, count: int, most: int = 1_000) -> Batch:
     return batch
 
 
+async def some(link: SourceLink, most: int) -> Batch:
+    """What one fetch brings, as soon as that is anything."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (batch := await link.fetch(most, WAIT_S)):
+            pass
+        return batch
+
+
 def bodies(batch: Batch) -> list[bytes]:
     """What its messages carry."""
     return [message.body for message in batch.messages]

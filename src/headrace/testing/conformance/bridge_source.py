@@ -29,6 +29,7 @@ from headrace.testing.conformance.bridge_base import (
     fetched,
     numbered,
     opened,
+    some,
 )
 from headrace.testing.conformance.notifier import Outage
 
@@ -59,7 +60,7 @@ class BridgeSourceConformance:
         link, desk = await opened(make_source()), Desk()
         sizes: list[int] = []
         while len(desk.taken) < 50:
-            batch = await fetched(link, 1, most=7)
+            batch = await some(link, 7)
             sizes.append(len(batch))
             assert len(batch.receipts) in {0, len(batch)}
             await desk.take(link, batch)
@@ -132,7 +133,7 @@ class BridgeSourceConformance:
         await desk.take(link, await fetched(link, 4))
         await link.back(await fetched(link, 4))
         while len(desk.taken) < 12:
-            await desk.take(link, await fetched(link, 1, most=100))
+            await desk.take(link, await some(link, 100))
         assert sorted(desk.bodies) == sorted(numbered(12))
         if self.keeps_order_back:
             assert desk.bodies == numbered(12)
@@ -201,7 +202,7 @@ class BridgeSourceConformance:
         await put(sent)
         link, desk = await opened(make_source()), Desk()
         while len(desk.taken) < len(sent):
-            batch = await fetched(link, 1, most=100)
+            batch = await some(link, 100)
             assert batch.body_bytes <= FETCH_BYTES_MAX
             await desk.take(link, batch)
         assert desk.bodies == sent
@@ -294,7 +295,7 @@ class OrderedSourceConformance:
             assert not await second.fetch(10, WAIT_S)
             await first.close()
         while len(desk.taken) < 10:
-            await desk.take(second, await fetched(second, 1, most=100))
+            await desk.take(second, await some(second, 100))
         assert desk.bodies == numbered(10)
         await first.close()
         assert not await second.fetch(10, WAIT_S)
@@ -310,7 +311,7 @@ class OrderedSourceConformance:
         await link.back(flight)
         await link.back(gathered)
         while len(desk.taken) < 20:
-            await desk.take(link, await fetched(link, 1, most=3))
+            await desk.take(link, await some(link, 3))
         assert desk.bodies == numbered(20)
         await link.close()
 
