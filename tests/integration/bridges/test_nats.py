@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from headrace.bridges.nats import NatsSink, NatsSource, link, source
+from headrace.bridges.nats import NatsSink, NatsSource, client, link, source
 from headrace.testing.conformance import (
     BridgeSinkConformance,
     BridgeSourceConformance,
@@ -18,7 +18,7 @@ from headrace.testing.conformance import (
     ServedSinkConformance,
     ServedSourceConformance,
 )
-from headrace.testing.conformance.bridge_base import MIB
+from headrace.testing.conformance.bridge_base import MIB, fetched
 from servers.nats import Nats
 from tests.integration.bridges.nats_kit import Subject, bare, broker_of, new_stream, publish, read_all
 from tests.integration.notifiers.outage import ServerOutage
@@ -31,6 +31,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for on a network, sooner."""
     monkeypatch.setattr(source, "ACK_WAIT_S", 2.0)
     monkeypatch.setattr(link, "ANSWER_S", 3.0)
+    monkeypatch.setattr(link, "HEARD_S", 0.5)
+    monkeypatch.setattr(client, "CONNECT_S", 2.0)
 
 
 @pytest.fixture
@@ -98,8 +100,7 @@ async def test_ids_are_those_of_messages_or_of_their_place(nats: Nats) -> None:
         await publish(nats, "anew.one", [b"x"], {"Nats-Msg-Id": "mine"})
         await publish(nats, "anew.two", [b"x"], ids=False)
         made = await NatsSource(broker_of(nats), Subject("anew.>"), "nats:anew").open(_nowhere)
-        found = (await made.fetch(10, 5)).messages
-        found += (await made.fetch(10, 1)).messages
+        found = (await fetched(made, 2)).messages
         assert [message.key for message in found] == ["anew.one", "anew.two"]
         assert [message.place for message in found] == ["1", "2"]
         assert all(message.at is not None and message.at > 1_700_000_000 for message in found)

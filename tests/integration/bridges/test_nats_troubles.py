@@ -56,6 +56,10 @@ async def test_it_does_not_let_us_in(own: Own, opened: Open, caplog: pytest.LogC
     assert await refusal(opened, "orders", None, f"nats://eve:right@{at}") == f"nats://eve:…@{at} {why}"
     told = await sent(NatsSink(broker_of(server, f"nats://ada:wr0ng@{at}")), outgoing("orders", [b"x"]))
     assert told.unsent == {1: f"nats://ada:…@{at} {why}"}
+    sink = NatsSink(broker_of(server, f"nats://eve:right@{at}"))
+    told = await sent(sink, outgoing("eve.x", [b"x"]))  # whether there is a stream for it, she may not ask
+    assert told.unsent == {1: f"nats://eve:…@{at} {why}"}
+    await sink.close()
     assert "wr0ng" not in caplog.text
 
 

@@ -28,6 +28,7 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 5.0
 CLOSE_S: Final = 0.4
 PING_S: Final = 5
+TROUBLES_KEPT: Final = 8
 UNAVAILABLE: Final = 503
 
 
@@ -46,6 +47,7 @@ class Connection:
     client: Any
     ended: "asyncio.Future[None]"
     troubles: list[Exception]
+    deadlines: set[asyncio.Timeout]
 
     async def close(self) -> None:
         """Let go of it."""
@@ -57,21 +59,25 @@ class Connection:
             self.ended.set_result(None)
 
     @asynccontextmanager
-    async def answers(self, within_s: float = ANSWER_S) -> AsyncGenerator[None, None]:
-        """What is asked of JetStream in it is answered in so much time; errors of the client are ours.
+    async def answers(self) -> AsyncGenerator[None, None]:
+        """What is asked of JetStream in it is answered in time; errors of the client are ours.
 
         Raises:
             BridgeError: it is not, or the answer is an error.
         """
         try:
-            async with asyncio.timeout(within_s):
-                yield
+            async with asyncio.timeout(ANSWER_S) as deadline:
+                self.deadlines.add(deadline)
+                try:
+                    yield
+                finally:
+                    self.deadlines.remove(deadline)
         except (NatsError, OSError) as error:
             raise self.told(error) from None
 
     def told(self, error: Exception) -> BridgeError:
         """What an error of the client means."""
-        if any("permissions" in str(trouble).lower() for trouble in self.troubles):
+        if any(_forbids(trouble) for trouble in self.troubles):
             return faults.refused(self.broker)
         if isinstance(error, TimeoutError):
             return BridgeUnavailable(f"{self.broker.shown} does not answer")
@@ -93,13 +99,16 @@ async def connect(broker: Broker, name: str) -> Connection:
 
     async def trouble(error: Exception) -> None:
         troubles.append(error)
-        del troubles[:-8]
+        del troubles[:-TROUBLES_KEPT]
+        if _forbids(error):  # which nothing else will answer
+            for deadline in connection.deadlines:
+                deadline.reschedule(asyncio.get_running_loop().time())
 
     async def lost() -> None:
         if not ended.done():
             ended.set_result(None)
 
-    connection = Connection(broker, _Client(), ended, troubles)
+    connection = Connection(broker, _Client(), ended, troubles, set())
     try:
         async with asyncio.timeout(CONNECT_S):
             await connection.client.connect(
@@ -125,6 +134,10 @@ async def connect(broker: Broker, name: str) -> Connection:
             raise _unconnected(broker, [error, *troubles]) from None
         raise
     return connection
+
+
+def _forbids(error: Exception) -> bool:
+    return "permissions" in str(error).lower()
 
 
 def _unconnected(broker: Broker, errors: list[Exception]) -> BridgeError:
