@@ -50,6 +50,8 @@ RENEW_S: Final = 1.0
 MARGIN_S: Final = 1.0  # before the lease ends nothing more is sent
 STANDBY_S: Final = 1.0  # between two tries to be the one who sends
 IDLE_S: Final = 10.0  # without an event, after which another may be it
+MANY: Final = 64  # events under way, from which on confirmations are gathered
+GATHER_S: Final = 0.001
 CLOSE_S: Final = 2.0
 
 
@@ -98,6 +100,7 @@ class Relay:
         self._inbox: list[Event] = []
         self._told: Callable[[SinkEnd], None] = self._put  # the same for every call, so that sinks can gather
         self._turning = False
+        self._over = False
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[Outgoing] = []
         self._resets = False
@@ -114,6 +117,7 @@ class Relay:
         try:
             await self._drained
         finally:
+            self._over = True
             if self._timer is not None:
                 self._timer.cancel()
             left = tuple(self._tasks)
@@ -192,12 +196,18 @@ class Relay:
 
     def _put(self, event: Event) -> None:
         self._inbox.append(event)
-        if not self._turning:
-            self._turning = True
+        if self._turning:
+            return
+        self._turning = True
+        if isinstance(event, Confirmed) and self._core.flying >= MANY:
+            self._loop.call_later(GATHER_S, self._turn)  # else each makes room for one, which is sent alone
+        else:
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._turning = False
+        if self._over:
+            return
         inbox, self._inbox = self._inbox, []
         now = self._clock.now()
         for event in _gathered(inbox):

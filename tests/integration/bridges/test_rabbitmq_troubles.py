@@ -246,6 +246,19 @@ async def test_a_queue_that_keeps_no_order_is_refused_where_one_is_asked_for(rab
         await channel.queue_delete(name)
 
 
+async def test_what_is_done_out_of_turn_acknowledges_nothing_else(rabbitmq: RabbitMQ, queue: str) -> None:
+    await publish(rabbitmq, queue, numbered(12))
+    link = await opened(rabbitmq, queue)
+    first, second, third = await fetched(link, 4), await fetched(link, 4), await fetched(link, 4)
+    await link.done(second)
+    await link.back(third)
+    await link.done(first)
+    await link.done(await fetched(link, 1))
+    await link.close()
+    assert [each.body for each in await read_all(rabbitmq, queue)] == numbered(12)[9:]
+    assert len(third) == 4
+
+
 async def test_large_messages_make_it_take_fewer(
     rabbitmq: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,21 +368,4 @@ async def test_what_amqp_cannot_carry_is_refused(rabbitmq: RabbitMQ, queue: str)
     told = await sent(sink, events)
     assert (told.confirmed, sorted(told.refused)) == ([3], [1, 2])
     assert all(why.startswith("it cannot be a message of RabbitMQ: ") for why in told.refused.values())
-    await sink.close()
-
-
-async def test_too_large_for_the_broker_is_refused(own: Any) -> None:
-    server = await asyncio.to_thread(own, lambda: RabbitMQ({"max_message_size": "2000000"}))
-    name = await new_queue(server)
-    sink = RabbitmqSink(broker_of(server))
-    wrong = outgoing(routed("", name), [b"x" * 3_000_000], first=9)
-    told = await sent(sink, wrong)
-    assert told.refused == {
-        9: f"{AT}:{server.port} says: message size 3000000 is larger than configured max size 2000000"
-    }
-    events = [*outgoing(routed("", name), numbered(3)), *wrong, *outgoing(routed("", name), numbered(3), first=20)]
-    told = await sent(sink, events)
-    assert set(told.refused) == {9}
-    told_again = await sent(sink, [out for out in events if out.place in told.unsent])
-    assert not told_again.unsent
     await sink.close()

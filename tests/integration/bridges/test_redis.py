@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headrace.bridges.redis import RedisSink, RedisSource
+from headrace.bridges.redis import RedisSink, RedisSource, client
 from headrace.testing.conformance import (
     BridgeSinkConformance,
     BridgeSourceConformance,
@@ -20,6 +20,7 @@ from headrace.testing.conformance import (
     ServedSinkConformance,
     ServedSourceConformance,
 )
+from headrace.testing.conformance.bridge_base import MIB
 from servers.redis import Redis
 from tests.integration.bridges.redis_kit import Stream, add, bare, broker_of, read_all
 from tests.integration.notifiers.outage import ServerOutage
@@ -32,12 +33,14 @@ SWEEP_S = 0.5
 async def stream(redis: Redis) -> AsyncIterator[str]:
     name = f"stream-{secrets.token_hex(4)}"
     yield name
-    async with bare(redis) as client:
-        await client.delete(name)
+    async with bare(redis) as its:
+        await its.delete(name)
 
 
 @pytest.fixture
-def outage(redis: Redis) -> Outage:
+def outage(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    for name in ("CONNECT_S", "ANSWER_S"):  # it is not worth the time to wait for longer
+        monkeypatch.setattr(client, name, 2.0)
     return ServerOutage(redis)
 
 
@@ -59,6 +62,8 @@ def put(redis: Redis, stream: str) -> Put:
 
 
 class TestSource(ServedSourceConformance, BridgeSourceConformance):
+    big_body = 2 * MIB
+
     @pytest.fixture
     def make_source(self, redis: Redis, stream: str) -> MakeSource:
         return lambda: RedisSource(

@@ -16,7 +16,7 @@ MakeSink: TypeAlias = Callable[[], Sink]
 BOUND_S = 31.0
 """No call takes longer: 30 seconds, and one for a busy machine."""
 CLOSE_S = 2.0
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 WAIT_S = 0.25
 KIB = 1 << 10
 MIB = 1 << 20
