@@ -196,6 +196,7 @@ class Counting(Silent):
         self.all = asyncio.Event()
 
     def sent(self, sink: str, counts: Mapping[str, int]) -> None:
+        del sink
         self.left -= counts["sent"]
         if self.left <= 0:
             self.all.set()
