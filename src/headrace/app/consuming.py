@@ -193,13 +193,14 @@ class Consuming:
         most = self.settings.source_batch_max if batch is None else whole("batch", batch, least=1, most=BATCH_MAX)
 
         def take(found: Callable[..., Any]) -> Any:
-            task = found if isinstance(found, Task) else self._plain(found, ordered_by)
-            if ordered_by is not None and isinstance(found, Task):
+            is_task = isinstance(found, Task)
+            task = cast("Task[..., Any]", found) if is_task else self._plain(found, ordered_by)
+            if ordered_by is not None and is_task:
                 raise InvalidConfig(f"hr.on of {given}: {task.name} is a task: write ordered_by= at its hr.task(…)")
             if task.definition.ordered and priority is not None:
                 raise InvalidConfig(f"hr.on of {given}: {task.name} is ordered, which priority= would change")
             self.sources.add(SourceDef(given, address, task.definition, decode, dedup, window_s, most, priority))
-            return found if isinstance(found, Task) else task
+            return task
 
         return cast("OnDecorator", take)
 
