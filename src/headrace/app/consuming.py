@@ -56,11 +56,18 @@ class SourceDef:
 class SourceTable:
     """The sources that this process knows, by name."""
 
-    def __init__(self, settings: Settings, wall: Callable[[], float], ids: IdMaker) -> None:
-        """Empty."""
+    def __init__(
+        self,
+        settings: Settings,
+        wall: Callable[[], float],
+        ids: IdMaker,
+        promises: Callable[[str], tuple[str, ...]],
+    ) -> None:
+        """Empty; `promises` are those of a task's jobs."""
         self._settings = settings
         self._wall = wall
         self._ids = ids
+        self._promises = promises
         self._defs: dict[str, SourceDef] = {}
         self._decoders: dict[str, Decoder] = {}
 
@@ -99,7 +106,7 @@ class SourceTable:
                 settings.message_bytes_max,
                 settings.letter_bytes_max,
             )
-            decoder = self._decoders[name] = Decoder(found.task, terms, self._ids, self._wall)
+            decoder = self._decoders[name] = Decoder(found.task, terms, self._ids, self._wall, self._promises)
         return decoder
 
     def decoders(self) -> dict[str, Decoder]:
