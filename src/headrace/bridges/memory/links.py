@@ -202,7 +202,7 @@ class QueueLink(Link):
     def _take(self, most: int) -> Batch:
         ready = self._broker.queues[self.taking.target]
         first = self._tag
-        for _ in _fitting(islice(list(ready), most), FETCH_BYTES):
+        for _ in _fitting(islice(ready, most), FETCH_BYTES):
             self._given[self._tag] = ready.popleft()
             self._tag += 1
         tags = range(first, self._tag)

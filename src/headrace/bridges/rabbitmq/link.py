@@ -165,11 +165,12 @@ class RabbitmqLink:
         """One delivery, each in a task of its own that aiormq starts, in order."""
         if self._gone is not None:
             return
-        tag = self._last = self._last + 1
+        tag = self._last + 1
         if delivered.delivery_tag != tag:
             self._lose(BridgeUnavailable(f"a delivery of {self._broker.shown} is missing"))
             return
         self._waiting.append((tag, message_of(self._taking.source, delivered)))
+        self._last = tag
         size = len(delivered.body)
         self._bytes += size
         self._seen += 1

@@ -149,6 +149,10 @@ class RedisLink:
                 self._keep(found, count)
         except BridgeError as error:
             self._gone = self._gone or error
+        except Exception as error:  # noqa: BLE001 - whatever it is, it would be the same at the next fetch
+            self._gone = self._gone or BridgeUnavailable(
+                f"an answer of {self._broker.shown} is not understood: {error}"
+            )
         finally:
             self._reading = None
 

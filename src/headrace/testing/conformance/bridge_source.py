@@ -291,12 +291,13 @@ class OrderedSourceConformance:
         await fetched(first, 4)
         source = make_source()
         second = await opened(source, desk)
+        await put(numbered(10, "later"))
         if not source.alone:
             assert not await second.fetch(10, WAIT_S)
             await first.close()
-        while len(desk.taken) < 10:
+        while len(desk.taken) < 20:
             await desk.take(second, await some(second, 100))
-        assert desk.bodies == numbered(10)
+        assert desk.bodies == [*numbered(10), *numbered(10, "later")]
         await first.close()
         assert not await second.fetch(10, WAIT_S)
         await second.close()
