@@ -69,7 +69,8 @@ class Kafka(Server):
         try:
             self._bring(jars)
             self._configure()
-            cluster = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode("ascii")
+            # Its first character is no dash, which would be an option.
+            cluster = base64.urlsafe_b64encode(b"k" + os.urandom(15)).rstrip(b"=").decode("ascii")
             self._run([*self._program("kafka.tools.StorageTool"), "format", "-t", cluster, "-c", self._properties])
         except BaseException:
             self.stop()

@@ -25,7 +25,7 @@ STAND_S: Final = 4.0
 """For so long bookmarks are waited for: the group takes a member for gone that does not answer for long."""
 ANSWER_S: Final = 5.0
 LOOK_S: Final = 5.0
-OUTAGE_S: Final = 10.0
+OUTAGE_S: Final = 20.0
 """A shorter outage is sat out: the client comes through it, and a new member would wait for the old one's end."""
 CAREFUL_S: Final = 0.1
 FETCH_BYTES: Final = 16 << 20

@@ -5,6 +5,7 @@ not know of one takes a message twice: bookmarks move only from where they stand
 """
 
 import asyncio
+import secrets
 from typing import Any, Final, Protocol
 
 from headrace.bridges.closing import finished
@@ -57,11 +58,12 @@ class KafkaSource:
 
     def __init__(self, broker: Broker, topic: Topic, name: str, *, member: str | None = None) -> None:
         """Not connected. `member`: a name that no other process has, and that this one has again when it is restarted:
-        it then takes its partitions over at once, though it never left the group.
+        it then takes its partitions over at once, though it never left the group. Without it, that is so for one
+        connection after another of this source.
         """
         self._broker: Final = broker
         self._taking: Final = Taking(name, topic.topic, topic.group or "", topic.start)
-        self._member: Final = member
+        self._member: Final = member or f"headrace-{secrets.token_hex(8)}"
 
     async def open(self, stand: Stand) -> SourceLink:
         """Connect and join the group; partitions are given during the first fetches."""
