@@ -60,8 +60,11 @@ async def test_a_redirect_is_not_followed(hr: Headrace, receiver: Flaky) -> None
     assert "redirects are not followed" in job.failure.message
 
 
-async def test_the_next_address_is_tried_where_one_refuses(hr: Headrace, receiver: Flaky, names: Names) -> None:
-    names.answers = [["127.0.0.9", "127.0.0.1"]]
+@pytest.mark.parametrize("addresses", [["127.0.0.9", "127.0.0.1"], ["127.0.0.1", "127.0.0.9"]])
+async def test_the_addresses_are_tried_in_order(
+    hr: Headrace, receiver: Flaky, names: Names, addresses: list[str]
+) -> None:
+    names.answers = [addresses]
     partner = hr.webhook("partner", f"http://{NAME}:{receiver.port}/", allow=LOCAL, insecure=True)
     async with hr.embedded():
         await publish(partner, {})
