@@ -14,7 +14,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable  # noqa: TC003 - as its neighbours
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from headrace.app.adapters import KeepingStore, adapters
 from headrace.app.brokers import Brokers
 from headrace.core.event import Event, Head, routed
 from headrace.ports.bridge import Sink
+from headrace.ports.observer import Silent
 from headrace.ports.post import Post
 from headrace.runtime.clock import SystemClock
 from headrace.runtime.relay import Relay
@@ -187,6 +188,20 @@ async def bare_kafka(url: str, count: int) -> float:
 # -- the relay --------------------------------------------------------------------------------------
 
 
+class Counting(Silent):
+    """Knows when all have left the outbox."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+        self.all = asyncio.Event()
+
+    def sent(self, sink: str, counts: Mapping[str, int]) -> None:
+        del sink
+        self.left -= counts["sent"]
+        if self.left <= 0:
+            self.all.set()
+
+
 async def relayed(kind: str, url: str, store_url: str, count: int, *, keyed: bool) -> float:
     """Events a second, from the first look at a full outbox to an empty one."""
     clock = SystemClock()
@@ -197,12 +212,12 @@ async def relayed(kind: str, url: str, store_url: str, count: int, *, keyed: boo
     for first in range(0, count, 1_000):
         numbers = range(first, min(first + 1_000, count))
         await store.publish([event(kind, f"k{number % KEYS}" if keyed else None) for number in numbers])
-    relay = Relay(kind, sink_of(kind, url), store, clock, random.Random(1), doer="bench")
+    counting = Counting(count)
+    relay = Relay(kind, sink_of(kind, url), store, clock, random.Random(1), doer="bench", observer=counting)
     began = time.perf_counter()
     running = asyncio.ensure_future(relay.run())
     relay.call()
-    while any(record.waiting for record in await store.sinks()):  # noqa: ASYNC110 - the relay brings it about
-        await asyncio.sleep(0.02)
+    await counting.all.wait()
     took_s = time.perf_counter() - began
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

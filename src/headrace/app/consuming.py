@@ -56,11 +56,18 @@ class SourceDef:
 class SourceTable:
     """The sources that this process knows, by name."""
 
-    def __init__(self, settings: Settings, wall: Callable[[], float], ids: IdMaker) -> None:
-        """Empty."""
+    def __init__(
+        self,
+        settings: Settings,
+        wall: Callable[[], float],
+        ids: IdMaker,
+        promises: Callable[[str], tuple[str, ...]],
+    ) -> None:
+        """Empty; `promises` are those of a task's jobs."""
         self._settings = settings
         self._wall = wall
         self._ids = ids
+        self._promises = promises
         self._defs: dict[str, SourceDef] = {}
         self._decoders: dict[str, Decoder] = {}
 
@@ -99,7 +106,7 @@ class SourceTable:
                 settings.message_bytes_max,
                 settings.letter_bytes_max,
             )
-            decoder = self._decoders[name] = Decoder(found.task, terms, self._ids, self._wall)
+            decoder = self._decoders[name] = Decoder(found.task, terms, self._ids, self._wall, self._promises)
         return decoder
 
     def decoders(self) -> dict[str, Decoder]:
@@ -193,13 +200,14 @@ class Consuming:
         most = self.settings.source_batch_max if batch is None else whole("batch", batch, least=1, most=BATCH_MAX)
 
         def take(found: Callable[..., Any]) -> Any:
-            task = found if isinstance(found, Task) else self._plain(found, ordered_by)
-            if ordered_by is not None and isinstance(found, Task):
+            is_task = isinstance(found, Task)
+            task = cast("Task[..., Any]", found) if is_task else self._plain(found, ordered_by)
+            if ordered_by is not None and is_task:
                 raise InvalidConfig(f"hr.on of {given}: {task.name} is a task: write ordered_by= at its hr.task(…)")
             if task.definition.ordered and priority is not None:
                 raise InvalidConfig(f"hr.on of {given}: {task.name} is ordered, which priority= would change")
             self.sources.add(SourceDef(given, address, task.definition, decode, dedup, window_s, most, priority))
-            return found if isinstance(found, Task) else task
+            return task
 
         return cast("OnDecorator", take)
 

@@ -101,7 +101,7 @@ class Headrace(Webhooks, Consuming, Queues, Publishing):
         self.outlets = OutcomeTable(self.publisher)
         self.ids = IdMaker()
         self.brokers = Brokers(settings)
-        self.sources = SourceTable(settings, self._wall, self.ids)
+        self.sources = SourceTable(settings, self._wall, self.ids, self.outlets.of)
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)
         self.gate = Gate(lambda: self.store, self.clock, lambda: self.services.metrics.observer)

@@ -312,7 +312,10 @@ class RelayCore:
             effects.append(Send(tuple(sent)))
 
     def _room(self) -> int:
-        return min(self._settings.load_max, self._settings.known_max - self.known)
+        """How many may be read now: while many are under way, no small pages."""
+        settings = self._settings
+        room = min(settings.load_max, settings.known_max - self.known)
+        return 0 if room * 2 < settings.load_max and self.flying * 2 >= settings.window else room
 
     def _load_due(self) -> float:
         if self._wanted:

@@ -48,10 +48,17 @@ class Terms:
 class Decoder:
     """One per source."""
 
-    __slots__ = ("_ids", "_payload", "_prefixes", "_priority", "_signature", "_task", "_terms", "_wall")
+    __slots__ = ("_ids", "_payload", "_prefixes", "_priority", "_promises", "_signature", "_task", "_terms", "_wall")
 
-    def __init__(self, task: TaskDef, terms: Terms, ids: IdMaker, wall: Callable[[], float]) -> None:
-        """`ids` makes those of the jobs, at instants of `wall`.
+    def __init__(
+        self,
+        task: TaskDef,
+        terms: Terms,
+        ids: IdMaker,
+        wall: Callable[[], float],
+        promises: Callable[[str], tuple[str, ...]] = lambda _: (),
+    ) -> None:
+        """`ids` makes those of the jobs, at instants of `wall`; `promises` are those of a task's jobs.
 
         Raises:
             InvalidConfig: the task's parameters leave open what of a message is theirs.
@@ -60,6 +67,7 @@ class Decoder:
         self._terms = terms
         self._ids = ids
         self._wall = wall
+        self._promises = promises
         self._payload = Payload(task)
         self._prefixes = PREFIXES.get(terms.kind, KAFKA)
         self._priority = task.priority if terms.priority is None else terms.priority
@@ -153,6 +161,7 @@ class Decoder:
             self._signature,
             trace,
             fresh=True,
+            promises=self._promises(task.name),
         )
 
     def _digest(self, message: Message, event: CloudEvent | None, known: Collection[str]) -> bytes | None:

@@ -25,7 +25,7 @@ class Gate(Protocol):
         """
         ...
 
-    async def left(self, queue: str, priority: int) -> tuple[int, float]:
+    async def left(self, name: str, priority: int) -> tuple[int, float]:
         """How many jobs of this priority the queue takes now, and when to ask again."""
         ...
 

@@ -140,7 +140,7 @@ class Payload:
             return self._whole("{}", {}, message)
         if self.mode is Mode.OBJECT and not isinstance(found, Mapping):
             raise Unreadable(f"decode= returned a {type(found).__name__}, and the task takes a mapping by name")
-        named: dict[str, Any] = dict(found) if self.mode is Mode.OBJECT else {self._name: found}
+        named: dict[str, Any] = {**found} if self.mode is Mode.OBJECT else {self._name: found}
         if self._message is not None:
             named[self._message] = _bare(message)
         try:

@@ -310,6 +310,22 @@ async def test_only_what_was_asked_for_is_told(hr: Headrace) -> None:
     assert len(await outbox(hr)) == 1
 
 
+async def test_jobs_of_messages_are_told_too(hr: Headrace) -> None:
+    broker = MemoryBroker()
+    broker.topic("orders")
+    hr.broker("legacy", broker)
+    hr.outcomes(kafka("jobs"))
+
+    @hr.on(kafka("orders", group="g", broker="legacy"))
+    async def sell(order: int) -> None:
+        assert order == 7
+
+    async with hr.embedded():
+        broker.put("orders", b"7")
+        (event,) = await told(hr, 1)
+    assert (event.type, json.loads(event.data or b"")["task"]) == ("headrace.job.succeeded", "sell")
+
+
 async def test_a_result_that_is_too_large_is_left_out() -> None:
     hr = Headrace(settings=Settings(store="memory://", event_bytes_max=1024))
     hr.outcomes(kafka("jobs"), data="result")
