@@ -63,8 +63,7 @@ if TYPE_CHECKING:
 
 __version__ = version("headrace")
 
-__all__ = [
-    "MESSAGE_KEY",
+__all__ = [  # noqa: RUF022 - a constant stands by its letters too
     "Adaptive",
     "Breaker",
     "BreakerOpen",
@@ -91,6 +90,7 @@ __all__ = [
     "JobTimedOut",
     "LeaseLost",
     "Limit",
+    "MESSAGE_KEY",
     "Message",
     "NotEncodable",
     "PayloadTooLarge",

@@ -132,7 +132,7 @@ async def fill(url: str, store: PostgresStore) -> None:
     await connection.execute(FILL_FEED)
     await connection.execute(FILL_LIMITS, ROWS)
     await connection.execute(FILL_SCOPES, ROWS)
-    await connection.execute(FILL_POST.format(rows=ROWS // 4))
+    await connection.execute(FILL_POST.format(rows=ROWS // 20))
     await connection.close()
 
 

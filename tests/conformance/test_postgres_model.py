@@ -21,7 +21,7 @@ class TestAgainstMemory(StoreModelConformance):
 
 
 class TestPostAgainstMemory(PostModelConformance):
-    walks = 10
+    walks = 5
 
     @pytest.fixture
     def make_fresh_store(self, time: ManualTime, postgres: Postgres) -> Callable[[StoreSettings], PostgresStore]:

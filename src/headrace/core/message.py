@@ -11,6 +11,7 @@ from typing import Final
 
 HEADERS_MAX: Final = 64
 HEADER_BYTES_MAX: Final = 8 * 1024
+UTF_8_BYTES_MAX: Final = 4  # of one character
 _CUT: Final = "…"
 
 
@@ -108,6 +109,9 @@ def digest_of(identity: str) -> bytes:
 
 def bounded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The first headers, as many as are kept with a message: 64, and 8 KiB of names and values; the last may be cut."""
+    characters = sum(map(len, headers)) + sum(map(len, headers.values()))
+    if len(headers) <= HEADERS_MAX and characters * UTF_8_BYTES_MAX <= HEADER_BYTES_MAX:
+        return dict(headers)
     kept: dict[str, str] = {}
     room = HEADER_BYTES_MAX
     for name, value in headers.items():

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from headrace.bridges.kafka import KafkaSink, KafkaSource, link, source
+from headrace.bridges.kafka import KafkaSink, KafkaSource, client, link, source
 from headrace.testing.conformance import (
     BookmarkedSourceConformance,
     BridgeSinkConformance,
@@ -31,6 +31,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "SESSION_MS", 1_500)
     monkeypatch.setattr(source, "HEARTBEAT_MS", 200)
     monkeypatch.setattr(link, "LOOK_S", 0.5)
+    monkeypatch.setattr(client, "CONNECT_S", 3.0)
     monkeypatch.setattr(link, "OUTAGE_S", 0.5)
 
 

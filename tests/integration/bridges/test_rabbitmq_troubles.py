@@ -246,6 +246,19 @@ async def test_a_queue_that_keeps_no_order_is_refused_where_one_is_asked_for(rab
         await channel.queue_delete(name)
 
 
+async def test_what_is_done_out_of_turn_acknowledges_nothing_else(rabbitmq: RabbitMQ, queue: str) -> None:
+    await publish(rabbitmq, queue, numbered(12))
+    link = await opened(rabbitmq, queue)
+    first, second, third = await fetched(link, 4), await fetched(link, 4), await fetched(link, 4)
+    await link.done(second)
+    await link.back(third)
+    await link.done(first)
+    await link.done(await fetched(link, 1))
+    await link.close()
+    assert [each.body for each in await read_all(rabbitmq, queue)] == numbered(12)[9:]
+    assert len(third) == 4
+
+
 async def test_large_messages_make_it_take_fewer(
     rabbitmq: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

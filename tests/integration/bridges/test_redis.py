@@ -20,6 +20,7 @@ from headrace.testing.conformance import (
     ServedSinkConformance,
     ServedSourceConformance,
 )
+from headrace.testing.conformance.bridge_base import MIB
 from servers.redis import Redis
 from tests.integration.bridges.redis_kit import Stream, add, bare, broker_of, read_all
 from tests.integration.notifiers.outage import ServerOutage
@@ -61,6 +62,8 @@ def put(redis: Redis, stream: str) -> Put:
 
 
 class TestSource(ServedSourceConformance, BridgeSourceConformance):
+    big_body = 2 * MIB
+
     @pytest.fixture
     def make_source(self, redis: Redis, stream: str) -> MakeSource:
         return lambda: RedisSource(

@@ -89,7 +89,7 @@ async def test_the_key_is_no_stream(redis: Redis, stream: str) -> None:
 async def test_a_server_that_is_full_is_no_fault_of_the_event(own: Any) -> None:
     server = await asyncio.to_thread(own, Redis)
     async with bare(server) as client:
-        await client.config_set("maxmemory", "1mb")
+        await client.config_set("maxmemory", "1000")
     sink = RedisSink(broker_of(server))
     told = await sent(sink, outgoing("events", numbered(3)))
     assert len(told.unsent) == 3
@@ -191,6 +191,15 @@ async def test_entries_that_were_deleted_while_they_were_pending_are_passed_over
     await link.done(got)
     assert await pending(redis, stream) == 0
     await link.close()
+
+
+async def test_what_a_process_leaves_when_it_closes_comes_at_once(redis: Redis, stream: str) -> None:
+    await add(redis, stream, [{"data": body} for body in numbered(5)])
+    first, second = await opened(redis, stream, sweep_s=0.1), await opened(redis, stream, sweep_s=0.1)
+    await fetched(first, 5)
+    await first.close()
+    assert bodies(await fetched(second, 5)) == numbered(5)  # though others are left alone for half a minute
+    await second.close()
 
 
 async def test_consumers_do_not_gather(redis: Redis, stream: str) -> None:

@@ -22,16 +22,19 @@ async def test_jobs_are_written_by_a_pooled_connection(shop_url: str, pgbouncer:
             jobs = [shop.job(key="k", key_digest="d"), shop.job(key="k", key_digest="d", priority=9)]
             with psycopg.connect(by_pooler, prepare_threshold=None) as connection:
                 now(shop.store.join(connection).enqueue(jobs))
+                assert now(shop.store.join(connection).publish([shop.event()], once=True)) == [True]
                 joined = shop.store.join(connection)
                 assert now(joined.settle(one)) is SettleResult.SETTLED
                 now(joined.commit())
             raw = await asyncpg.connect(by_pooler, statement_cache_size=0)
             async with raw.transaction():
                 await shop.store.join(raw).enqueue(jobs)
+                assert await shop.store.join(raw).publish([shop.event()]) == [True]
                 assert await shop.store.join(raw).settle(two) is SettleResult.SETTLED
             await raw.close()
             assert [(await shop.record(each.id)).state for each in (one, two)] == [JobState.SUCCEEDED] * 2
             await shop.store.cancel([jobs[0].id])
+        assert len(await shop.waiting()) == 20
     finally:
         await shop.store.close()
 

@@ -272,7 +272,8 @@ class _Changes:
         _exchange(tx, suite.WORKER, settles[: n % 5], None)
         vault.begin(tx, "k1", f"r{n}", b"f", 3600.0)
         vault.finish(tx, "k1", "done" if n == 3 else f"r{n - 1}", None if n % 2 else b"a")
-        self._change_post(tx, n)
+        if n < 15:  # else there are ever more live jobs to be copied
+            self._change_post(tx, n)
 
     def _change_post(self, tx: Tx, n: int) -> None:
         letter = Letter("rabbitmq:orders", f"why {n}", size=3, body=b"abc")

@@ -164,4 +164,10 @@ MUTANTS = (
         Sql("slot_count", "AND job.state = 2", ""),
         bound=180, breaks=("exchange",),
     ),
+    model(
+        "sql: a turn lasts as long as its job",
+        "Who waits between two attempts keeps the turn of an ordered lane.",
+        Sql("turn_holder", "ON job.id = turn.holder", "ON job.id = turn.holder AND job.state = 2"),
+        bound=120, breaks=("exchange",),
+    ),
 )  # fmt: skip

@@ -15,31 +15,44 @@ NO_TIME: Final = -1
 
 def messages_of(source: str, part: str, records: Iterable[Any]) -> list[Message]:
     """As a source gives them; a record without a value is an empty message."""
-    messages = list[Message]()
-    for record in records:
-        key, at = record.key, record.timestamp
-        headers, content_type = _headers(record.headers) if record.headers else ({}, None)
-        messages.append(
-            Message(
-                source,
-                str(record.offset),
-                part,
-                None,
-                None if key is None else key.decode("utf-8", "replace"),
-                headers,
-                content_type,
-                None if at == NO_TIME else at / 1000,
-                None,
-                record.value or b"",
-            )
+    return [
+        Message(
+            source,
+            str(record.offset),
+            part,
+            None,
+            None if record.key is None else record.key.decode("utf-8", "replace"),
+            {},
+            None,
+            None if record.timestamp == NO_TIME else record.timestamp / 1000,
+            None,
+            record.value or b"",
         )
-    return messages
+        if not record.headers
+        else _with_headers(source, part, record)
+        for record in records
+    ]
 
 
-def _headers(pairs: Iterable[tuple[str, bytes | None]]) -> tuple[dict[str, str], str | None]:
-    every = {name: (value or b"").decode("utf-8", "replace") for name, value in pairs}
-    content_type = next((value for name, value in every.items() if name.lower() == CONTENT_TYPE), None)
-    return bounded_headers(every), content_type
+def _with_headers(source: str, part: str, record: Any) -> Message:
+    headers, content_type = dict[str, str](), None
+    for name, value in record.headers:
+        text = value.decode("utf-8", "replace") if value else ""
+        headers[name] = text
+        if len(name) == len(CONTENT_TYPE) and name.lower() == CONTENT_TYPE:
+            content_type = text
+    return Message(
+        source,
+        str(record.offset),
+        part,
+        None,
+        None if record.key is None else record.key.decode("utf-8", "replace"),
+        bounded_headers(headers),
+        content_type,
+        None if record.timestamp == NO_TIME else record.timestamp / 1000,
+        None,
+        record.value or b"",
+    )
 
 
 def headers_of(event: Event) -> list[tuple[str, bytes]]:

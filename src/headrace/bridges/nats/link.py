@@ -103,6 +103,8 @@ class NatsLink:
         Which they are is not told, but between which places they are; what is said of another changes nothing.
         """
         given, done = consumer.delivered, consumer.ack_floor
+        if given is None or done is None:
+            return  # it has given out nothing
         self._given = given.consumer_seq
         if not consumer.num_ack_pending:
             return

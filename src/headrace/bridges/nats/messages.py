@@ -10,6 +10,8 @@ from headrace.core.message import Message, bounded_headers
 CONTENT_TYPE: Final = NATS.content_type or ""
 HEADER_OF_ID: Final = "Nats-Msg-Id"
 """By it a stream takes what is published twice once, within its `duplicate_window`."""
+ID: Final = HEADER_OF_ID.lower()
+TYPE: Final = CONTENT_TYPE.lower()
 _SHORT: Final = 9
 _STREAM: Final = {True: 2, False: 4}
 _SEQUENCE: Final = {True: 5, False: 7}
@@ -27,9 +29,7 @@ def message_of(source: str, found: Any) -> Message:
     tokens = found.reply.split(".")
     short = len(tokens) == _SHORT
     sequence, time_ns = tokens[_SEQUENCE[short]], tokens[_TIME[short]]
-    headers, identity, content_type = {}, None, None
-    if found.headers:
-        headers, identity, content_type = _headers(found.headers)
+    headers, identity, content_type = _headers(found.headers) if found.headers else ({}, None, None)
     return Message(
         source,
         sequence,
@@ -54,9 +54,9 @@ def _headers(found: Mapping[str, str]) -> tuple[dict[str, str], str | None, str 
     identity = content_type = None
     for name, value in found.items():
         lower = name.lower()
-        if lower == HEADER_OF_ID.lower():
+        if lower == ID:
             identity = value
-        elif lower == CONTENT_TYPE.lower():
+        elif lower == TYPE:
             content_type = value
     return bounded_headers(found), identity, content_type
 
@@ -69,7 +69,7 @@ def headers_of(event: Event) -> dict[str, str]:
     """
     head = Head.read(event.head)
     headers = dict(head.headers)
-    if head.content_type is not None and all(name.lower() != CONTENT_TYPE.lower() for name in headers):
+    if head.content_type is not None and all(name.lower() != TYPE for name in headers):
         headers[CONTENT_TYPE] = head.content_type
     headers[HEADER_OF_ID] = event.id.hex()
     return headers

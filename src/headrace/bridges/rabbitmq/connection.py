@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from struct import error as StructError  # noqa: N812 - a class
-from typing import Final
+from typing import Any, Final
 
 import aiormq
 from aiormq.abc import AbstractConnection
@@ -44,7 +44,7 @@ async def connect(broker: Broker, name: str, *, careful: bool = False) -> Abstra
     """
     url = URL(broker.url).update_query(heartbeat=str(HEARTBEAT_S), name=name)
     context = ssl.create_default_context() if broker.tls else None
-    connection = aiormq.Connection(url, context=context, **careful_transport(tls=broker.tls) if careful else {})
+    connection: Any = aiormq.Connection(url, context=context, **careful_transport(tls=broker.tls) if careful else {})
     try:
         async with asyncio.timeout(CONNECT_S):
             await connection.connect()
@@ -55,7 +55,8 @@ async def connect(broker: Broker, name: str, *, careful: bool = False) -> Abstra
         if isinstance(error, AMQPError | OSError):
             raise faults.unreached(broker, error) from None
         raise
-    return connection
+    made: AbstractConnection = connection
+    return made
 
 
 async def close(connection: AbstractConnection) -> None:

@@ -7,7 +7,7 @@ allows only so many before it throws a message away.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -72,7 +72,7 @@ class RabbitmqLink:
         self._try_at = 0.0
         self._stirred: Final = asyncio.Event()
         self._gone: BridgeError | None = None
-        connection.closing.add_done_callback(self._ended)
+        _when_closed(connection, self._ended)
 
     async def begin(self) -> None:
         """Consume, or stand by.
@@ -166,7 +166,7 @@ class RabbitmqLink:
         if self._gone is not None:
             return
         tag = self._last = self._last + 1
-        if delivered.delivery.delivery_tag != tag:
+        if delivered.delivery_tag != tag:
             self._lose(BridgeUnavailable(f"a delivery of {self._broker.shown} is missing"))
             return
         self._waiting.append((tag, message_of(self._taking.source, delivered)))
@@ -214,7 +214,7 @@ class RabbitmqLink:
 
     async def _open_channel(self) -> AbstractChannel:
         channel = await self._connection.channel(publisher_confirms=False)
-        channel.closing.add_done_callback(lambda closing: self._ended(closing) if channel is self._channel else None)
+        _when_closed(channel, lambda closing: self._ended(closing) if channel is self._channel else None)
         return channel
 
     def _ended(self, closing: "asyncio.Future[Any]") -> None:
@@ -245,3 +245,7 @@ class RabbitmqLink:
     def _lose(self, error: BridgeError) -> None:
         self._gone = self._gone or error
         self._stirred.set()
+
+
+def _when_closed(it: Any, tell: Callable[["asyncio.Future[Any]"], None]) -> None:
+    it.closing.add_done_callback(tell)

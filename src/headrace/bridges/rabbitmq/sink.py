@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from struct import error as StructError  # noqa: N812 - a class
-from typing import Final
+from typing import Any, Final
 
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
@@ -154,8 +154,9 @@ class RabbitmqSink:
     async def _publish(self, channel: AbstractChannel, out: Outgoing) -> SinkEnd:
         event = out.event
         exchange, routing_key = _route(event.target)
+        publish: Any = channel.basic_publish  # its abstract type does not know `wait`
         try:
-            await channel.basic_publish(
+            await publish(
                 event.body,
                 exchange=exchange,
                 routing_key=routing_key,

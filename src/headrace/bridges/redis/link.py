@@ -168,6 +168,7 @@ class RedisLink:
     async def _swept(self, count: int) -> list[Any]:
         """Entries that were given back, or that a consumer has had for too long."""
         taking = self._taking
+        answer: Any
         try:
             answer = await self._client.xautoclaim(
                 taking.key, taking.group, self._consumer, self._idle_ms, self._sweep_from, count
@@ -175,7 +176,7 @@ class RedisLink:
         except ResponseError as error:
             if not _is_no_group(error):
                 raise
-            answer = [FIRST, []]
+            answer = FIRST, ()
         self._sweep_from = answer[0]
         if self._sweep_from in {FIRST, FIRST.encode()}:
             self._sweep_at = self._now() + taking.sweep_s
@@ -211,8 +212,8 @@ class RedisLink:
                         break
                     places = [one["message_id"].decode() for one in left]
                     idle_ms = round(taking.idle_s * 1000) + 1
-                    await self._client.execute_command(
-                        "XCLAIM", taking.key, taking.group, self._consumer, 0, *places, "IDLE", idle_ms, "JUSTID"
+                    await self._client.xclaim(
+                        taking.key, taking.group, self._consumer, 0, places, idle=idle_ms, justid=True
                     )
                     least = f"({places[-1]}"
                 if least == "-":

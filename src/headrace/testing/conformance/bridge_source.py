@@ -227,7 +227,7 @@ class BridgeSourceConformance:
         await put(numbered(40))
         await asyncio.gather(*(_take(link, desk, 40) for link in (one, other)))
         await put(numbered(40, "later"))
-        await fetched(one, 1)
+        await one.fetch(1, WAIT_S)
         await one.close()
         await _take(other, desk, 80)
         assert set(desk.bodies) == {*numbered(40), *numbered(40, "later")}

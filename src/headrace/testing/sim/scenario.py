@@ -139,7 +139,7 @@ def _draw_faults(seed: int, share: float) -> dict[FaultKind, float]:
 
 def _draw_limits(seed: int, pace_s: float) -> tuple[TaskLimit, ...]:
     """Of the task that every version knows; most worlds have none. A job's lane key is drawn with it."""
-    rng, ordered = _rng(f"{seed} limits"), _rng(f"{seed} order").random() < ORDERED
+    rng, ordered = _rng(f"{seed} limits"), _rng(f"{seed} ordered by").random() < ORDERED
     if rng.random() < UNLIMITED:
         return (TaskLimit("both", ordered=True),) if ordered else ()
     concurrency = Limit(rng.choice((1, 2, 5)), rng.choice((None, "steps")))
