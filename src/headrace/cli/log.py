@@ -8,6 +8,9 @@ from headrace.cli.output import rfc3339
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
+CLIENTS: Final = ("aio_pika", "aiormq", "aiokafka", "nats")
+"""Of brokers: what they log of a lost connection, with tracebacks, is told in a line by what uses them."""
+
 
 class Lines(logging.Formatter):
     """`<when> <level> <logger>[<pid>]: <message>`, and the traceback after it."""
@@ -33,7 +36,7 @@ class Lines(logging.Formatter):
 
 
 def to_stderr(level: str) -> None:
-    """Log from `level` on, unless the user's code has set up logging of its own."""
+    """Log from `level` on, unless the user's code has set up logging of its own. Clients log where all is told only."""
     root = logging.getLogger()
     if root.handlers:
         return
@@ -41,3 +44,5 @@ def to_stderr(level: str) -> None:
     handler.setFormatter(Lines(person=sys.stderr.isatty()))
     root.addHandler(handler)
     root.setLevel(LEVELS.get(level, logging.INFO))
+    for name in CLIENTS:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
