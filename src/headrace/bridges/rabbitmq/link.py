@@ -88,12 +88,13 @@ class RabbitmqLink:
         while True:
             self._stirred.clear()
             self._check()
+            if not self._consumer or self._taking.fits is not None:
+                await self._see_to_it()
             if self._waiting and not self._held:
                 return self._take(most)
             left = until - self._now()
             if left <= 0:
                 return Batch()
-            await self._see_to_it()
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, STAND_BY_S)):
                     await self._stirred.wait()
@@ -192,6 +193,7 @@ class RabbitmqLink:
         roomy = self._bytes <= ROOM_BYTES // 2 and not self._held
         if not self._consumer and roomy and self._now() >= self._try_at:
             await self._consume()
+            self._check()
 
     async def _consume(self) -> None:
         """Have the broker give; where another process has an ordered queue, look again soon.
