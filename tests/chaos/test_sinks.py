@@ -16,7 +16,7 @@ from tests.e2e.kit import Program
 pytestmark = pytest.mark.timeout(120)
 HERE = Path(__file__).parent
 EVENTS, JOBS, KEYS = 600, 30, 20
-KILL_EVERY_S = 1.0
+KILL_EVERY = 150
 
 
 def lines(path: Path) -> list[tuple[str, str, int, int]]:
@@ -25,14 +25,16 @@ def lines(path: Path) -> list[tuple[str, str, int, int]]:
     return [(row[0], row[1], int(row[2]), int(row[3])) for row in rows]
 
 
-async def kill_now_and_then(hr: Headrace) -> None:
+async def kill_who_sends(arrivals: Path) -> None:
+    """Whoever has sent the last of so many, again and again."""
+    killed_at = 0
     while True:
-        await asyncio.sleep(KILL_EVERY_S)
-        born = [worker for worker in await hr.workers() if worker.role == "worker" and worker.tasks]
-        pids = [worker.pid for worker in born]
-        for pid in pids[:1]:
+        await asyncio.sleep(0.05)
+        arrived = lines(arrivals)
+        if len(arrived) >= killed_at + KILL_EVERY:
+            killed_at = len(arrived)
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(arrived[-1][3], signal.SIGKILL)
 
 
 async def emptied(hr: Headrace) -> None:
@@ -56,11 +58,13 @@ async def test_nothing_is_lost_and_keys_keep_their_order(
     env = {"HEADRACE_STORE": url, "SINK_FILE": str(tmp_path / "broker"), "HEADRACE_GRACE_S": "1"}
     argv = ("worker", "sinks_app:hr", "--app-dir", str(HERE), "--processes", "2")
     with Program(*argv, cwd=tmp_path, env=env):
-        killing = asyncio.ensure_future(kill_now_and_then(hr))
-        published = [
-            (await hr.publish(kafka("orders"), number, key=f"k{number % KEYS}")).hex for number in range(EVENTS)
-        ]
-        jobs = [await sell.enqueue(order) for order in range(JOBS)]
+        killing = asyncio.ensure_future(kill_who_sends(tmp_path / "broker"))
+        published: list[str] = []
+        for first in range(0, EVENTS, KEYS):  # of each key one
+            numbers = range(first, first + KEYS)
+            ids = [hr.publish(kafka("orders"), number, key=f"k{number % KEYS}") for number in numbers]
+            published += [made.hex for made in await asyncio.gather(*ids)]
+        jobs = await hr.enqueue_many([sell.call(order) for order in range(JOBS)])
         for job in jobs:
             await job.result(timeout=60)
         await emptied(hr)
