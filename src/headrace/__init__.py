@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace.app import Call, Headrace, Job, Task, Update, Upstream
+    from headrace.app.addresses import kafka, nats, rabbitmq, redis_stream
     from headrace.core.breaker import Breaker
     from headrace.core.budget import RetryBudget
     from headrace.core.bulkhead import Adaptive
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from headrace.core.limits import Limit, RateLimit
+    from headrace.core.message import Message
     from headrace.core.model import UpdateKind
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
@@ -79,6 +81,7 @@ __all__ = [
     "JobTimedOut",
     "LeaseLost",
     "Limit",
+    "Message",
     "NotEncodable",
     "PayloadTooLarge",
     "PositionLost",
@@ -105,10 +108,15 @@ __all__ = [
     "Upstream",
     "UsageError",
     "__version__",
+    "kafka",
+    "nats",
+    "rabbitmq",
+    "redis_stream",
 ]
 
 _HOMES = {
     "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream"),
+    "headrace.app.addresses": ("kafka", "nats", "rabbitmq", "redis_stream"),
     "headrace.core.breaker": ("Breaker",),
     "headrace.core.budget": ("RetryBudget",),
     "headrace.core.bulkhead": ("Adaptive",),
@@ -145,6 +153,7 @@ _HOMES = {
         "UsageError",
     ),
     "headrace.core.limits": ("Limit", "RateLimit"),
+    "headrace.core.message": ("Message",),
     "headrace.core.model": ("UpdateKind",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),

@@ -24,11 +24,19 @@ Seconds = Annotated[float, Field(gt=0, le=10 * 365 * DAY_S, allow_inf_nan=False)
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Bytes = Annotated[int, Field(ge=KIB, le=1 << 30)]
+Url = Annotated[str, StringConstraints(min_length=1)] | None
 Secret = Annotated[SecretStr, Field(min_length=SECRET_BYTES_MIN)]
 
 
 class Auth(StrEnum):
     """Whether the HTTP side asks for a credential."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class Switch(StrEnum):
+    """Whether something is done."""
 
     ON = "on"
     OFF = "off"
@@ -154,11 +162,56 @@ class Settings(BaseSettings):
     args_bytes_max: Bytes = Field(MIB, description="A job's arguments, as JSON text.")
     result_bytes_max: Bytes = Field(MIB, description="A job's result, as JSON text.")
     item_bytes_max: Bytes = Field(64 * KIB, description="One item or log line of a feed, as JSON text.")
+    event_bytes_max: Bytes = Field(MIB, description="The body of one event that is published.")
     items_max: Count = Field(10_000, description="Items and log lines of one job's feed.")
     body_bytes_max: Bytes = Field(16 * MIB, description="The body of one HTTP request under the prefix.")
     batch_max: Count = Field(1_000, description="Jobs in one `POST …/api/jobs/batch`.")
     page_size: Count = Field(50, description="Jobs on one page of a listing that does not say how many.")
     page_size_max: Count = Field(500, description="Jobs on one page of a listing, at most.")
+
+    # -- brokers --------------------------------------------------------------------------------
+    rabbitmq_url: Url = Field(
+        None,
+        repr=False,
+        description="Where `rabbitmq(…)` is, as `amqp://user:password@host/vhost`.",
+        json_schema_extra={"default": "none"},
+    )
+    kafka_servers: Url = Field(
+        None,
+        repr=False,
+        description="Where `kafka(…)` is: `host:9092,host:9092`, or `kafka://user:password@host:9092`.",
+        json_schema_extra={"default": "none"},
+    )
+    nats_url: Url = Field(
+        None,
+        repr=False,
+        description="Where `nats(…)` is, as `nats://host:4222`.",
+        json_schema_extra={"default": "none"},
+    )
+    redis_url: Url = Field(
+        None,
+        repr=False,
+        description="Where `redis_stream(…)` is, as `redis://host:6379/0`.",
+        json_schema_extra={"default": "none"},
+    )
+    sources: Switch = Field(
+        Switch.ON, description="`off`: workers of this process take no messages from brokers, whatever `hr.on` says."
+    )
+    sinks: Switch = Field(Switch.ON, description="`off`: workers of this process send no events to brokers.")
+    source_batch_max: Count = Field(1_000, description="Messages of a source that become jobs in one transaction.")
+    dedup_window_s: Annotated[float, Field(gt=0, le=7 * DAY_S, allow_inf_nan=False)] = Field(
+        3600.0,
+        description="For how long of uninterrupted taking a source remembers a message's id, where its broker counts"
+        " no places: a repeat within it is no second job.",
+    )
+    message_bytes_max: Bytes = Field(MIB, description="A message of a broker; one above it is kept as a letter.")
+    letter_bytes_max: Bytes = Field(
+        64 * MIB, description="What is kept of a message that does not fit its task; of one above it, the first 64 KiB."
+    )
+    event_source: Annotated[str, StringConstraints(min_length=1, max_length=255)] = Field(
+        "headrace",
+        description="The `source` of CloudEvents that are made here: a URI reference that says who speaks.",
+    )
 
     # -- access ---------------------------------------------------------------------------------
     auth: Auth = Field(

@@ -17,6 +17,7 @@ from headrace.core.retry import Retry
 from headrace.ports.clock import Clock
 from headrace.runtime.calling import NO_FALLBACK
 from headrace.runtime.durations import Duration, seconds
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.registry import Policies, Registry, TaskDef
 from headrace.settings import Settings
 
@@ -32,6 +33,7 @@ class Definitions:
     settings: Settings
     clock: Clock
     registry: Registry
+    publisher: Publisher
     services: Services
 
     # -- tasks ----------------------------------------------------------------------------------
@@ -86,15 +88,32 @@ class Definitions:
             concurrency=concurrency,
             rate=rate,
             fair_by=fair_by,
+            publisher=self.publisher,
         )
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:
-            given = name or str(getattr(fn, "__name__", repr(fn)))
-            definition = TaskDef(check_name("a task's name", given, NAME_CHARS_MAX), fn, policies, local_names(2))
-            self.registry.add(definition)
-            return Task(cast("Headrace", self), definition)
+            return self._registered(fn, name, policies, local_names(2))
 
         return cast("TaskDecorator", register)
+
+    def define(self, fn: Callable[..., Any], names: dict[str, Any]) -> Task[..., Any]:
+        """Register a function as a task, every policy at its default; `names` are those around it."""
+        settings = self.settings
+        policies = Policies(
+            timeout_s=settings.task_timeout_s,
+            args_bytes_max=settings.args_bytes_max,
+            result_bytes_max=settings.result_bytes_max,
+            item_bytes_max=settings.item_bytes_max,
+        )
+        return self._registered(fn, None, policies, names)
+
+    def _registered(
+        self, fn: Callable[..., Any], name: str | None, policies: Policies, names: dict[str, Any]
+    ) -> Task[..., Any]:
+        given = name or str(getattr(fn, "__name__", repr(fn)))
+        definition = TaskDef(check_name("a task's name", given, NAME_CHARS_MAX), fn, policies, names)
+        self.registry.add(definition)
+        return Task(cast("Headrace", self), definition)
 
     def upstream(
         self,

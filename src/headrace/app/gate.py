@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from headrace.core.admission import LOOK_S, Admission, QueuePolicy, Reason, Refusal, Room
+from headrace.core.admission import COUNT_MAX, LOOK_S, Admission, QueuePolicy, Reason, Refusal, Room
 from headrace.core.errors import Full, HeadraceError, InvalidConfig, Rejected, Shed
 from headrace.core.model import NewJob
 from headrace.ports.clock import Clock
@@ -80,6 +80,19 @@ class Gate:
         for name, mine in named.items():
             for job in mine:
                 self.declared[name].admitted(job.priority, later=self._due_in_s(job) > 0)
+
+    async def left(self, name: str, priority: int) -> tuple[int, float]:
+        """How many jobs of this priority a queue takes now, and if none, in how many seconds to ask again."""
+        admission = self.declared.get(name)
+        if admission is None:
+            return COUNT_MAX, 0.0
+        admission.heard(priority, self._clock.now())
+        await self._look_again()
+        now = self._clock.now()
+        refusal = admission.refuse(priority, now, 0.5, by_depth=self._fresh)
+        if refusal is not None:
+            return 0, refusal.retry_in_s
+        return max(1, min((room.left for room in admission.rooms(priority)), default=COUNT_MAX)), 0.0
 
     def rooms(self, name: str, priority: int) -> list[Room]:
         """What is left of the bounds of a queue, for jobs of this priority."""

@@ -10,12 +10,17 @@ from datetime import datetime
 from typing import Any, Final, TypeVar, overload
 
 from headrace.app.adapters import KeepingStore
+from headrace.app.brokers import Brokers
+from headrace.app.consuming import Consuming, SourceTable
 from headrace.app.definitions import Definitions
 from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
+from headrace.app.outcomes import OutcomeTable
+from headrace.app.publishing import Publishing
 from headrace.app.queues import Queues
 from headrace.app.services import Services
+from headrace.app.source_status import statuses
 from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
 from headrace.app.workers import build, embedded
@@ -24,6 +29,7 @@ from headrace.core.fleet import Force
 from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import IdMaker
 from headrace.core.model import Enqueued, JobFilter, NewJob, WorkerRecord
+from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
@@ -33,6 +39,7 @@ from headrace.runtime.clock import SystemClock
 from headrace.runtime.context import current_attempt, run_now
 from headrace.runtime.depends import Overrides
 from headrace.runtime.durations import instant
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.reader import FeedReader
 from headrace.runtime.registry import Registry
 from headrace.runtime.worker import Worker
@@ -47,7 +54,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Definitions, Queues):
+class Headrace(Definitions, Consuming, Queues, Publishing):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -87,7 +94,13 @@ class Headrace(Definitions, Queues):
         self.prefix = prefix
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
+        self.publisher = Publisher(
+            settings.event_source, settings.event_bytes_max, wall=self._wall, knows=self.knows_broker
+        )
+        self.outlets = OutcomeTable(self.publisher)
         self.ids = IdMaker()
+        self.brokers = Brokers(settings)
+        self.sources = SourceTable(settings, self._wall, self.ids)
         self.host: Any = None  # the FastAPI app that it is installed on
         self.services = Services(settings, self.clock, moved=clock is not None, notifier=notifier)
         self.gate = Gate(lambda: self.store, self.clock, lambda: self.services.metrics.observer)
@@ -148,6 +161,7 @@ class Headrace(Definitions, Queues):
             InvalidConfig: one that cannot work.
         """
         self.registry.check()
+        self.sources.check()
         check_needs(self.registry, self.services.upstreams)
 
     async def close(self) -> None:
@@ -266,6 +280,10 @@ class Headrace(Definitions, Queues):
         if self.gate.declared:
             await self.gate.admit(jobs, nested=current_attempt.get() is not None)
 
+    def _wall(self) -> float:
+        """Of the clock that holds now: a test may have another."""
+        return self.clock.wall()
+
     def _is_held(self, task: str) -> bool:
         return task in self.registry and self.services.upstreams.hold(self.registry.get(task).needs)
 
@@ -346,6 +364,11 @@ class Headrace(Definitions, Queues):
         """
         await self.open()
         return await force(self.store, name, to, self.services.upstreams.guards)
+
+    async def source_status(self) -> list[SourceStatus]:
+        """How every source stands, by name."""
+        await self.open()
+        return await statuses(self.store, self.sources)
 
     async def workers(self) -> list[WorkerRecord]:
         """Every worker that is known, with what it runs now."""

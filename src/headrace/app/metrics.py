@@ -11,6 +11,7 @@ from headrace.core.errors import HeadraceError
 from headrace.observers.tally import Tally
 from headrace.ports.clock import Clock
 from headrace.ports.observer import SILENT, Moment, Observer
+from headrace.ports.post import Post
 from headrace.ports.store import Store
 from headrace.runtime.guard import UpstreamGuard
 
@@ -93,7 +94,10 @@ class Metrics:
         try:
             async with asyncio.timeout(LOOK_S):
                 queues = await asyncio.to_thread(folded, await self._store.queues())
-                return Look(queues, await self._store.workers(), await records(self._store))
+                store = self._store
+                post = store if isinstance(store, Post) else None
+                sinks, sources = (await post.sinks(), await post.sources()) if post is not None else ([], [])
+                return Look(queues, await store.workers(), await records(store), sinks, sources)
         except (HeadraceError, TimeoutError) as error:
             logger.warning("the metrics have no figures of the store: %s", str(error) or "it does not answer")
             return None

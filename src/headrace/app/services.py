@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.app.adapters import adapters
 from headrace.app.metrics import Metrics
@@ -17,8 +17,13 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.vault import Vault
 from headrace.runtime.reader import FeedReader
+from headrace.runtime.sources import Sources
 from headrace.runtime.upstreams import Upstreams
 from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.runtime.promises import Promises
+    from headrace.runtime.relays import Relays
 
 T = TypeVar("T")
 
@@ -42,7 +47,10 @@ class Services:
         self.spooling = Spooling(self)
         self.feed = FeedReader(self.store, self.notifier, clock, spooled=self.spooling.holds)
         self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)
+        self.sources = Sources(self.store, lambda: self.upstreams.process)
         self.metrics = Metrics(self.store, clock, self.upstreams.guards)
+        self.relays: Relays | None = None  # made where workers run
+        self.promises: Promises | None = None  # likewise
         self.portal = Portal()
         self.signer: Signer | None = None
         self.home: asyncio.AbstractEventLoop | None = None  # the loop on which the notifier hears

@@ -220,6 +220,8 @@ def new_job(call: Call[Any], hr: "Headrace") -> NewJob:
         definition.signature,
         fresh=True,
     )
+    if hr.outlets:
+        job.promises = hr.outlets.of(definition.name)
     if options.key is not None:
         job.key_digest = hashlib.sha256(call.args.encode()).hexdigest()
     parent = current_attempt.get()

@@ -27,6 +27,7 @@ from headrace.runtime.clock import SystemClock
 from headrace.runtime.durations import Duration, seconds
 from headrace.runtime.fallbacks import check_fallback
 from headrace.runtime.guard import UpstreamPolicy
+from headrace.runtime.upstreams import OWN
 
 if TYPE_CHECKING:
     import httpx
@@ -209,6 +210,8 @@ def define(
     policies = repr((breaker, max_concurrency, rate, timeout_s, budget, snoozes_max))
     terms = Terms(breaker, slots, rate, timeout_s or CALL_S, hashlib.sha256(policies.encode()).hexdigest()[:8])
     policy = UpstreamPolicy(terms, adaptive, timeout_s, budget, snoozes_max)
+    if name.startswith(OWN):
+        raise InvalidConfig(f"an upstream's name does not begin with {OWN}, not {name!r}")
     guard = service.add(check_name("an upstream's name", name, NAME_CHARS_MAX), policy)
     return Upstream(name, guard, classify=classify, fallback=fallback, clock=clock)
 
@@ -251,7 +254,7 @@ def check_needs(registry: "Registry", service: "Upstreams") -> None:
 async def records(store: Store) -> list[UpstreamRecord]:
     """Every upstream that any process has had, by name."""
     now_at, documents = await store.upstreams()
-    return [record(name, documents[name], now_at) for name in sorted(documents)]
+    return [record(name, documents[name], now_at) for name in sorted(documents) if not name.startswith(OWN)]
 
 
 async def force(store: Store, name: str, to: Force, known: Iterable[str]) -> UpstreamRecord:

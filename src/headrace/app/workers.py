@@ -13,18 +13,22 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from headrace.app.bridging import bridging, promises_of
 from headrace.app.notifying import poll_max_s
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.limits import TaskLimit
 from headrace.core.model import WorkerId, WorkerRecord
 from headrace.core.worker_events import PoolSettings, WorkerSettings
 from headrace.ports.notifier import Notifier
+from headrace.ports.post import Post
 from headrace.runtime.beat import Beat
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.chores import quietly
 from headrace.runtime.cpu import CpuPool
 from headrace.runtime.keeper import LeaseKeeper
+from headrace.runtime.letters import Letters
 from headrace.runtime.needs import Needs
+from headrace.runtime.promises import Ends
 from headrace.runtime.registry import Kind
 from headrace.runtime.watchdog import Watchdog
 from headrace.runtime.worker import Worker
@@ -92,6 +96,7 @@ def build(
             cpu=cpu,
             overrides=hr.overrides,
             snoozes_max={name: guard.policy.snoozes_max for name, guard in hr.services.upstreams.guards.items()},
+            letters=Letters(hr.store, hr.sources.decoders) if isinstance(hr.store, Post) else None,
         ),
         record=_record(hr, name, role, queues, pools, supervisor_pid),
         settings=WorkerSettings(
@@ -110,7 +115,13 @@ def build(
         on_idle=on_idle,
         observer=hr.services.metrics.observer,
         needs=_needs(hr, pools, role, rng),
+        ends=_ends(hr),
     )
+
+
+def _ends(hr: "Headrace") -> Ends | None:
+    tasks = hr.outlets.tasks(hr.registry.names())
+    return Ends(tasks, promises_of(hr).tell) if tasks else None
 
 
 def _needs(hr: "Headrace", pools: Mapping[str, PoolSettings], role: str, rng: random.Random) -> Needs | None:
@@ -171,7 +182,8 @@ async def embedded(hr: "Headrace", count: int) -> AsyncGenerator[None]:
     keeper.start()
     running = [loop.create_task(_stay(hr, keeper, suspects_too=at == 0)) for at in range(count)]
     try:
-        yield
+        async with bridging(hr, None):
+            yield
     finally:
         await keeper.drain(hr.settings.grace_s)
         await asyncio.gather(*running, return_exceptions=True)

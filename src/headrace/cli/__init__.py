@@ -28,6 +28,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Look": {
         "jobs": "list, show, retry, cancel",
         "queues": "what waits where; pause, resume",
+        "sources": "who takes messages from where, what waits; reset a bookmark",
+        "sinks": "what waits for which broker, what was refused; retry, drop",
         "upstreams": "what is open, since when; open, close, disable by hand",
         "workers": "who runs jobs, and which version",
         "tail": "follow one job live",

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -68,12 +69,16 @@ def _load(seat: Seat, target: str, app_dir: str) -> "Headrace":
 async def _serve(
     seat: Seat, hr: "Headrace", queues: frozenset[str] | None, pools: dict[str, Any], *, counting: bool
 ) -> int:
+    from headrace.app.bridging import bridging
+
+    beside = AsyncExitStack()
+
     async def build(_: Seat) -> "Worker":
         hr.services.upstreams.known_as(seat.worker_id)  # its supervisor frees what it holds when it dies
         notifier = seat.hush(hr.notifier)
         await hr.open()
         seat.adopt(hr.store)
-        return hr.worker(
+        worker = hr.worker(
             seat.worker_id,
             seat.role,
             queues=queues,
@@ -83,6 +88,9 @@ async def _serve(
             supervisor_pid=seat.supervisor_pid,
             **pools,
         )
+        if seat.role == "worker":
+            await beside.enter_async_context(bridging(hr, queues, until=worker.ending))
+        return worker
 
     try:
         return await seat.serve(
@@ -93,6 +101,7 @@ async def _serve(
             hr.services.metrics.take if counting else None,
         )
     finally:
+        await beside.aclose()
         await hr.close()
 
 

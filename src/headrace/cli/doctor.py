@@ -138,6 +138,7 @@ def _postgres(hr: "Headrace") -> Iterator[Check]:
 
 async def _opened(hr: "Headrace", *then: Check) -> list[Check]:
     """What an open store tells, after what is so if it opens."""
+    from headrace.cli.checks_brokers import check_brokers
     from headrace.cli.checks_fleet import check_fleet
     from headrace.cli.checks_notifier import check_notifier
 
@@ -147,7 +148,8 @@ async def _opened(hr: "Headrace", *then: Check) -> list[Check]:
         return [fail("schema" if isinstance(error, SchemaMismatch) else "store", str(error), "")]
     try:
         bell = [] if hr.notifier.health.kind == "postgres" else [await check_notifier(hr)]
-        return [*then, *bell, *[check async for check in check_fleet(hr)], *_spool(hr)]
+        fleet = [check async for check in check_fleet(hr)]
+        return [*then, *bell, *fleet, *[check async for check in check_brokers(hr)], *_spool(hr)]
     except HeadraceError as error:
         return [fail("store", str(error), "")]
     finally:

@@ -8,6 +8,7 @@ import click
 
 from headrace.cli import output
 from headrace.cli.fail import Fail
+from headrace.cli.message import message_command
 from headrace.cli.params import Listing, Which, filters, job_id, json_option
 from headrace.cli.reach import Where, opened, store_options, waits
 from headrace.core.ids import as_uuid
@@ -26,10 +27,13 @@ Verb = Callable[[Sequence["JobId"]], Coroutine[Any, Any, "list[JobState | None]"
 
 @click.group("jobs", cls=Listing)
 def jobs_command() -> None:
-    """List, show, retry, cancel.
+    """List, show, retry, cancel; the message that one came from.
 
     Without a command, the list.
     """
+
+
+jobs_command.add_command(message_command)
 
 
 @jobs_command.command("list")

@@ -17,12 +17,16 @@ GROUPS: Final = {
     "concurrency": "Worker",
     "retention_s": "Retention",
     "args_bytes_max": "Sizes",
+    "rabbitmq_url": "Brokers",
     "auth": "Access",
     "heartbeat_s": "Live feed",
     "metrics_port": "Metrics",
     "log_level": "Log",
 }
 """The first setting of each section of the page, and the section's title."""
+
+URLS: Final = frozenset({"store", "listen_url", "notifier", "rabbitmq_url", "kafka_servers", "nats_url", "redis_url"})
+"""Settings that may have a password in them."""
 
 
 @click.command("settings")
@@ -60,7 +64,7 @@ def _value(name: str, value: Any) -> Any:
 
     if name.startswith("secret") and value is not None:
         return "(hidden)"
-    return shown_url(value) if name in {"store", "listen_url", "notifier"} and value is not None else value
+    return shown_url(value) if name in URLS and value is not None else value
 
 
 def page() -> str:

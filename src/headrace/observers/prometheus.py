@@ -21,6 +21,7 @@ from headrace.core.states import JobState
 from headrace.observers.tally import FAMILIES, LABELS_MAX, OTHER, Family, Labels, Tally
 from headrace.ports.notifier import Health
 from headrace.ports.observer import Moment, Spooled
+from headrace.ports.post import SinkRecord, SourceRecord
 
 ROLES: Final = ("embedded", "suspects", "worker")
 WORKER_STATES: Final = ("alive", "draining", "lost")
@@ -57,6 +58,8 @@ class Look:
     queues: Mapping[str, QueueFigures]
     workers: Sequence[WorkerRecord]
     upstreams: Sequence[UpstreamRecord] = ()
+    sinks: Sequence[SinkRecord] = ()
+    sources: Sequence[SourceRecord] = ()
 
 
 def text(version: str, look: Look | None, tally: Tally, moment: Moment) -> bytes:
@@ -83,6 +86,8 @@ class _Collected(Collector):
             yield from _queues(self._look.queues)
             yield from _workers(self._look.workers)
             yield from _upstreams(self._look.upstreams[:LABELS_MAX])
+            yield from _sinks(self._look.sinks[:LABELS_MAX])
+            yield from _sources(self._look.sources[:LABELS_MAX])
         for family in FAMILIES:
             yield _spread(family, self._tally) if family.bounds else _total(family, self._tally)
         yield from _moment(self._moment)
@@ -188,6 +193,25 @@ def _upstreams(upstreams: Sequence[UpstreamRecord]) -> Iterator[Metric]:
     for one in upstreams:
         transitions.add_metric((one.name,), one.generation - 1)
     yield transitions
+
+
+def _sinks(sinks: Sequence[SinkRecord]) -> Iterator[Metric]:
+    about = "Events that wait in the outbox, without the parked ones; counted up to 10,000."
+    yield _gauge("headrace_sink_waiting", about, ("sink",), [((one.name,), one.waiting) for one in sinks])
+    yield _gauge(
+        "headrace_sink_oldest_seconds",
+        "How long the first event that waits has waited; 0 where none does.",
+        ("sink",),
+        [((one.name,), one.age_s or 0.0) for one in sinks],
+    )
+    about = "Events that the sink has refused too often, and that wait for a person."
+    yield _gauge("headrace_sink_parked", about, ("sink",), [((one.name,), one.parked) for one in sinks])
+
+
+def _sources(sources: Sequence[SourceRecord]) -> Iterator[Metric]:
+    about = "How long ago the source last took a message, in any process."
+    taken = [((one.name,), one.taken_age_s) for one in sources if one.taken_age_s is not None]
+    yield _gauge("headrace_source_taken_age_seconds", about, ("source",), taken)
 
 
 def _notifier(health: Health) -> Iterator[Metric]:

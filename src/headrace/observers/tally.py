@@ -67,6 +67,12 @@ SHED: Final = Family(
     ("queue", "reason"),
     words=tuple(Reason),
 )
+MESSAGES: Final = Family(
+    "headrace_source_messages",
+    "Messages that sources took here: new jobs, repeats of some, or letters, which fit their task not.",
+    ("source", "result"),
+    words=("taken", "repeated", "letter"),
+)
 ATTEMPTS: Final = Family(
     "headrace_attempts",
     "Attempts that have ended, by outcome.",
@@ -111,10 +117,17 @@ CALL: Final = Family(
     "headrace_upstream_call_seconds", "How long calls of upstreams took.", ("upstream",), CALL_BOUNDS_S
 )
 
+SENT: Final = Family(
+    "headrace_sink_events",
+    "Events that sinks have confirmed, refused (they are tried again), or refused so often that they are parked.",
+    ("sink", "result"),
+    words=("sent", "refused", "parked"),
+)
+
 FAMILIES: Final = (
-    ENQUEUED, SHED, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES, CALLS, CALL,
+    ENQUEUED, SHED, MESSAGES, SENT, ATTEMPTS, ATTEMPT, WAIT, EXCHANGE, EXCHANGE_FAILURES, SETTLES, CRASHES, CALLS, CALL,
 )  # fmt: skip
-_NAMES: Final = ("task", "queue", "upstream")  # labels whose values are names of the user's
+_NAMES: Final = ("task", "queue", "upstream", "source", "sink")  # labels whose values are names of the user's
 
 
 class Spread:
@@ -203,6 +216,24 @@ class Tally:
         """Count them."""
         with self._lock:
             self._add(SHED, (self._label("queue", queue), str(reason)), jobs)
+
+    def sent(self, sink: str, counts: Mapping[str, int]) -> None:
+        """Count them."""
+        with self._lock:
+            label = self._label("sink", sink)
+            for result, count in counts.items():
+                if count:
+                    self._add(SENT, (label, result), count)
+
+    def received(self, source: str, task: str, *, taken: int, repeated: int, letters: int) -> None:
+        """Count them, and the jobs that they are."""
+        with self._lock:
+            label = self._label("source", source)
+            for word, count in zip(MESSAGES.words, (taken, repeated, letters), strict=True):
+                if count:
+                    self._add(MESSAGES, (label, word), count)
+            if taken + letters:
+                self._add(ENQUEUED, (self._label("task", task),), taken + letters)
 
     def worker_crashed(self, role: str) -> None:
         """Count it."""

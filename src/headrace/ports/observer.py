@@ -84,6 +84,14 @@ class Observer(Protocol):
         """So many jobs were refused at enqueue by the policy of their queue."""
         ...
 
+    def sent(self, sink: str, counts: Mapping[str, int]) -> None:
+        """What became of events that were given to a sink: so many sent, refused and parked."""
+        ...
+
+    def received(self, source: str, task: str, *, taken: int, repeated: int, letters: int) -> None:
+        """So many messages of a source became jobs of a task, were jobs already, or fit it not and became letters."""
+        ...
+
     def worker_crashed(self, role: str) -> None:
         """A supervised child has died, or was killed."""
         ...
@@ -112,6 +120,12 @@ class Silent:
         """Nothing."""
 
     def shed(self, queue: str, reason: str, jobs: int) -> None:
+        """Nothing."""
+
+    def sent(self, sink: str, counts: Mapping[str, int]) -> None:
+        """Nothing."""
+
+    def received(self, source: str, task: str, *, taken: int, repeated: int, letters: int) -> None:
         """Nothing."""
 
     def worker_crashed(self, role: str) -> None:

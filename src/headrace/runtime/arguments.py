@@ -89,6 +89,15 @@ class Arguments:
             raise self._misfit(error) from None
         return values
 
+    def accept(self, text: bytes) -> dict[str, Any]:
+        """As `decode`, of text that came from outside.
+
+        Raises:
+            ValidationError: Pydantic's own; `fields_of` tells it.
+        """
+        values: dict[str, Any] = self._validator.validate_json(text)
+        return values
+
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the arguments; empty where an annotation has none."""
         try:
@@ -128,7 +137,7 @@ class Arguments:
         try:
             self._validator.validate_json(text)
         except ValidationError as error:
-            fields = "; ".join(f"{name}: {why}" for name, why in _fields(error))
+            fields = "; ".join(f"{name}: {why}" for name, why in fields_of(error))
             raise NotEncodable(f"{what} would not come back from JSON ({fields})") from None
         return text
 
@@ -138,7 +147,7 @@ class Arguments:
     def _misfit(self, error: ValidationError) -> InvalidArguments | NotEncodable:
         if any(each["type"] == "string_unicode" for each in error.errors(include_url=False, include_input=False)):
             return NotEncodable(f"the arguments of {self._task}: a text with a lone surrogate, which is not Unicode")
-        return self._invalid(_fields(error))
+        return self._invalid(fields_of(error))
 
     def _invalid(self, fields: Sequence[tuple[str, str]]) -> InvalidArguments:
         said = "; ".join(f"{name}: {why}" if name else why for name, why in fields)
@@ -171,7 +180,7 @@ class Results:
         try:
             value = self._validator.validate_python(value)
         except ValidationError as error:
-            fields = "; ".join(f"{name}: {why}" if name else why for name, why in _fields(error))
+            fields = "; ".join(f"{name}: {why}" if name else why for name, why in fields_of(error))
             raise NotEncodable(f"{what} is not what its annotation says ({fields})") from None
         return encode_by(self._to_json, value, what, self._bytes_max)
 
@@ -184,7 +193,7 @@ class Results:
         try:
             return self._validator.validate_json(text)
         except ValidationError as error:
-            fields = "; ".join(f"{name}: {why}" if name else why for name, why in _fields(error))
+            fields = "; ".join(f"{name}: {why}" if name else why for name, why in fields_of(error))
             raise NotEncodable(f"the stored result of {self._task} does not fit its annotation ({fields})") from None
 
     def _none(self) -> Json:
@@ -242,7 +251,7 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _fields(error: ValidationError) -> list[tuple[str, str]]:
+def fields_of(error: ValidationError) -> list[tuple[str, str]]:
     """Which fields do not fit, and why, as a person would say it."""
     told: list[tuple[str, str]] = []
     for each in error.errors(include_url=False, include_context=False):

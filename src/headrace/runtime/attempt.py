@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
 from headrace.core.errors import HeadraceError, LeaseLost, StoreUnavailable, UsageError
+from headrace.core.event import Event
 from headrace.core.model import (
     Cause,
     ClaimedJob,
@@ -23,12 +24,14 @@ from headrace.core.model import (
 from headrace.core.states import JobState
 from headrace.core.worker_events import StopReason
 from headrace.ports.notifier import Notifier
+from headrace.ports.post import Post
 from headrace.ports.store import Joined, Store
 from headrace.runtime.feedwriter import FeedWriter
 
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 30.0  # after this, a settle counts as unanswered
+NO_OUTBOX = "this store keeps no events: publish needs one that does, as SQLite or PostgreSQL"
 
 Closer: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -180,6 +183,24 @@ class Attempt:
             self.stopping = StopReason.LOST
             raise LeaseLost("this attempt lost its lease; nothing was written")
         self.settled = True
+
+    async def publish(self, event: Event, using: object | None) -> None:
+        """Put an event into its outbox while this attempt runs, once for its id.
+
+        Raises:
+            LeaseLost: nothing was written.
+            StoreUnavailable: to repeat it is safe.
+        """
+        if self.settled:
+            raise UsageError("this attempt has already succeeded; publish before that, or with the same using=")
+        if self.lease_lost:
+            raise LeaseLost("this attempt lost its lease; nothing was published")
+        if using is not None:
+            await self._store.join(using).publish([event], self.lease, once=True)
+        elif isinstance(self._store, Post):
+            await self._store.publish([event], self.lease, once=True)
+        else:
+            raise UsageError(NO_OUTBOX)
 
     async def _settle_alone(self, settle: Settle) -> SettleResult:
         while True:

@@ -9,20 +9,36 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from headrace.core.errors import InvalidArguments, JobTimedOut, LeaseLost, UsageError
-from headrace.core.model import Cancelled, Cause, Failed, Failure, GivenBack, Outcome, Retried, Snoozed, Succeeded
+from headrace.core.model import (
+    Cancelled,
+    Cause,
+    ClaimedJob,
+    Failed,
+    Failure,
+    GivenBack,
+    Json,
+    Outcome,
+    Retried,
+    Snoozed,
+    Succeeded,
+)
 from headrace.core.worker_events import StopReason
 from headrace.ports.clock import Clock
 from headrace.runtime.attempt import Attempt
 from headrace.runtime.blame import Blame, blamed_upstream
-from headrace.runtime.context import JobContext, RetryAfter, Snooze, Steer, SyncJobContext, current_attempt
+from headrace.runtime.context import JobContext, SyncJobContext, current_attempt
 from headrace.runtime.cpu import CpuPool
 from headrace.runtime.depends import Dependencies, Overrides
 from headrace.runtime.failures import after_failure, failure_of
+from headrace.runtime.letter import is_letter
+from headrace.runtime.letters import Letters, LetterUnread
 from headrace.runtime.registry import Kind, Registry, TaskDef
+from headrace.runtime.steering import RetryAfter, Snooze, Steer
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +60,12 @@ class Bodies:
         cpu: CpuPool | None,
         overrides: Callable[[], Overrides],
         snoozes_max: Mapping[str, int] | None = None,
+        letters: Letters | None = None,
     ) -> None:
         """`overrides` gives the host app's `dependency_overrides` when a body starts.
 
-        `snoozes_max` says of each upstream how often its failures may send a job back to wait.
+        `snoozes_max` says of each upstream how often its failures may send a job back to wait. `letters` reads
+        the messages that did not fit their task.
         """
         self._registry = registry
         self._clock = clock
@@ -57,6 +75,7 @@ class Bodies:
         self._cpu = cpu
         self._overrides = overrides
         self._snoozes_max: Mapping[str, int] = {} if snoozes_max is None else snoozes_max
+        self._letters = letters
 
     def open(self) -> None:
         """Make the pools; on the loop that will run the bodies."""
@@ -102,14 +121,18 @@ class Bodies:
 
     async def _here(self, task: TaskDef, attempt: Attempt) -> object:
         job = attempt.job
-        arguments = task.decode_args(job.args)
+        arguments = task.decode_args(await self._read(task, job) if is_letter(job.args) else job.args)
         deadline_at = None if job.deadline_in_s is None else self._clock.wall() + job.deadline_in_s - self._clock.now()
         context: JobContext | SyncJobContext
         if task.kind is Kind.ASYNC:
-            context = JobContext(job, attempt, deadline_at, item_bytes_max=task.item_bytes_max)
+            context = JobContext(
+                job, attempt, deadline_at, item_bytes_max=task.item_bytes_max, publisher=task.publisher
+            )
         else:
             attempt.interruptible = False
-            context = SyncJobContext(job, attempt, deadline_at, self._loop, item_bytes_max=task.item_bytes_max)
+            context = SyncJobContext(
+                job, attempt, deadline_at, self._loop, item_bytes_max=task.item_bytes_max, publisher=task.publisher
+            )
         current_attempt.set(context)
         plan = task.dependencies
         if plan is None:
@@ -135,8 +158,16 @@ class Bodies:
     async def _in_child(self, task: TaskDef, attempt: Attempt) -> Outcome | None:
         if self._cpu is None:
             raise UsageError(f"this worker has no processes for the cpu task {task.name!r}")
-        task.decode_args(attempt.job.args)
-        return await self._cpu.run(task, attempt.job, attempt)
+        job = attempt.job
+        if is_letter(job.args):
+            job = replace(job, args=await self._read(task, job))
+        task.decode_args(job.args)
+        return await self._cpu.run(task, job, attempt)
+
+    async def _read(self, task: TaskDef, job: ClaimedJob) -> Json:
+        if self._letters is None:
+            raise LetterUnread("", "this store keeps no messages")
+        return await self._letters.args(task, job)
 
     # -- how it ended -----------------------------------------------------------------------------
 
@@ -171,6 +202,9 @@ class Bodies:
                 return self._steered(error, task, attempt)
             case LeaseLost():
                 return GivenBack(started=True)  # refused by its fence, and so harmless
+            case LetterUnread():
+                logger.warning("%s is of a message that does not fit: %s", attempt, error)
+                return Failed(error.failure)
             case InvalidArguments():
                 return self._misfit(error, task, attempt)
             case UsageError():

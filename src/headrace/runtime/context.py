@@ -6,15 +6,19 @@ it with `(job, fence)`.
 
 import asyncio
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, final
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from headrace.core.errors import Full, UsageError
+from headrace.core.event import stable_id
 from headrace.core.model import ClaimedJob, Json, UpdateKind
+from headrace.runtime.channel import Channel
 from headrace.runtime.durations import Duration, seconds
 from headrace.runtime.encode import encode
+from headrace.runtime.publishing import Address, Given, Prepared, Publisher, Receiver, stable
+from headrace.runtime.steering import Abandon, RetryAfter, Snooze
 
 T = TypeVar("T")
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -26,65 +30,6 @@ SNOOZE_S_MAX = 366 * 86_400.0
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-class Channel(Protocol):
-    """Where an attempt's context writes to: the worker's own, a pipe, or a test's record."""
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the attempt was asked to stop."""
-        ...
-
-    @property
-    def lease_lost(self) -> bool:
-        """Whether its writes are refused from now on."""
-        ...
-
-    def progress(self, data: Json) -> None:
-        """Note the latest progress; never blocks. On the channel's own loop, if it has one."""
-        ...
-
-    async def emit(self, kind: UpdateKind, data: Json, key: str | None) -> int:
-        """Add an item or a log line; the feed's offset once it is durable, or -1: the feed is full."""
-        ...
-
-    async def succeed(self, result: object, using: object | None) -> None:
-        """Settle as succeeded, now and for good."""
-        ...
-
-
-class Steer(BaseException):
-    """What a task raises to say where its job goes; no `except Exception` on the way swallows it."""
-
-
-@final
-class Snooze(Steer):
-    """Not now: another attempt after `delay_s`; no failure is counted."""
-
-    def __init__(self, delay_s: float, reason: str = "") -> None:
-        """`reason` is shown in the job's feed."""
-        super().__init__(reason)
-        self.delay_s = delay_s
-
-
-@final
-class RetryAfter(Steer):
-    """A failure: the next attempt after `delay_s`, or after what `Retry` says."""
-
-    def __init__(self, delay_s: float | None, reason: str = "") -> None:
-        """`delay_s` None leaves the delay to the task's `Retry`."""
-        super().__init__(reason or "the task asked for another attempt")
-        self.delay_s = delay_s
-
-
-@final
-class Abandon(Steer):
-    """The job ends as failed, with no further attempt."""
-
-    def __init__(self, reason: str) -> None:
-        """`reason` becomes the failure's message."""
-        super().__init__(reason)
-
-
 class AttemptContext:
     """What both contexts tell and how both steer."""
 
@@ -94,15 +39,23 @@ class AttemptContext:
         "_emitted",
         "_item_bytes_max",
         "_job",
+        "_published",
+        "_publisher",
         "_succeeded",
         "call_turns",
         "deadline_at",
     )
 
     def __init__(
-        self, job: ClaimedJob, channel: Channel, deadline_at: float | None, *, item_bytes_max: int = ITEM_BYTES_MAX
+        self,
+        job: ClaimedJob,
+        channel: Channel,
+        deadline_at: float | None,
+        *,
+        item_bytes_max: int = ITEM_BYTES_MAX,
+        publisher: Publisher | None = None,
     ) -> None:
-        """`deadline_at` is the job's deadline in wall-clock seconds."""
+        """`deadline_at` is the job's deadline in wall-clock seconds; without a `publisher`, it publishes nothing."""
         self.deadline_at = deadline_at
         self.call_turns: dict[str, set[int]] = {}  # of calls to upstreams that have landed; see `calling_attempt`
         self._degraded: list[str] = []
@@ -110,6 +63,8 @@ class AttemptContext:
         self._channel = channel
         self._emitted = set(job.emitted)
         self._item_bytes_max = item_bytes_max
+        self._publisher = publisher
+        self._published = 0
         self._succeeded = False
 
     def __repr__(self) -> str:
@@ -227,6 +182,18 @@ class AttemptContext:
         if await self._channel.emit(kind, data, key) < 0:
             raise Full("this job's feed is full: it takes no more items or log lines")
 
+    def _prepared(self, event: object, given: Given, once: str | None) -> tuple[Publisher, Prepared]:
+        """The event under the id that it has in every attempt of this job."""
+        publisher = self._publisher
+        if publisher is None:
+            raise UsageError("this context cannot publish: its task is not known to a Headrace")
+        if once is not None and not 0 < len(once) <= ITEM_KEY_CHARS_MAX:
+            raise UsageError(f"once has 1 to {ITEM_KEY_CHARS_MAX} characters, not {len(once)}")
+        name = f"#{self._published}" if once is None else f"={once}"
+        prepared = stable(publisher.prepare(event, given), stable_id(self._job.id, name))
+        self._published += once is None
+        return publisher, prepared
+
     async def _succeed(self, result: object, using: object | None) -> None:
         if self._succeeded:
             raise UsageError("this attempt has already succeeded; that is final")
@@ -281,6 +248,40 @@ class JobContext(AttemptContext):
         await self._succeed(result, using)
         return result
 
+    async def publish(
+        self,
+        address: Address | Receiver,
+        event: object,
+        *,
+        key: str | None = None,
+        type: str | None = None,  # noqa: A002 - CloudEvents' word
+        subject: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        structured: bool = False,
+        once: str | None = None,
+        using: object | None = None,
+    ) -> uuid.UUID:
+        """Publish an event, as `Headrace.publish`: once for this job, however many attempts come here.
+
+        What makes it the same event in another attempt is `once`, or, without it, how many were published without one
+        before it in the attempt. With `using`, it lands with that transaction, as with `succeed`, or not at all.
+
+        Returns: the event's id, which is the same in every attempt.
+
+        Raises:
+            UsageError, InvalidEvent, NotEncodable, PayloadTooLarge: as `Headrace.publish`.
+            LeaseLost: this attempt must stop; nothing was written.
+            StoreUnavailable: to repeat it is safe.
+        """
+        given = Given(key, type, subject, headers or {}, content_type, structured)
+        publisher, prepared = self._prepared(event, given, once)
+        if isinstance(address, Receiver):
+            await address.take(prepared, using)
+        else:
+            await self._channel.publish(publisher.event(address, prepared, self.traceparent), using)
+        return prepared.id
+
 
 class SyncJobContext(AttemptContext):
     """What a `def` task is handed as its first argument: the same words, blocking."""
@@ -295,9 +296,10 @@ class SyncJobContext(AttemptContext):
         loop: asyncio.AbstractEventLoop | None = None,
         *,
         item_bytes_max: int = ITEM_BYTES_MAX,
+        publisher: Publisher | None = None,
     ) -> None:
         """`loop` is the channel's, running in another thread; None for a channel that never waits."""
-        super().__init__(job, channel, deadline_at, item_bytes_max=item_bytes_max)
+        super().__init__(job, channel, deadline_at, item_bytes_max=item_bytes_max, publisher=publisher)
         self._loop = loop
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
@@ -324,11 +326,38 @@ class SyncJobContext(AttemptContext):
 
     def succeed(self, result: T, *, using: object | None = None) -> T:
         """As `JobContext.succeed`; `using` is a synchronous session or connection of this thread."""
-        if using is None or self._loop is None:
-            self._wait(self._succeed(result, using))
-        else:
-            asyncio.run(self._succeed(result, using))  # here, since the connection is this thread's
+        self._wait_with(using, self._succeed(result, using))
         return result
+
+    def publish(
+        self,
+        address: Address | Receiver,
+        event: object,
+        *,
+        key: str | None = None,
+        type: str | None = None,  # noqa: A002 - CloudEvents' word
+        subject: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        content_type: str | None = None,
+        structured: bool = False,
+        once: str | None = None,
+        using: object | None = None,
+    ) -> uuid.UUID:
+        """As `JobContext.publish`; `using` is a synchronous session or connection of this thread."""
+        given = Given(key, type, subject, headers or {}, content_type, structured)
+        publisher, prepared = self._prepared(event, given, once)
+        if isinstance(address, Receiver):
+            address.take_sync(prepared, using)
+        else:
+            made = publisher.event(address, prepared, self.traceparent)
+            self._wait_with(using, self._channel.publish(made, using))
+        return prepared.id
+
+    def _wait_with(self, using: object | None, work: Coroutine[Any, Any, None]) -> None:
+        if using is None or self._loop is None:
+            self._wait(work)
+        else:
+            asyncio.run(work)  # here, since the connection is this thread's
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

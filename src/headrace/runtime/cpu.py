@@ -14,8 +14,8 @@ from typing import Final
 
 from headrace.core import errors
 from headrace.core.model import Cause, ClaimedJob, Failure, Outcome, UpdateKind
-from headrace.runtime.context import Channel
-from headrace.runtime.cpu_wire import CPU_FD, job_to_wire, outcome_from_wire
+from headrace.runtime.channel import Channel
+from headrace.runtime.cpu_wire import CPU_FD, event_from_wire, job_to_wire, outcome_from_wire
 from headrace.runtime.failures import after_failure
 from headrace.runtime.imports import describe_main
 from headrace.runtime.pipe import Message, Pipe
@@ -256,6 +256,8 @@ async def _answer(task: TaskDef, channel: Channel, message: Message) -> Message:
     try:
         if message["op"] == "succeed":
             await channel.succeed(task.decode_result(message["result"]), None)
+        elif message["op"] == "publish":
+            await channel.publish(event_from_wire(message["event"]), None)
         else:
             answer["value"] = await channel.emit(UpdateKind(message["kind"]), message["data"], message["key"])
     except errors.HeadraceError as error:

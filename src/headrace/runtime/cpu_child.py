@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Final, NoReturn
 
 from headrace.core import errors
+from headrace.core.event import Event
 from headrace.core.model import (
     Cause,
     ClaimedJob,
@@ -35,13 +36,14 @@ from headrace.core.model import (
     UpdateKind,
 )
 from headrace.core.retry import Retry
-from headrace.runtime.context import Abandon, RetryAfter, Snooze, SyncJobContext, current_attempt
-from headrace.runtime.cpu_wire import CPU_FD, job_from_wire, outcome_to_wire
+from headrace.runtime.context import SyncJobContext, current_attempt
+from headrace.runtime.cpu_wire import CPU_FD, event_to_wire, job_from_wire, outcome_to_wire
 from headrace.runtime.failures import after_failure, failure_of
 from headrace.runtime.imports import find, import_all
 from headrace.runtime.pipe import Message, Pipe
 from headrace.runtime.process import die_with_parent
 from headrace.runtime.registry import Policies, TaskDef
+from headrace.runtime.steering import Abandon, RetryAfter, Snooze
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,12 @@ class PipeChannel:
             raise errors.UsageError("a cpu task runs in a process of its own, and cannot succeed with `using=`")
         await self._ask({"op": "succeed", "result": self._task.encode_result(result)})
         self.settled = True
+
+    async def publish(self, event: Event, using: object | None) -> None:
+        """Have the worker put an event into its outbox, and wait for it."""
+        if using is not None:
+            raise errors.UsageError("a cpu task runs in a process of its own, and cannot publish with `using=`")
+        await self._ask({"op": "publish", "event": event_to_wire(event)})
 
     def answered(self, message: Message) -> None:
         """The worker's answer to what was asked."""
@@ -211,7 +219,9 @@ def _run(order: Message, line: Line) -> tuple[Outcome | None, bool]:
 
 def _call(task: TaskDef, job: ClaimedJob, channel: PipeChannel, line: Line) -> object:
     deadline_at = None if job.deadline_in_s is None else time.time() + job.deadline_in_s - time.monotonic()
-    context = SyncJobContext(job, channel, deadline_at, line.loop, item_bytes_max=task.item_bytes_max)
+    context = SyncJobContext(
+        job, channel, deadline_at, line.loop, item_bytes_max=task.item_bytes_max, publisher=task.publisher
+    )
     arguments = task.decode_args(job.args)
     current_attempt.set(context)
     try:

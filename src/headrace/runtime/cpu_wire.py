@@ -1,8 +1,10 @@
 """How a job goes to a cpu child as JSON, and how its outcome comes back."""
 
+import base64
 from dataclasses import asdict
 from typing import Any, Final
 
+from headrace.core.event import Event
 from headrace.core.model import (
     Cancelled,
     Cause,
@@ -48,3 +50,13 @@ def outcome_from_wire(data: dict[str, Any]) -> Outcome:
     if failure is not None:
         fields["failure"] = Failure(**{**failure, "cause": Cause(failure["cause"])})
     return _OUTCOMES[data["is"]](**fields)
+
+
+def event_to_wire(event: Event) -> dict[str, Any]:
+    """An event as JSON can carry it."""
+    return {**asdict(event), "id": event.id.hex(), "body": base64.b64encode(event.body).decode("ascii")}
+
+
+def event_from_wire(data: dict[str, Any]) -> Event:
+    """What `event_to_wire` made."""
+    return Event(**{**data, "id": bytes.fromhex(data["id"]), "body": base64.b64decode(data["body"])})

@@ -11,10 +11,11 @@ from headrace.core.errors import DuplicateTask, InvalidConfig, UnknownTask
 from headrace.core.limits import KeyOf, Limit, RateLimit, TaskLimit
 from headrace.core.model import Json
 from headrace.core.retry import Retry
-from headrace.runtime.arguments import Arguments, Results
+from headrace.runtime.arguments import Arguments, Parameter, Results
 from headrace.runtime.context import ITEM_BYTES_MAX
 from headrace.runtime.depends import Plan, plan
 from headrace.runtime.lane_keys import LaneKey, key_of
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.signature import Shape, Unresolved, read
 
 NEAREST_MAX = 3
@@ -46,6 +47,7 @@ class Policies:
     concurrency: Limit | None = None
     rate: RateLimit | None = None
     fair_by: KeyOf | None = None
+    publisher: Publisher | None = None  # of what its attempts publish
 
 
 class TaskDef:
@@ -70,6 +72,7 @@ class TaskDef:
         "needs",
         "priority",
         "public",
+        "publisher",
         "qualname",
         "queue",
         "retry",
@@ -97,6 +100,7 @@ class TaskDef:
         self.needs = policies.needs
         self.memory_limit_bytes = policies.memory_limit_bytes
         self.item_bytes_max = policies.item_bytes_max
+        self.publisher = policies.publisher
         self._policies = policies
         self._key = key_of(name, policies.concurrency, policies.rate, policies.fair_by)
         self._lane_key: LaneKey | None = None
@@ -136,6 +140,16 @@ class TaskDef:
         return (self._shape or self._ready()).takes_context
 
     @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What callers give."""
+        return (self._shape or self._ready()).parameters
+
+    @property
+    def args_bytes_max(self) -> int:
+        """The bound of its arguments as JSON text."""
+        return self._policies.args_bytes_max
+
+    @property
     def returns(self) -> Any:
         """The annotation of the result."""
         return (self._shape or self._ready()).returns
@@ -171,6 +185,10 @@ class TaskDef:
         """Arguments by name, validated; see `Arguments.decode`."""
         return self._codec().decode(text)
 
+    def accept_args(self, text: bytes) -> dict[str, Any]:
+        """Arguments by name, validated, of JSON that came from outside; see `Arguments.accept`."""
+        return self._codec().accept(text)
+
     @property
     def limit(self) -> TaskLimit | None:
         """What limits it; None: nothing."""
@@ -179,11 +197,15 @@ class TaskDef:
 
     def lane_key(self, args: Json) -> str:
         """Which lane a job with these arguments takes; see `LaneKey.of`."""
+        return "" if self._key is None else self.lane_key_of(self._codec().decode(args))
+
+    def lane_key_of(self, values: Mapping[str, Any]) -> str:
+        """As `lane_key`, of arguments that are decoded already."""
         if self._key is None:
             return ""
-        args_by_name = self._codec().decode(args)
+        self._ready()
         assert self._lane_key is not None  # noqa: S101 - `_take` set it
-        return self._lane_key.of(args_by_name)
+        return self._lane_key.of(values)
 
     def argument_schema(self) -> dict[str, Any]:
         """The JSON schema of the arguments."""

@@ -24,8 +24,8 @@ from headrace.ports.observer import SILENT, Observer
 from headrace.ports.store import Store
 from headrace.runtime.chores import quietly, reap_once, safely, upkeep
 from headrace.runtime.process import describe_exit
+from headrace.runtime.relays import let_go
 from headrace.runtime.restarts import Restarts
-from headrace.runtime.upstreams import forget
 from headrace.runtime.ward import Launch, Slotted, Ward
 from headrace.runtime.watchdog import BEAT_EVERY_S, find_tasks
 
@@ -225,7 +225,7 @@ class Supervisor:
                 await self._clock.sleep(STORE_RETRY_S)
             else:
                 break
-        await safely(partial(forget, self._store, ward.worker_id), "upstreams")  # else what it was lent lapses
+        await let_go(self._store, ward.worker_id)  # else what it was lent lapses
 
     def _mourn(self, ward: Ward, code: int) -> None:
         self._restarts.note_death(self._clock.now(), ready=ward.ready)

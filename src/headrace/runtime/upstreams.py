@@ -32,6 +32,8 @@ ASK_S: Final = 5.0  # that a call waits for the fleet's answer
 CLOSE_S: Final = 2.0  # for a last word
 UNUSED_S: Final = 1.0  # after which a permit that nobody took goes back
 HINT: Final = "upstream"
+OWN: Final = "headrace:"
+"""So begin the names of documents that are no upstream's."""
 
 
 class Upstreams:
@@ -321,7 +323,7 @@ async def forget(store: Store, process: str) -> None:
     """Free what a process that is dead, for certain, was lent of any upstream."""
     _, documents = await store.upstreams()
     for name, text in documents.items():
-        if Fleet.read(text).forget(process):
+        if not name.startswith(OWN) and Fleet.read(text).forget(process):
             await store.amend(name, partial(forgotten, process))
 
 

@@ -12,6 +12,8 @@ from headrace.core.fleet import BreakerState
 from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import AttemptRecord, Failure, JobId, JobRecord, Json, QueueRecord, Update, WorkerRecord
+from headrace.core.sink_record import SinkStatus
+from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.core.wire import dump, instant
 from headrace.runtime.reader import Snapshot
@@ -136,6 +138,39 @@ def queue_view(record: QueueRecord) -> dict[str, object]:
         "paused": record.paused,
         "counts": counts_view(record.counts),
         "oldest_ready_s": None if record.oldest_ready_s is None else round(record.oldest_ready_s, 3),
+    }
+
+
+def source_view(status: SourceStatus) -> dict[str, object]:
+    """One source."""
+    counts = status.counts
+    return {
+        "name": status.name,
+        "task": status.task,
+        "queue": status.queue,
+        "state": status.state or "unattended",
+        "why": status.why or None,
+        "processes": status.processes,
+        "taken": counts.taken,
+        "repeated": counts.repeated,
+        "letters": counts.letters,
+        "without_id": counts.unnamed,
+        "taken_age_s": None if status.taken_age_s is None else round(status.taken_age_s, 3),
+        "bookmarks": {part: status.bookmarks[part].next for part in sorted(status.bookmarks)},
+    }
+
+
+def sink_view(status: SinkStatus) -> dict[str, object]:
+    """One sink."""
+    return {
+        "name": status.name,
+        "state": status.state,
+        "why": status.why or None,
+        "waiting": status.waiting,
+        "more": status.more,
+        "oldest_s": None if status.age_s is None else round(status.age_s, 3),
+        "parked": status.parked,
+        "process": status.process,
     }
 
 

@@ -46,6 +46,7 @@ from headrace.runtime.beat import Beat
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.feedwriter import FeedWriter
 from headrace.runtime.needs import Needs
+from headrace.runtime.promises import Ends
 from headrace.runtime.watchdog import BEAT_EVERY_S
 
 logger = logging.getLogger(__name__)
@@ -72,10 +73,11 @@ class Worker:
         on_idle: Callable[[], None] | None = None,
         observer: Observer = SILENT,
         needs: Needs | None = None,
+        ends: Ends | None = None,
     ) -> None:
         """`record` is what the store shows of it; `on_idle` is told when a suspects' worker is done.
 
-        `needs` are the upstreams of its tasks; None: they have none.
+        `needs` are the upstreams of its tasks, `ends` hears of those that are told; None: there are none.
         """
         self.record = record
         self._store = store
@@ -89,6 +91,7 @@ class Worker:
         self._on_idle = on_idle
         self._observer = observer
         self._needs = needs
+        self._ends = ends
         self._attempts: dict[JobId, Attempt] = {}
         self._inbox: list[Event] = []
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of making
@@ -96,6 +99,7 @@ class Worker:
         self._telling: asyncio.Task[None] | None = None  # the store, that it drains
         self._lost = False
         self._hears = False
+        self.ending = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -181,6 +185,7 @@ class Worker:
                 await asyncio.shield(self._telling)
 
     def _end_within(self, grace_s: float) -> None:
+        self.ending.set()
         self.post(DrainAsked(grace_s))
         self._loop.call_later(grace_s + self._settings.kill_grace_s, self._leave_behind)
 
@@ -319,6 +324,8 @@ class Worker:
         self._feeds.forget(job.id)
         self._observer.attempt_ended(job, attempt.outcome, attempt.mark, lost=attempt.lease_lost)
         self.post(Ended(job.id, job.fence, attempt.outcome))
+        if self._ends is not None:
+            self._ends.ended(job, attempt.outcome, lost=attempt.lease_lost)
         if self._needs is not None:
             self._needs.ended((job.id, job.fence))
         if attempt.outcome is None or attempt.lease_lost:
@@ -373,6 +380,8 @@ class Worker:
         for settle, result in zip(settles, results, strict=True):
             if result is SettleResult.LOST:
                 logger.warning("job %s: its lease was lost; this outcome was not written", settle.id.hex())
+        if self._ends is not None:
+            self._ends.settled(settles, results)
         if self._closing:
             for settle in settles:
                 attempt = self._closing.pop(settle.id, None)

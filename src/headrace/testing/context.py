@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.core.errors import LeaseLost
+from headrace.core.event import Event
 from headrace.core.model import ClaimedJob, Json, UpdateKind
+from headrace.runtime.clock import SystemClock
 from headrace.runtime.context import JobContext, SyncJobContext
+from headrace.runtime.publishing import Publisher
 
 
 @dataclass(slots=True)
@@ -21,6 +24,7 @@ class Recorder:
     logs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     results: list[object] = field(default_factory=list[object])
     usings: list[object | None] = field(default_factory=list[object | None])
+    events: list[Event] = field(default_factory=list[Event])
 
     def progress(self, data: Json) -> None:
         """Keep every progress, not only the latest."""
@@ -51,6 +55,16 @@ class Recorder:
         self.results.append(result)
         self.usings.append(using)
 
+    async def publish(self, event: Event, using: object | None) -> None:
+        """Keep an event; nothing is sent.
+
+        Raises:
+            LeaseLost: the test says so.
+        """
+        del using
+        self._check()
+        self.events.append(event)
+
     def _check(self) -> None:
         if self.lease_lost:
             raise LeaseLost("this test says that the lease is lost")
@@ -63,7 +77,7 @@ class RecordedContext(JobContext):
 
     def __init__(self, job: ClaimedJob, recorded: Recorder) -> None:
         """Made by `context`."""
-        super().__init__(job, recorded, None)
+        super().__init__(job, recorded, None, publisher=_publisher())
         self.recorded = recorded
 
 
@@ -74,7 +88,7 @@ class RecordedSyncContext(SyncJobContext):
 
     def __init__(self, job: ClaimedJob, recorded: Recorder) -> None:
         """Made by `sync_context`."""
-        super().__init__(job, recorded, None)
+        super().__init__(job, recorded, None, publisher=_publisher())
         self.recorded = recorded
 
 
@@ -106,6 +120,10 @@ def sync_context(
     """A context to call a `def` task with: `resize(sync_context(), "a.jpg")`."""
     job = _job(attempt=attempt, max_attempts=max_attempts, task=task, queue=queue, tags=tags, emitted=emitted)
     return RecordedSyncContext(job, Recorder(cancelled))
+
+
+def _publisher() -> Publisher:
+    return Publisher(wall=SystemClock().wall)
 
 
 def _job(

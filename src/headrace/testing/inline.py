@@ -10,8 +10,8 @@ from headrace.core.model import Enqueued, JobId, Outcome
 from headrace.core.states import JobState
 from headrace.runtime.attempt import Attempt
 from headrace.runtime.bodies import Bodies
-from headrace.runtime.context import Steer
 from headrace.runtime.registry import TaskDef
+from headrace.runtime.steering import Steer
 from headrace.testing.drain import working
 from headrace.testing.memory import memory
 

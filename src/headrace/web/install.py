@@ -15,6 +15,7 @@ from headrace.app.metrics import installed
 from headrace.core.errors import InvalidConfig, Rejected, StoreUnavailable
 from headrace.ports.observer import Moment
 from headrace.web.auth import COOKIE, Guard, check_auth
+from headrace.web.bridges import BridgesApi, bridges_router
 from headrace.web.jobs import JobsApi, jobs_router
 from headrace.web.live import Live
 from headrace.web.metrics import MetricsApi, metrics_router
@@ -66,7 +67,8 @@ def router(hr: Headrace, live: Live) -> APIRouter:
     whole = APIRouter()
     system, doors = system_routers(SystemApi(hr, guard), guarded, unguarded)
     metrics = metrics_router(MetricsApi(hr, guard, live.moment), guarded)
-    closed = (jobs_router(jobs, guarded), updates_router(jobs, live, guarded), system, metrics)
+    bridges = bridges_router(BridgesApi(hr, guard), guarded)
+    closed = (jobs_router(jobs, guarded), updates_router(jobs, live, guarded), system, bridges, metrics)
     for each in closed:
         whole.include_router(each, dependencies=_DESCRIBED)
     whole.include_router(doors)

@@ -249,6 +249,48 @@ class UpstreamsView(BaseModel):
     upstreams: list[UpstreamView]
 
 
+class SourceView(BaseModel):
+    """One source of messages, and what the processes that take from it now have counted."""
+
+    name: str
+    task: str | None = Field(description="What its messages are for, if this process defines it.")
+    queue: str | None
+    state: Literal["consuming", "full", "store_away", "away", "draining", "unattended"]
+    why: str | None = Field(description="What it waits for.")
+    processes: int = Field(description="That take from it.")
+    taken: int = Field(description="Messages that became jobs.")
+    repeated: int = Field(description="Messages that were jobs already.")
+    letters: int = Field(description="Of those taken, messages that fit their task not.")
+    without_id: int = Field(description="Of those taken, messages whose repeat nobody would know.")
+    taken_age_s: float | None = Field(description="How long ago it last took something.")
+    bookmarks: dict[str, int] = Field(description="By part of the stream, the next place.")
+
+
+class SourcesView(BaseModel):
+    """Every source that is defined here, has bookmarks or is taken from."""
+
+    sources: list[SourceView]
+
+
+class SinkView(BaseModel):
+    """One sink of events."""
+
+    name: str
+    state: Literal["idle", "sending", "sink_away", "store_away", "standby", "unattended"]
+    why: str | None = Field(description="What it waits for.")
+    waiting: int = Field(description="Events in its outbox, without the parked ones; counted up to a bound.")
+    more: bool = Field(description="Whether there are more than were counted.")
+    oldest_s: float | None = Field(description="How long the first of them has waited.")
+    parked: int = Field(description="Events that it has refused too often.")
+    process: str | None = Field(description="Who sends.")
+
+
+class SinksView(BaseModel):
+    """Every sink that had an event."""
+
+    sinks: list[SinkView]
+
+
 class WorkerView(BaseModel):
     """One process that runs attempts."""
 
@@ -322,3 +364,4 @@ class HealthView(BaseModel):
     version: str | None = None
     notifier: NotifierView | None = None
     spool: SpoolView | None = None
+    bridges: dict[str, str] | None = Field(None, description="How the sources and sinks of this process stand.")

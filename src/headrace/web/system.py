@@ -174,6 +174,13 @@ class SystemApi:
             "version": version("headrace"),
             "notifier": notifier_view(self._hr.notifier.health),
         }
+        relays = self._hr.services.relays
+        bridges = {**({} if relays is None else relays.health), **self._hr.services.sources.health}
+        if bridges:
+            said["bridges"] = {
+                name: f"{each.state.value}: {each.why}" if each.why else each.state.value
+                for name, each in bridges.items()
+            }
         return said if spool is None else {**said, "spool": spool_view(spool, self._hr.clock.wall())}
 
 

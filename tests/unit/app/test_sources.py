@@ -1,0 +1,437 @@
+"""Sources at work: each message a job once, whatever the broker, the store and the other processes do meanwhile."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+
+from headrace import Headrace, InvalidConfig, JobContext, Message, StoreUnavailable, kafka, nats, rabbitmq, redis_stream
+from headrace.app.bridging import bridging, post_of
+from headrace.app.source_status import reset
+from headrace.core.model import JobFilter, JobRecord
+from headrace.core.states import JobState
+from headrace.ports.post import Intake, Received
+from headrace.runtime import sources
+from headrace.settings import Settings
+from headrace.testing import MemoryBroker
+
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    """One in this process."""
+    return MemoryBroker()
+
+
+@pytest.fixture
+async def hr(broker: MemoryBroker) -> AsyncIterator[Headrace]:
+    """A Headrace on a memory store, with that broker in place of all of them."""
+    made = Headrace(settings=Settings(store="memory://", poll_s=0.05, grace_s=0.1, source_batch_max=50))
+    for name in ("rabbitmq", "kafka", "nats", "redis"):
+        made.broker(name, broker)
+    yield made
+    await made.close()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for a condition, with a deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            found = condition()
+            if await found if asyncio.iscoroutine(found) else found:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def every_job(hr: Headrace) -> list[JobRecord]:
+    return list((await hr.store.find(JobFilter(), limit=5_000)).jobs)
+
+
+async def numbers(hr: Headrace) -> Counter[int]:
+    """Which numbers have become jobs, and how often."""
+    return Counter(json.loads(job.args)["number"] for job in await every_job(hr))
+
+
+def counted(hr: Headrace, address: Any, **options: Any) -> None:
+    """A task that takes a number from there, and never runs: its queue is nobody's."""
+
+    @hr.on(address, **options)
+    @hr.task(queue="nobody's")
+    async def take(ctx: JobContext, number: int) -> None:
+        """Count."""
+
+
+@asynccontextmanager
+async def taking(hr: Headrace) -> AsyncIterator[None]:
+    """As beside a worker, without one."""
+    await hr.open()
+    async with bridging(hr, None):
+        yield
+
+
+def put_all(broker: MemoryBroker, target: str, numbers: Iterable[int], **options: Any) -> None:
+    for number in numbers:
+        broker.put(target, str(number).encode(), id=f"m{number}", key=str(number % 7), **options)
+
+
+# -- exactly once ---------------------------------------------------------------------------------------
+
+
+async def test_a_job_for_each_message_of_a_queue_though_acknowledgements_are_lost(
+    hr: Headrace, broker: MemoryBroker
+) -> None:
+    broker.queue("orders")
+    done = count()
+    broker.lost = lambda what: what == "done" and next(done) in {0, 1, 3}
+    counted(hr, rabbitmq("orders"))
+    put_all(broker, "orders", range(300))
+    async with taking(hr):
+        await until(lambda: not broker.queues["orders"] and not any(link._given for link in broker.links))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    assert await numbers(hr) == Counter(range(300))
+    assert next(done) > 6, "batches came again"
+
+
+async def test_members_of_a_group_that_expel_each_other_take_each_message_once(
+    hr: Headrace, broker: MemoryBroker
+) -> None:
+    rng = random.Random(6)
+    broker.topic("orders", 4)
+    counted(hr, kafka("orders", group="g"))
+
+    async def late(what: str) -> None:
+        await asyncio.sleep(rng.random() * 0.003)
+
+    broker.delay = late
+    async with taking(hr), taking(hr):
+        for at in range(0, 400, 20):
+            put_all(broker, "orders", range(at, at + 20))
+            members = broker.groups.get(("orders", "g"), [])
+            if len(members) > 1:
+                broker.expel(rng.choice(members))  # who does not know it, and goes on
+                broker.cut()
+                broker.mend()
+            await asyncio.sleep(0.01)
+        await until(lambda: _all_there(hr, 400))
+    assert await numbers(hr) == Counter(range(400))
+    (record,) = await post_of(hr).sources()
+    assert sum(mark.next for mark in record.bookmarks.values()) == 400
+
+
+async def _all_there(hr: Headrace, count: int) -> bool:
+    return len(await every_job(hr)) >= count
+
+
+async def test_a_store_whose_answers_are_lost_is_asked_again_with_the_same_jobs(
+    hr: Headrace, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = post_of(hr)
+    receive = post.receive
+    calls = count()
+
+    async def sometimes(source: str, intake: Intake) -> Received:
+        turn = next(calls) % 3
+        if turn == 0:
+            raise StoreUnavailable("out of reach")
+        landed = await receive(source, intake)
+        if turn == 1:
+            raise StoreUnavailable("the answer is lost")
+        return landed
+
+    monkeypatch.setattr(post, "receive", sometimes)
+    broker.queue("no ids")
+    counted(hr, rabbitmq("no ids"))
+    for number in range(120):
+        broker.put("no ids", str(number).encode())  # nothing but the jobs' own ids tells the repeat
+    async with taking(hr):
+        await until(lambda: _all_there(hr, 120))
+        await until(lambda: not any(link._given for link in broker.links))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    assert await numbers(hr) == Counter(range(120))
+
+
+async def test_what_is_not_taken_at_the_end_is_the_brokers_again(hr: Headrace, broker: MemoryBroker) -> None:
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"), batch=10)
+    put_all(broker, "orders", range(2_000))
+    async with taking(hr):
+        await until(lambda: _all_there(hr, 1))
+    taken = await numbers(hr)
+    left = {int(record.body) for record in broker.queues["orders"]}
+    assert 0 < len(left) < 2_000
+    assert taken == Counter(set(range(2_000)) - left)
+    assert hr.services.sources.health == {}
+
+
+# -- back-pressure ------------------------------------------------------------------------------------
+
+
+async def test_a_full_queue_stops_the_source_and_goes_on_when_there_is_room(hr: Headrace, broker: MemoryBroker) -> None:
+    hr.queue("small", depth_max=20)
+    broker.queue("orders")
+    done: list[int] = []
+
+    @hr.on(rabbitmq("orders"))
+    @hr.task(queue="small")
+    async def take(ctx: JobContext, number: int) -> None:
+        done.append(number)
+
+    await hr.open()
+    await hr.pause("small")
+    put_all(broker, "orders", range(45))
+    async with hr.embedded(1):
+        await until(lambda: hr.services.sources.health["rabbitmq:orders"].state == "full")
+        assert 0 < len(await every_job(hr)) <= 20
+        (status,) = await hr.source_status()
+        assert status.name == "rabbitmq:orders"
+        await hr.resume("small")
+        await until(lambda: len(done) == 45)
+    assert sorted(done) == list(range(45))
+
+
+# -- letters ------------------------------------------------------------------------------------------
+
+
+async def test_a_poison_message_is_a_failed_job_with_its_bytes_and_a_retry_reads_it_again(
+    hr: Headrace, broker: MemoryBroker
+) -> None:
+    broker.queue("orders")
+    known = {b"1": 1, b"3": 3}
+    done: list[int] = []
+
+    def numeral(message: Message) -> int:
+        return known[message.body]
+
+    @hr.on(rabbitmq("orders"), decode=numeral)
+    async def take(ctx: JobContext, number: int, message: Message | None = None) -> None:
+        assert message is not None
+        assert (message.key, message.id, message.headers) == ("k", f"m{number}", {"h": "ä"})
+        done.append(number)
+
+    for number in (1, 2, 3):
+        broker.put("orders", str(number).encode(), id=f"m{number}", key="k", headers={"h": "ä"})
+    async with hr.embedded(1):
+        await until(lambda: len(done) == 2 and _failed(hr, 1))
+        (job,) = await hr.jobs(state="failed", tag="letter")
+        record = (await hr.store.get([job.id.bytes]))[0]
+        assert record is not None
+        assert record.failure is not None
+        assert (record.failure.type, record.failure.cause) == ("headrace.Letter", "arguments")
+        assert record.failure.message == "numeral raised KeyError: b'2'"
+        letter = await post_of(hr).letter(job.id.bytes)
+        assert letter is not None
+        assert (letter.body, json.loads(letter.headers)) == (b"2", {"h": "ä"})
+        assert await job.retry() is JobState.READY
+        await until(lambda: _failed(hr, 1))
+        known[b"2"] = 2  # a deploy that can read it
+        await job.retry()
+        await until(lambda: len(done) == 3)
+    assert sorted(done) == [1, 2, 3]
+
+
+async def _failed(hr: Headrace, count: int) -> bool:
+    return len((await hr.store.find(JobFilter(state=JobState.FAILED))).jobs) == count
+
+
+async def test_a_letter_whose_source_is_gone_says_so(hr: Headrace, broker: MemoryBroker) -> None:
+    @hr.on(rabbitmq("orders"))
+    async def take(ctx: JobContext, number: int) -> None:
+        """Count."""
+
+    broker.queue("orders")
+    broker.put("orders", b"?", id="m")
+    async with taking(hr):
+        await until(lambda: _all_there(hr, 1))
+    hr.sources._defs.clear()
+    async with hr.embedded(1):
+        await until(lambda: _failed(hr, 1))
+    (record,) = await every_job(hr)
+    assert record.failure is not None
+    assert record.failure.message == "no hr.on of this task takes from rabbitmq:orders here"
+
+
+# -- the broker ---------------------------------------------------------------------------------------
+
+
+async def test_a_broker_that_is_away_is_waited_for_and_says_why(hr: Headrace, broker: MemoryBroker) -> None:
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"))
+    broker.cut("127.0.0.1:5672 refuses connections")
+    async with taking(hr):
+        await until(lambda: hr.services.sources.health["rabbitmq:orders"].why)
+        health = hr.services.sources.health["rabbitmq:orders"]
+        assert (health.state, health.why) == ("away", "127.0.0.1:5672 refuses connections")
+        put_all(broker, "orders", range(3))
+        broker.mend()
+        await until(lambda: _all_there(hr, 3))
+        await until(lambda: _told(hr, "consuming"))
+    await until(lambda: _told(hr, None))
+
+
+async def _told(hr: Headrace, state: str | None) -> bool:
+    return [status.state for status in await hr.source_status()] == [state]
+
+
+async def test_what_a_person_must_mend_is_not_asked_for_again_and_again(hr: Headrace, broker: MemoryBroker) -> None:
+    asked = 0
+
+    async def opened(what: str) -> None:
+        nonlocal asked
+        asked += what == "open"
+
+    broker.delay = opened
+    counted(hr, rabbitmq("nowhere"))
+    async with taking(hr):
+        await until(lambda: hr.services.sources.health["rabbitmq:nowhere"].why)
+        assert "there is no topic and no queue nowhere" in hr.services.sources.health["rabbitmq:nowhere"].why
+        await asyncio.sleep(0.5)
+    assert asked == 1
+
+
+async def test_a_bookmark_that_is_set_back_has_its_messages_read_again(hr: Headrace, broker: MemoryBroker) -> None:
+    broker.topic("orders")
+    counted(hr, kafka("orders", group="g"))
+    put_all(broker, "orders", range(10))
+    async with taking(hr):
+        await until(lambda: _all_there(hr, 10))
+        assert await reset(post_of(hr), "kafka:orders:g", 5) == ["0"]
+        put_all(broker, "orders", [10])
+        await until(lambda: _all_there(hr, 16))
+        await reset(post_of(hr), "kafka:orders:g", None)
+        put_all(broker, "orders", [11])
+        await until(lambda: _all_there(hr, 28))
+    assert await numbers(hr) == Counter([*range(10), *range(5, 11), *range(12)])
+
+
+async def test_who_takes_alone_hands_on_to_the_one_that_stands_by(
+    hr: Headrace, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "TURN_EVERY_S", 0.05)
+    broker.queue("orders")
+    counted(hr, nats("orders", durable="d"))
+    make = hr.brokers.source
+    monkeypatch.setattr(hr.brokers, "source", lambda address, name, **_: make(address, name, ordered=True))
+    names = iter(("first", "second"))
+    monkeypatch.setattr(hr.services.sources, "_process", lambda: next(names))
+    await hr.open()
+    first = bridging(hr, None)
+    await first.__aenter__()
+    await until(lambda: len(broker.links) == 1)
+    async with bridging(hr, None):
+        await asyncio.sleep(0.2)
+        assert len(broker.links) == 1, "the other one stands by"
+        await first.__aexit__(None, None, None)
+        put_all(broker, "orders", range(5))
+        await until(lambda: _all_there(hr, 5))
+
+
+# -- ids that are forgotten ---------------------------------------------------------------------------
+
+
+async def test_ids_are_forgotten_only_after_a_window_without_a_break(
+    hr: Headrace, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "FORGET_EVERY_S", 0.02)
+    forgotten: list[float] = []
+    post = post_of(hr)
+
+    async def spy(source: str, older_s: float, limit: int) -> int:
+        forgotten.append(hr.clock.now())
+        return 0
+
+    monkeypatch.setattr(post, "forget_seen", spy)
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"), dedup_window=1.0)
+    async with taking(hr):
+        began = hr.clock.now()
+        await until(lambda: hr.services.sources.health["rabbitmq:orders"].state == "consuming")
+        await until(lambda: hr.clock.now() - began > 0.6)
+        broker.cut()
+        await until(lambda: hr.services.sources.health["rabbitmq:orders"].state == "away")
+        broker.mend()
+        await until(lambda: hr.services.sources.health["rabbitmq:orders"].state == "consuming")
+        again = hr.clock.now()
+        await until(lambda: forgotten)
+    assert forgotten[0] - again >= 0.95
+
+
+# -- definitions --------------------------------------------------------------------------------------
+
+
+def test_a_place_is_taken_from_by_one_task(hr: Headrace) -> None:
+    counted(hr, rabbitmq("orders"))
+    with pytest.raises(InvalidConfig, match="rabbitmq:orders is taken from by take already"):
+        hr.on(rabbitmq("orders"), name="another name")(print_it)
+    counted_twice = kafka("orders", group="a")
+    hr.on(counted_twice)(print_it)
+    hr.on(kafka("orders", group="b"))(print_it)
+
+
+async def print_it(ctx: JobContext, number: int) -> None:
+    """A plain function."""
+
+
+def test_a_function_becomes_a_task_and_a_task_stays_what_it_is(hr: Headrace) -> None:
+    class Local:
+        """Known only here."""
+
+    task = hr.task(name="given")(print_it)
+    assert hr.on(rabbitmq("a"))(task) is task
+    made = hr.on(rabbitmq("b"))(print_it)
+    assert made.name == "print_it"
+
+    @hr.on(redis_stream("s", group="g"))
+    def local(value: "dict[str, int]", kind: "type[Local] | None" = None) -> None:
+        """Its annotations name what stands around it."""
+
+    assert hr.registry.get("local").parameters
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda hr: hr.on("orders"), "takes an address"),
+        (lambda hr: hr.on(kafka("orders")), "needs a group"),
+        (lambda hr: hr.on(rabbitmq("q"), batch=0), "batch must be a whole number"),
+        (lambda hr: hr.on(rabbitmq("q"), dedup_window=0), "dedup_window"),
+        (lambda hr: hr.on(rabbitmq("q"), priority=5_000), "priority is between"),
+        (lambda hr: hr.on(rabbitmq("q"), decode=7), "decode is a function"),
+        (lambda hr: hr.broker("kafka", "kafka://host"), "there already, with another URL"),
+        (lambda hr: hr.broker("legacy", "https://host"), "no broker that there is"),
+        (lambda hr: hr.brokers.named("legacy", "kafka"), "name it with hr.broker"),
+    ],
+)
+def test_what_cannot_work_is_refused_where_it_is_written(
+    hr: Headrace, make: Callable[[Headrace], Any], said: str
+) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        make(hr)
+
+
+async def test_a_broker_without_a_url_is_told_when_a_worker_starts() -> None:
+    made = Headrace("memory://")
+    counted(made, kafka("orders", group="g"))
+    made.check()  # an API that takes nothing needs no URL
+    with pytest.raises(InvalidConfig, match="HEADRACE_KAFKA_SERVERS is not set"):
+        async with made.embedded(1):
+            pass
+    await made.close()
+
+
+async def test_nothing_is_taken_for_other_queues_or_where_sources_are_off(hr: Headrace, broker: MemoryBroker) -> None:
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"))
+    await hr.open()
+    async with bridging(hr, frozenset({"default"})):
+        assert hr.services.sources.health == {}
+    off = Headrace(settings=Settings(store="memory://", sources="off"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    counted(off, rabbitmq("orders"))
+    await off.open()
+    async with bridging(off, None):
+        assert off.services.sources.health == {}
+    await off.close()
