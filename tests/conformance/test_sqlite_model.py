@@ -8,10 +8,17 @@ import pytest
 
 from headrace.ports.store import StoreSettings
 from headrace.stores.sqlite import SqliteStore
-from headrace.testing.conformance import ManualTime, StoreModelConformance
+from headrace.testing.conformance import ManualTime, PostModelConformance, StoreModelConformance
 
 
 class TestAgainstMemory(StoreModelConformance):
+    @pytest.fixture
+    def make_fresh_store(self, time: ManualTime, tmp_path: Path) -> Callable[[StoreSettings], SqliteStore]:
+        numbers = count()
+        return lambda settings: SqliteStore(tmp_path / f"jobs-{next(numbers)}.db", settings, wall=time.wall)
+
+
+class TestPostAgainstMemory(PostModelConformance):
     @pytest.fixture
     def make_fresh_store(self, time: ManualTime, tmp_path: Path) -> Callable[[StoreSettings], SqliteStore]:
         numbers = count()

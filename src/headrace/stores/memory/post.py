@@ -1,5 +1,6 @@
 """The post of the memory store: bookmarks, seen ids, letters, outboxes, promises and chores."""
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -140,9 +141,9 @@ class MemoryPost(MemoryVault):
             return [self._put(board, event, now, once=once) for event in events]
 
     def _put(self, board: Board, event: Event, now: float, *, once: bool) -> bool:
-        if once and event.id in self._published:
-            return False
         if once:
+            if self._published.get(event.id, -math.inf) > now - PUBLISHED_S:
+                return False
             self._published[event.id] = now
         self._place += 1
         self._outboxes.setdefault(event.sink, {})[self._place] = EventRow(event, now)

@@ -18,7 +18,7 @@ _BOOKMARK_GET: Final = query("bookmark_get")
 _BOOKMARK_PUT: Final = query("bookmark_put")
 _BOOKMARK_DROP: Final = query("bookmark_drop")
 _BOOKMARKS: Final = query("bookmarks")
-SEEN_INSERT: Final = query("seen_insert")
+_SEEN_INSERT: Final = query("seen_insert")
 FORGET_SEEN: Final = query("forget_seen")
 _LETTER_INSERT: Final = query("letter_insert")
 _LETTER: Final = query("letter")
@@ -44,7 +44,7 @@ def _take(tx: Tx, number: int, intake: Intake, key_retention_s: float) -> Receiv
     tx.run(_SOURCE_TAKEN, (number, tx.now))
     tx.many(_BOOKMARK_PUT, [(number, part, mark.next, mark.at_ms) for part, mark in intake.marks.items()])
     new = [
-        arrival.digest is None or tx.run(SEEN_INSERT, (number, arrival.digest, tx.now)) > 0
+        arrival.digest is None or tx.run(_SEEN_INSERT, (number, arrival.digest, tx.now)) > 0
         for arrival in intake.arrivals
     ]
     coming = [arrival for arrival, is_new in zip(intake.arrivals, new, strict=True) if is_new]

@@ -11,9 +11,8 @@ from headrace.core.errors import LeaseLost
 from headrace.core.event import Event, Outgoing
 from headrace.core.model import Lease
 from headrace.core.relay_events import Refusal
-from headrace.ports.post import WAITING_MAX, OutboxPage, Parked, Promise, PromisePage, SinkRecord
+from headrace.ports.post import PUBLISHED_S, WAITING_MAX, OutboxPage, Parked, Promise, PromisePage, SinkRecord
 from headrace.stores.sqlite.faults import encodable
-from headrace.stores.sqlite.incoming import SEEN_INSERT
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, Row, Tx
 
@@ -24,6 +23,7 @@ _SINKS: Final = query("sinks")
 _INSERT: Final = query("outbox_insert")
 _PICK: Final = query("outgoing_pick")
 _OUTGOING: Final = query("outgoing")
+_PUBLISHED_INSERT: Final = query("published_insert")
 _SENT: Final = query("sent")
 _REFUSED: Final = query("refused")
 _PARKED: Final = query("parked")
@@ -45,7 +45,8 @@ def publish(tx: Tx, events: Sequence[Event], guard: Lease | None, *, once: bool)
     """
     if guard is not None and tx.one(_GUARD, (guard.id, guard.fence)) is None:
         raise LeaseLost(f"the attempt of {guard.id.hex()} does not run any more: nothing was published")
-    new = [not once or tx.run(SEEN_INSERT, (PUBLISHED, event.id, tx.now)) > 0 for event in events]
+    expired = tx.now - int(PUBLISHED_S * MICRO)
+    new = [not once or tx.run(_PUBLISHED_INSERT, (PUBLISHED, event.id, tx.now, expired)) > 0 for event in events]
     _put(tx, [event for event, is_new in zip(events, new, strict=True) if is_new])
     return new
 

@@ -12,8 +12,9 @@
 
 Every call of `make_store` opens the same place, so that durability and sharing can be tested. A
 second class with `time` giving `StoreTime()` runs the same suite on the store's own clock.
-`VaultConformance` and `PostConformance` take the same fixtures. `StoreModelConformance` compares random walks with the
-memory store; its `make_fresh_store` opens a new place at every call, on a manual clock.
+`VaultConformance` and `PostConformance` take the same fixtures. `StoreModelConformance` and
+`PostModelConformance` compare random walks with the memory store; their `make_fresh_store` opens a
+new place at every call, on a manual clock.
 `NotifierConformance` is for notifiers, and what is built on it for those that ring in other processes
 (`SharedNotifierConformance`) and for those behind a server (`ServedNotifierConformance`). The system suites
 (`NotifierSystemConformance`, `ServedNotifierSystemConformance`) run an app and a worker with the worst of them.
@@ -36,7 +37,7 @@ for _part in (
     "model",
 ):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
-for _part in ("receive", "outbox", "chores"):
+for _part in ("receive", "outbox", "chores", "model"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.post_{_part}")
 for _part in ("notifier", "notifier_system", "store_limits", "vault"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
@@ -53,6 +54,7 @@ from headrace.testing.conformance.notifier_system import (  # noqa: E402
     ServedNotifierSystemConformance,
 )
 from headrace.testing.conformance.post import PostConformance  # noqa: E402
+from headrace.testing.conformance.post_model import PostModelConformance  # noqa: E402
 from headrace.testing.conformance.store import StoreConformance  # noqa: E402
 from headrace.testing.conformance.store_base import FullStore, MakeStore, ManualTime, StoreTime, TimeControl  # noqa: E402
 from headrace.testing.conformance.store_model import StoreModelConformance  # noqa: E402
@@ -67,6 +69,7 @@ __all__ = [
     "NotifierSystemConformance",
     "Outage",
     "PostConformance",
+    "PostModelConformance",
     "ServedNotifierConformance",
     "ServedNotifierSystemConformance",
     "SharedNotifierConformance",
