@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         UnknownUpstream,
         UsageError,
     )
+    from headrace.core.event import CloudEvent
     from headrace.core.limits import Limit, RateLimit
     from headrace.core.message import Message
     from headrace.core.model import UpdateKind
@@ -63,6 +64,7 @@ __all__ = [
     "BreakerOpen",
     "Call",
     "Classify",
+    "CloudEvent",
     "Conflict",
     "DuplicateTask",
     "Full",
@@ -152,6 +154,7 @@ _HOMES = {
         "UnknownUpstream",
         "UsageError",
     ),
+    "headrace.core.event": ("CloudEvent",),
     "headrace.core.limits": ("Limit", "RateLimit"),
     "headrace.core.message": ("Message",),
     "headrace.core.model": ("UpdateKind",),

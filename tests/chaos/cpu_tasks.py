@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from headrace.app.addresses import kafka
 from headrace.core.errors import LeaseLost
 from headrace.core.retry import Retry
 from headrace.runtime.context import SyncJobContext
+from headrace.runtime.publishing import Publisher
 from headrace.runtime.registry import Policies, TaskDef
 
 MIB = 1 << 20
@@ -52,6 +54,13 @@ def descriptors() -> list[str]:
             with contextlib.suppress(OSError):
                 found.append(str(link.readlink()))
     return sorted(found)
+
+
+@task(publisher=Publisher(wall=time.time))
+def tell(ctx: SyncJobContext, body: str) -> int:
+    ctx.publish(kafka("orders"), body, key="k")
+    ctx.publish(kafka("orders"), b"\x00\xff", once="raw")
+    return 2
 
 
 @task()

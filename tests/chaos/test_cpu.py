@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from headrace.core.errors import Full
+from headrace.core.event import Event, stable_id
 from headrace.core.model import (
     Cause,
     ClaimedJob,
@@ -45,6 +46,7 @@ class Ear:
         self.progressed: list[object] = []
         self.emitted: list[tuple[str, object, str | None]] = []
         self.results: list[object] = []
+        self.published: list[Event] = []
         self.error: Exception | None = None
 
     def progress(self, data: Json) -> None:
@@ -55,6 +57,12 @@ class Ear:
             raise self.error
         self.emitted.append((kind.value, json.loads(data), key))
         return len(self.emitted)
+
+    async def publish(self, event: Event, using: object | None) -> None:
+        assert using is None
+        if self.error is not None:
+            raise self.error
+        self.published.append(event)
 
     async def succeed(self, result: object, using: object | None) -> None:
         assert using is None
@@ -143,6 +151,16 @@ async def test_progress_items_and_logs_come_through(pool: CpuPool) -> None:
         ("log", {"level": "info", "message": "done"}, None),
     ]
     assert ear.progressed[-1] == {"done": 2, "total": 3, "message": "step 2"}
+
+
+async def test_a_child_publishes_through_its_worker(pool: CpuPool) -> None:
+    ear = Ear()
+    definition = cpu_tasks.tell.definition
+    assert await pool.run(definition, job({"body": "a\u00fc"}), ear) == Succeeded("2")
+    first, second = ear.published
+    assert (first.sink, first.target, first.key, first.body) == ("kafka", "orders", "k", '"a\u00fc"'.encode())
+    assert first.id == stable_id(bytes(range(16)), "#0")
+    assert (second.id, second.body) == (stable_id(bytes(range(16)), "=raw"), b"\x00\xff")
 
 
 async def test_a_flood_of_progress_is_thinned_out_and_ends_with_the_last(pool: CpuPool) -> None:

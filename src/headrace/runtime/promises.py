@@ -148,6 +148,7 @@ class Promises:
         self._ended: dict[JobId, None] = {}
         self._news = asyncio.Event()
         self._runs = False
+        self._warned: set[str] = set()
 
     @asynccontextmanager
     async def running(self, doer: str) -> AsyncGenerator[None]:
@@ -218,8 +219,16 @@ class Promises:
         for promise in known:
             record = records[promise.job]
             if record is None or record.state.terminal:  # else it was made ready again
-                kept.append((promise, await self._event(self._rules[promise.name], record)))
+                try:
+                    kept.append((promise, await self._event(self._rules[promise.name], record)))
+                except HeadraceError as error:  # the others are told all the same
+                    self._warn(promise.name, error)
         return await post.keep_promises(kept)
+
+    def _warn(self, rule: str, error: HeadraceError) -> None:
+        if rule not in self._warned:
+            self._warned.add(rule)
+            logger.warning("outcomes: %s cannot be told now, and is tried again: %s", rule, error)
 
     async def _event(self, rule: OutcomeRule, record: JobRecord | None) -> Event | None:
         if record is None or record.state not in rule.states:

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 LEASE_S: Final = 5.0
 RENEW_S: Final = 1.0
 MARGIN_S: Final = 1.0  # before the lease ends nothing more is sent
-STANDBY_S: Final = 2.0  # between two tries to be the one who sends
+STANDBY_S: Final = 1.0  # between two tries to be the one who sends
 IDLE_S: Final = 10.0  # without an event, after which another may be it
 CLOSE_S: Final = 2.0
 

@@ -111,9 +111,11 @@ class Relays:
                 heard, self._heard = self._heard, set()
                 now = self._clock.now()
                 if EVERY in heard or now >= look_at:
-                    most_s = LOOK_S_MAX if self._notifier.working else LOOK_S
+                    found = await self._look(post)
+                    heard |= found
+                    others_send = any(not relay.holds for name, relay in self._relays.items() if HINT + name in found)
+                    most_s = LOOK_S_MAX if self._notifier.working and not others_send else LOOK_S
                     look_at = now + most_s * self._rng.uniform(0.75, 1.0)
-                    heard |= await self._look(post)
                 for hint in heard - {EVERY}:
                     self._call(post, hint.removeprefix(HINT))
                 try:
