@@ -79,7 +79,9 @@ class Source(Protocol):
     def alone(self) -> bool:
         """Whether one process at a time may take from it, by a chore, because the broker cannot see to that.
 
-        True only where order was asked for.
+        True only where order was asked for. Then a link begins with all that was given and not acknowledged, in order,
+        whoever had it: the process before is dead, or has lost its turn. What is new comes after that, so a link waits
+        where its broker gives such messages again only after a while.
         """
         ...
 

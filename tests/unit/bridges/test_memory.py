@@ -88,6 +88,19 @@ async def test_a_queue_gives_again_what_is_not_acknowledged(broker: MemoryBroker
     assert (bodies(again), again.marks, again.messages[0].id) == ([b"1", b"2", b"3"], {}, "1")
 
 
+async def test_who_takes_alone_begins_with_what_others_left(broker: MemoryBroker) -> None:
+    for n in range(4):
+        broker.put("mail", b"%d" % n)
+    source = broker.source("s", "mail", alone=True)
+    assert source.alone
+    before = await source.open(no_bookmarks)
+    assert bodies(await before.fetch(2, SOON_S)) == [b"0", b"1"]
+    link = await source.open(no_bookmarks)
+    assert bodies(await link.fetch(9, SOON_S)) == [b"0", b"1", b"2", b"3"]
+    with pytest.raises(BridgeUnavailable, match="another takes"):
+        await before.fetch(1, SOON_S)
+
+
 async def test_a_waiting_fetch_hears_of_messages_holds_and_cuts(broker: MemoryBroker) -> None:
     source = broker.source("s", "mail")
     link = await source.open(no_bookmarks)

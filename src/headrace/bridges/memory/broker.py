@@ -118,6 +118,12 @@ class MemoryBroker:
         self._add(event.target, Record(event.body, event.key, event.id.hex(), head.headers, head.content_type))
         return ""
 
+    def dismiss(self, queue: str) -> None:
+        """Take a queue from whoever has it, with all that was given and not acknowledged."""
+        for link in tuple(self.links):
+            if link.taking.target == queue:
+                link.lose(BridgeUnavailable("another takes from this queue"))
+
     def loses(self, what: str) -> bool:
         """Whether it does not arrive."""
         return self.lost is not None and self.lost(what)
@@ -168,6 +174,8 @@ class MemorySource:
                 return link
             if self._taking.target not in broker.queues:
                 raise BridgeRefused(f"there is no topic and no queue {self._taking.target}")
+            if self.alone:
+                broker.dismiss(self._taking.target)
             given = QueueLink(broker, self._taking)
             broker.links[given] = None
             return given
