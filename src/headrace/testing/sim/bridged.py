@@ -28,6 +28,7 @@ from headrace.ports.post import Arrival, Intake, Post
 from headrace.ports.store import StoreSettings
 from headrace.runtime.intake import Counts, IntakeShell, Parts
 from headrace.runtime.relay import Relay
+from headrace.runtime.sources import SourcePlan, Sources
 from headrace.testing.sim import events as e
 from headrace.testing.sim.node import Machine, Node
 from headrace.testing.sim.remote_post import RemotePost
@@ -35,16 +36,19 @@ from headrace.testing.sim.server import StoreServer
 from headrace.testing.sim.timeline import Livelock, Timeline
 
 if TYPE_CHECKING:
+    from headrace.ports.store import Store
     from headrace.runtime.decoding import Decoder
 
 LOAD_S: Final = 60.0
 PATIENCE_S: Final = 240.0  # after the last fault: leases, back-offs and keeps
 LOOK_S: Final = 5.0
-TOPIC, QUEUE, SINK = "kafka:orders:payments", "rabbitmq:mail", "broker"
-MESSAGES: Final = 60  # of the topic, and as many of the queue
+TOPIC, QUEUE, LINE, SINK = "kafka:orders:payments", "rabbitmq:mail", "redis:line:one", "broker"
+MESSAGES: Final = 60  # of the topic, and as many of each queue
 EVENTS: Final = 40  # of each key
+SOURCES: Final = "tql"  # of the topic, the queue and the line
 KEYS: Final = ("a", "b", "c")
-ONCE, LOST, ORDER = "a message is a job once", "nothing acknowledged is lost", "events go out in order per key"
+ONCE, LOST = "a message is a job once", "nothing acknowledged is lost"
+COMES, GOES = "what one takes alone are jobs in order", "events go out in order per key"
 SURPRISE: Final = "no surprises"
 
 
@@ -116,11 +120,13 @@ class BridgedWorld:
         self.server = StoreServer(self.timeline, StoreSettings(), self._note, self.rng("store"))
         self.server.latency_s = draw.choice((0.0005, 0.005, 0.05))
         self.server.request_lost, self.server.answer_lost = draw.choice(((0.0, 0.0), (0.02, 0.02), (0.1, 0.1)))
+        self.server.hangs = draw.choice((0.0, 0.0, 0.02))
         self._lossy = draw.choice((0.0, 0.05, 0.2))
         self._restless = draw.choice((0.0, 3.0, 10.0))  # seconds between two troubles, about; 0: none
         self.broker = MemoryBroker(self.server.wall)
         self.broker.topic("orders", parts=draw.choice((1, 2, 3)))
         self.broker.queue("mail")
+        self.broker.queue("line")
         self.broker.queue("out")
         self.broker.acknowledged = self._acknowledged
         self.broker.lost = partial(self._loses, self.rng("lost"))
@@ -129,7 +135,7 @@ class BridgedWorld:
         self._machines = [Machine(f"machine-{at + 1}", self.timeline) for at in range(2)]
         self._published: Counter[str] = Counter()
         self._births: Counter[str] = Counter()
-        self._placed: dict[str, int] = {}  # by part of the topic: the last message that became a job
+        self._next = 0  # message of the line
         self.nodes: dict[str, Node] = {}
         for at in range(draw.choice((1, 2, 3))):
             self._start(f"process-{at + 1}", self._machines[at % 2])
@@ -165,21 +171,24 @@ class BridgedWorld:
         store = RemotePost(node, self.server)
         rng = self.rng(node.name)
         relay = Relay(SINK, self.broker.sink(), cast("Post", store), node.clock, rng, doer=node.name, observer=SILENT)
-        shells = [
-            self._shell(node, store, TOPIC, "orders", "payments"),
-            self._shell(node, store, QUEUE, "mail", ""),
-        ]
-        tasks = [asyncio.ensure_future(shell.run()) for shell in shells]
+        shells = [self._parts(node, store, *each) for each in ((TOPIC, "orders", "payments"), (QUEUE, "mail", ""))]
+        tasks = [asyncio.ensure_future(IntakeShell(parts, lambda _: None, Counts()).run()) for parts in shells]
+        tasks.append(asyncio.ensure_future(self._stand_in_line(node, store)))
         tasks += [asyncio.ensure_future(relay.run()), asyncio.ensure_future(self._call(relay, node))]
         if node.name.startswith("process-1."):
             tasks.append(asyncio.ensure_future(self._publish(store, node)))
         await asyncio.gather(*tasks)
 
-    def _shell(self, node: Node, store: RemotePost, name: str, target: str, group: str) -> IntakeShell:
+    async def _stand_in_line(self, node: Node, store: RemotePost) -> None:
+        plan = SourcePlan(self._parts(node, store, LINE, "line", "one"), 3_600.0)
+        async with Sources(cast("Store", store), lambda: node.name).taking([plan]):
+            await asyncio.Event().wait()
+
+    def _parts(self, node: Node, store: RemotePost, name: str, target: str, group: str) -> Parts:
         rng = self.rng(f"{node.name} {name}")
-        parts = Parts(
+        return Parts(
             name,
-            self.broker.source(name, target, group),
+            self.broker.source(name, target, group, alone=name == LINE),
             cast("Decoder", _Decoder(node, rng)),
             IntakeSettings(batch_max=rng.choice((3, 10, 100))),
             cast("Post", store),
@@ -189,7 +198,6 @@ class BridgedWorld:
             rng,
             SILENT,
         )
-        return IntakeShell(parts, lambda _: None, Counts())
 
     async def _call(self, relay: Relay, node: Node) -> None:
         while True:
@@ -228,6 +236,8 @@ class BridgedWorld:
             self.timeline.at(rng.uniform(0.0, LOAD_S), topic)
             queue = partial(self.broker.put, "mail", f'"q{number:03}"'.encode(), id=f"q{number}")
             self.timeline.at(rng.uniform(0.0, LOAD_S), queue)
+        for number, at in enumerate(sorted(rng.uniform(0.0, LOAD_S) for _ in range(MESSAGES))):
+            self.timeline.at(at, partial(self.broker.put, "line", f'"l{number:03}"'.encode(), id=f"l{number}"))
 
     def _trouble(self) -> None:
         rng = self.rng("trouble")
@@ -282,7 +292,7 @@ class BridgedWorld:
             self._look_at_sent(args[1])
         answer = self._apply(verb, args, named)
         if verb == "receive":
-            self._look_at_received(args[1], answer.added)
+            self._look_at_received(*args, answer.added)
         return answer
 
     def _look_at_sent(self, places: Sequence[int]) -> None:
@@ -293,7 +303,12 @@ class BridgedWorld:
             if row is not None and row.event.id.hex() not in there:
                 self.fail(LOST, f"{row.event.body!r} left the outbox, and the broker has not got it")
 
-    def _look_at_received(self, intake: Intake, added: Sequence[bool]) -> None:
+    def _look_at_received(self, source: str, intake: Intake, added: Sequence[bool]) -> None:
+        for arrival, is_new in zip(intake.arrivals, added, strict=bool(added)):
+            if source == LINE and is_new:
+                if arrival.job.args != f'"l{self._next:03}"':
+                    self.fail(COMES, f"{arrival.job.args} became a job before message {self._next}")
+                self._next += 1
         self.outcome.counts["received"] += sum(added)
         self.outcome.counts["repeated"] += len(intake.arrivals) - sum(added)
         twice = [args for args, count in self._jobs().items() if count > 1]
@@ -305,13 +320,13 @@ class BridgedWorld:
         for record in self.broker.queues["out"]:
             key, number = record.body.decode().split()
             if int(number) > seen.get(key, -1) + 1:
-                self.fail(ORDER, f"event {number} of {key} came before event {seen.get(key, -1) + 1}")
+                self.fail(GOES, f"event {number} of {key} came before event {seen.get(key, -1) + 1}")
             seen[key] = max(seen.get(key, -1), int(number))
         self.outcome.counts["sent"] = len(self.broker.queues["out"])
 
     @property
     def _drained(self) -> bool:
-        wanted = 2 * MESSAGES
+        wanted = len(SOURCES) * MESSAGES
         there = {record.id for record in self.broker.queues["out"]}
         outbox = self.server.backend._outboxes.get(SINK, {})  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return len(self._jobs()) == wanted and len(there) == EVENTS * len(KEYS) and not outbox
@@ -342,14 +357,14 @@ class BridgedWorld:
     def _heal(self) -> None:
         self.troubled = False
         self.server.down = False
-        self.server.request_lost = self.server.answer_lost = 0.0
+        self.server.request_lost = self.server.answer_lost = self.server.hangs = 0.0
         self.broker.mend()
         for node in self.nodes.values():
             node.resume()
 
     def _judge(self) -> None:
         jobs = self._jobs()
-        wanted = {f'"{kind}{number:03}"' for kind in "tq" for number in range(MESSAGES)}
+        wanted = {f'"{kind}{number:03}"' for kind in SOURCES for number in range(MESSAGES)}
         missing = sorted(wanted - jobs.keys())
         if missing:
             self.fail(ONCE, f"{len(missing)} messages are no jobs, the first {missing[0]}")
