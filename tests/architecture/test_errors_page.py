@@ -7,7 +7,16 @@ from pathlib import Path
 from headrace.core import errors
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
-BASES = {"HeadraceError", "UsageError", "StoreError", "NotifierError", "Rejected", "JobError", "FeedError"}
+BASES = {
+    "HeadraceError",
+    "UsageError",
+    "StoreError",
+    "NotifierError",
+    "BridgeError",
+    "Rejected",
+    "JobError",
+    "FeedError",
+}
 
 
 def test_every_error_is_on_the_page_with_its_code() -> None:

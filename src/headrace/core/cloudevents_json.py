@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, Never
 
+from headrace.core.errors import InvalidEvent
 from headrace.core.event import (
     JSON_TYPE,
     OPTIONAL,
@@ -18,7 +19,6 @@ from headrace.core.event import (
     SPEC_VERSION,
     CloudEvent,
     Extension,
-    InvalidEvent,
     canonical,
     is_json,
 )

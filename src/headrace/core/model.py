@@ -1,7 +1,6 @@
 """The values that cross the seams: new jobs, claims, outcomes, records.
 
-Durations end in `_s` and are seconds; instants end in `_at` and are wall-clock seconds since the
-epoch, as the store saw them. JSON travels as text. A job's id is the 16 bytes of a UUIDv7.
+Durations (`_s`) are seconds, instants (`_at`) wall-clock seconds since the epoch as the store saw them; JSON is text.
 """
 
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import TypeAlias
 from headrace.core.limits import TaskLimit
 from headrace.core.states import JobState, ShownState
 
-JobId: TypeAlias = bytes
+JobId: TypeAlias = bytes  # the 16 of a UUIDv7
 WorkerId: TypeAlias = str
 Json: TypeAlias = str
 

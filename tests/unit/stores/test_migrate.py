@@ -12,10 +12,15 @@ from headrace.stores.migrations import Migration
 from headrace.stores.sqlite import SqliteStore, schema
 from headrace.stores.urls import sqlite_path
 
+NOW = len(schema.migrations())
 STEP = Migration(
-    2, "more", "-- phase: expand\nCREATE TABLE headrace_more (a INTEGER);\n-- a comment; with a semicolon\nSELECT 1;"
+    NOW + 1,
+    "more",
+    "-- phase: expand\nCREATE TABLE headrace_more (a INTEGER);\n-- a comment; with a semicolon\nSELECT 1;",
 )
-BROKEN = Migration(3, "broken", "-- phase: expand\nCREATE TABLE headrace_even_more (a INTEGER); SELECT * FROM nowhere;")
+BROKEN = Migration(
+    NOW + 2, "broken", "-- phase: expand\nCREATE TABLE headrace_even_more (a INTEGER); SELECT * FROM nowhere;"
+)
 
 
 def tables(path: Path) -> set[str]:
@@ -68,12 +73,12 @@ async def test_the_epoch_belongs_to_the_file(path: Path, tmp_path: Path) -> None
 
 async def test_an_older_file_is_migrated_only_by_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later(monkeypatch, STEP)
-    with pytest.raises(SchemaMismatch, match=r"schema 1, .* wants 2: run `headrace migrate`"):
+    with pytest.raises(SchemaMismatch, match=rf"schema {NOW}, .* wants {NOW + 1}: run `headrace migrate`"):
         await SqliteStore(path).open()
     assert "headrace_more" not in tables(path)
     migrated = migrate.apply(f"sqlite:///{path}")
     assert [step.name for step in migrated.applied] == ["more"]
-    assert migrated.found == 2
+    assert migrated.found == NOW + 1
     assert "headrace_more" in tables(path)
     assert migrate.apply(f"sqlite:///{path}").applied == ()
     store = SqliteStore(path)
@@ -87,7 +92,7 @@ async def test_a_broken_migration_leaves_nothing(path: Path, monkeypatch: pytest
     with pytest.raises(Exception, match="nowhere"):
         migrate.apply(f"sqlite:///{path}")
     assert tables(path) == before
-    assert migrate.plan(f"sqlite:///{path}").found == 1
+    assert migrate.plan(f"sqlite:///{path}").found == NOW
 
 
 @pytest.mark.parametrize("url", ["memory://", "mysql://host/db", "jobs.db", "sqlite:///", "sqlite:///:memory:"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import BridgeUnavailable
-from headrace.core.message import Batch, Message
+from headrace.core.message import Batch, Bookmark, Message
 from headrace.ports.bridge import Stand
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class TopicLink(Link):
                 del self._next[part], self._known[part]
             new = sorted(given - self._next.keys())
             try:
-                bookmarks = await self._stand(new) if new else {}
+                bookmarks: Mapping[str, Bookmark] = await self._stand(new) if new else {}
             except Exception as error:
                 raise BridgeUnavailable(f"the bookmarks of {', '.join(new)} are not known: {error}") from error
             with self._broker.lock:

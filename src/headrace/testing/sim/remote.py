@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable, UsageError
+from headrace.core.event import Event
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -274,6 +275,11 @@ class JoinedSession:
         (record,) = await self._store.get([settle.id])
         held = record is not None and record.state is JobState.RUNNING and record.fence == settle.fence
         return SettleResult.SETTLED if held else SettleResult.LOST
+
+    async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
+        """Refuse: no simulated body does this."""
+        del events, guard, once
+        raise UsageError("a simulated session only settles")
 
     async def commit(self) -> None:
         """Commit the effect and the success, or neither."""
