@@ -31,6 +31,7 @@ SETTINGS: Final = {
     "log.segment.bytes": "134217728",
     "message.max.bytes": "60000000",
     "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "500",
     # After a SIGKILL it waits until its own former session has lapsed: 9 s if it is left alone.
     "broker.heartbeat.interval.ms": "300",
     "broker.session.timeout.ms": "1500",

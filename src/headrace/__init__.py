@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headrace.app import Call, Headrace, Job, Task, Update, Upstream
+    from headrace.app import Call, Headrace, Job, Task, Update, Upstream, Webhook
     from headrace.app.addresses import kafka, nats, rabbitmq, redis_stream
     from headrace.core.breaker import Breaker
     from headrace.core.budget import RetryBudget
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         IllegalTransition,
         InvalidArguments,
         InvalidConfig,
+        InvalidEvent,
+        InvalidWebhook,
         JobCancelled,
         JobError,
         JobFailed,
@@ -44,21 +46,25 @@ if TYPE_CHECKING:
         UnknownJob,
         UnknownTask,
         UnknownUpstream,
+        UnknownWebhook,
         UsageError,
     )
     from headrace.core.event import CloudEvent
     from headrace.core.limits import Limit, RateLimit
     from headrace.core.message import Message
     from headrace.core.model import UpdateKind
+    from headrace.core.order import MESSAGE_KEY
     from headrace.core.retry import Retry
     from headrace.core.states import JobState
     from headrace.runtime.context import JobContext, SyncJobContext
     from headrace.runtime.depends import Injected
+    from headrace.runtime.verifying import verify_webhook
     from headrace.settings import Settings
 
 __version__ = version("headrace")
 
 __all__ = [
+    "MESSAGE_KEY",
     "Adaptive",
     "Breaker",
     "BreakerOpen",
@@ -74,6 +80,8 @@ __all__ = [
     "Injected",
     "InvalidArguments",
     "InvalidConfig",
+    "InvalidEvent",
+    "InvalidWebhook",
     "Job",
     "JobCancelled",
     "JobContext",
@@ -105,19 +113,22 @@ __all__ = [
     "UnknownJob",
     "UnknownTask",
     "UnknownUpstream",
+    "UnknownWebhook",
     "Update",
     "UpdateKind",
     "Upstream",
     "UsageError",
+    "Webhook",
     "__version__",
     "kafka",
     "nats",
     "rabbitmq",
     "redis_stream",
+    "verify_webhook",
 ]
 
 _HOMES = {
-    "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream"),
+    "headrace.app": ("Call", "Headrace", "Job", "Task", "Update", "Upstream", "Webhook"),
     "headrace.app.addresses": ("kafka", "nats", "rabbitmq", "redis_stream"),
     "headrace.core.breaker": ("Breaker",),
     "headrace.core.budget": ("RetryBudget",),
@@ -132,6 +143,8 @@ _HOMES = {
         "IllegalTransition",
         "InvalidArguments",
         "InvalidConfig",
+        "InvalidEvent",
+        "InvalidWebhook",
         "JobCancelled",
         "JobError",
         "JobFailed",
@@ -152,16 +165,19 @@ _HOMES = {
         "UnknownJob",
         "UnknownTask",
         "UnknownUpstream",
+        "UnknownWebhook",
         "UsageError",
     ),
     "headrace.core.event": ("CloudEvent",),
     "headrace.core.limits": ("Limit", "RateLimit"),
     "headrace.core.message": ("Message",),
     "headrace.core.model": ("UpdateKind",),
+    "headrace.core.order": ("MESSAGE_KEY",),
     "headrace.core.retry": ("Retry",),
     "headrace.core.states": ("JobState",),
     "headrace.runtime.context": ("JobContext", "SyncJobContext"),
     "headrace.runtime.depends": ("Injected",),
+    "headrace.runtime.verifying": ("verify_webhook",),
     "headrace.settings": ("Settings",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

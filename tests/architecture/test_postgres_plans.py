@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,15 +12,19 @@ from typing import Any
 import asyncpg
 import pytest
 
-from headrace.core.limits import Limit, RateLimit, TaskLimit
+from headrace.core.event import Event
+from headrace.core.limits import Limit, RateLimit, TaskLimit, turn_of
 from headrace.core.load import LoadAsked
+from headrace.core.message import Mark
 from headrace.core.model import Failed, Failure, FeedWrite, Lease, NewJob, Retried, Settle, Succeeded, UpdateKind
+from headrace.core.relay_events import Refusal
+from headrace.ports.post import Arrival, Intake, Letter
 from headrace.stores.postgres import PostgresStore
 from headrace.stores.postgres.pool import Pools
 from headrace.testing.conformance.store_base import new_job, opened, register, request
 
 ROWS = 200_000  # of each of six kinds; what grows with them would take seconds
-BIG = re.compile(r"headrace_(job|history|feed|slot|limit)")
+BIG = re.compile(r"headrace_(job|history|feed|slot|limit|seen|outbox|promise|letter|bookmark)")
 FILL = """
 INSERT INTO headrace_job (id, seq, line, state, suspect, created_at, due_at, timeout_s, max_attempts, signature,
     args, worker)
@@ -40,8 +45,25 @@ FILL_LIMITS = """
 INSERT INTO headrace_slot (scope, job, fence)
 SELECT 'other ' || n % 1000, gen_random_uuid(), 1 FROM generate_series(1, $1) AS n
 """
-FILL_SCOPES = "INSERT INTO headrace_limit (scope) SELECT 'other ' || n FROM generate_series(1, $1) AS n"
+FILL_POST = """
+INSERT INTO headrace_seen (source, digest, at)
+SELECT source.id, gen_random_uuid(), now() - interval '1 day' FROM generate_series(1, {rows}),
+    (VALUES (0), (headrace_source_1('rabbitmq:orders')), (headrace_source_1('others'))) AS source (id);
+INSERT INTO headrace_sink (name) VALUES ('kafka'), ('others') ON CONFLICT DO NOTHING;
+INSERT INTO headrace_outbox (sink, n, id, at, key, parked, target, head, body)
+SELECT sink.id, nextval('headrace_outbox_place'), gen_random_uuid(), now(), n % 5, parked, '', '{{}}', 'x'
+FROM headrace_sink AS sink, (VALUES (true), (false)) AS is_ (parked), generate_series(1, {rows} / 2) AS n;
+INSERT INTO headrace_promise (job, name, at) SELECT gen_random_uuid(), 'ends', now() FROM generate_series(1, {rows});
+INSERT INTO headrace_letter (job, source, at, why, headers, place, size, body)
+SELECT gen_random_uuid(), 1, now(), '', '{{}}', '', 1, 'x' FROM generate_series(1, {rows});
+INSERT INTO headrace_bookmark (source, part, next)
+SELECT headrace_source_1('kafka:orders:g'), 'other ' || n, 1 FROM generate_series(1, {rows} / 10) AS n;
+"""
+FILL_SCOPES = """
+INSERT INTO headrace_limit (scope, holder) SELECT 'other ' || n, gen_random_uuid() FROM generate_series(1, $1) AS n
+"""
 LIMITS = (TaskLimit("refund", Limit(6, key="tenant"), RateLimit(1_000, per=1)),)
+ORDERED = (TaskLimit("refund", Limit(6), RateLimit(1_000, per=1), ordered=True),)
 PLANS_KEPT = "of the empty tables, with plans that were made for them"
 KEPT_AFTER = 6  # calls of a statement: its plan is the one that is kept
 
@@ -110,6 +132,7 @@ async def fill(url: str, store: PostgresStore) -> None:
     await connection.execute(FILL_FEED)
     await connection.execute(FILL_LIMITS, ROWS)
     await connection.execute(FILL_SCOPES, ROWS)
+    await connection.execute(FILL_POST.format(rows=ROWS // 4))
     await connection.close()
 
 
@@ -140,6 +163,8 @@ async def work(store: PostgresStore) -> None:
     await store.read_updates(jobs[0].id, 0, 100)
     await store.attempts(jobs[0].id)
     await work_under_limits(store)
+    await work_of_the_post(store)
+    await work_in_order(store)
     await store.loads([LoadAsked("billing", 50, 1.0), LoadAsked("held", 50)])
     lost = [new_job() for _ in range(2)]
     await store.enqueue(lost)
@@ -148,6 +173,37 @@ async def work(store: PostgresStore) -> None:
     await store.edit(lost[0].id, "[8]")
     await store.retry([job.id for job in lost])
     await store.cancel([job.id for job in lost])
+
+
+async def work_of_the_post(store: PostgresStore) -> None:
+    """Messages in and events out, fifty at a time."""
+    came = [Arrival(new_job(), os.urandom(16)) for _ in range(25)]
+    letters = [Arrival(new_job(promises=("ends",)), None, Letter("", "why")) for _ in range(25)]
+    for again in (False, True):
+        received = await store.receive("rabbitmq:orders", Intake(came))
+        assert received.added == (not again,) * 25
+        assert (await store.receive("rabbitmq:orders", Intake(letters))).added == (not again,) * 25
+    place = (await store.receive("kafka:orders:g", Intake((), {"0": Mark(-1, 0)}))).moved["0"]
+    await store.receive("kafka:orders:g", Intake(came[:1], {"0": Mark(place, (place or 0) + 1)}))
+    await store.put_bookmark("kafka:orders:g", "1", 1)
+    await store.put_bookmark("kafka:orders:g", "1", None)
+    await store.forget_seen("rabbitmq:orders", 3600.0, 40)
+    await store.letter(letters[0].job.id)
+    claimed = (await store.exchange("worker-1", (), request(50))).claimed
+    guard = Lease(claimed[0].id, claimed[0].fence)
+    events = [Event(os.urandom(16), "kafka", "orders", "9") for _ in range(40)]
+    assert await store.publish(events, guard, once=True) == [True] * 40
+    await store.publish(events, once=True)
+    page = await store.outgoing("kafka", 0, 40, 1 << 20)
+    assert len(page.events) == 40
+    places = [out.place for out in page.events]
+    await store.sent("kafka", places[:20], [Refusal(place, "no", parked=True) for place in places[20:]])
+    await store.parked("kafka", 0, 40)
+    assert (await store.unpark("kafka", places[30:]), await store.drop("kafka", places[20:])) == (10, 10)
+    await store.exchange("worker-1", [Settle(job.id, job.fence, Succeeded()) for job in claimed], None)
+    promises = (await store.promised((await store.promised(None, 15)).next_after, 40)).ended
+    assert promises
+    assert await store.keep_promises([(promise, events[0]) for promise in promises]) == len(promises)
 
 
 async def work_under_limits(store: PostgresStore) -> None:
@@ -161,6 +217,25 @@ async def work_under_limits(store: PostgresStore) -> None:
         left -= len(answer.claimed)
         settles = [Settle(job.id, job.fence, Succeeded()) for job in answer.claimed]
     assert left == 0
+    await store.exchange("worker-1", settles, None)
+
+
+async def work_in_order(store: PostgresStore) -> None:
+    """Claims of an ordered task, whose first attempts fail: each of its lanes has one at a time."""
+    jobs = [new_job(task="refund", lane_key=f"{number % 8:02x}") for number in range(16)]
+    await store.enqueue(jobs)
+    settles: list[Settle] = []
+    left = len(jobs)
+    for _ in range(20):
+        answer = await store.exchange("worker-1", settles, replace(request(50, suspects=None), limits=ORDERED))
+        assert len(answer.claimed) <= 6
+        again = Retried(Failure("E", "no"))
+        settles = [Settle(job.id, job.fence, again if job.fence == 1 else Succeeded()) for job in answer.claimed]
+        left -= sum(job.fence == 2 for job in answer.claimed)
+        if not left:
+            break
+    assert left == 0
+    await store.scopes([turn_of("refund", "00")])
     await store.exchange("worker-1", settles, None)
 
 

@@ -17,7 +17,6 @@ SCANS = {
     "claim": "json_each: the batch itself",
     "count_live": "a page of counts, on a reader",
     "count_ended": "a page of counts, on a reader",
-    "endpoints": "a handful of rows",
     "find_live": "at most ?8 rows, newest first; json_each: one job's tags",
     "find_running": "json_each: one job's tags",
     "find_ended": "as find_live",
@@ -49,6 +48,16 @@ INTENDED = {
     "claim": ["SEARCH job USING INTEGER PRIMARY KEY (rowid=?)"],
     "claim_pick": ["SEARCH job USING INDEX headrace_job_ready (lane=?)", "SEARCH call USING INTEGER PRIMARY KEY"],
     "claim_pick_suspects": ["SEARCH job USING INDEX headrace_job_suspect (suspect=? AND lane=?)"],
+    "claim_pick_one": [
+        "SEARCH job USING INDEX sqlite_autoindex_headrace_job_1 (id=?)",
+        "SEARCH call USING INTEGER PRIMARY KEY",
+    ],
+    "turn_holder": [
+        "SEARCH turn USING PRIMARY KEY (scope=?)",
+        "SEARCH job USING INDEX sqlite_autoindex_headrace_job_1 (id=?)",
+    ],
+    "turn_first": ["SEARCH job USING INDEX headrace_job_ready (lane=?)"],
+    "turn_first_suspect": ["SEARCH job USING INDEX headrace_job_suspect (suspect=? AND lane=?)"],
     "lanes_ready": ["SEARCH job USING INDEX headrace_job_ready (lane>?)"],
     "lanes_suspect": ["SEARCH job USING INDEX headrace_job_suspect (suspect=? AND lane>?)"],
     "survey": [

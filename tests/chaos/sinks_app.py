@@ -22,7 +22,7 @@ class FileSink:
         for out in events:
             line = f"{out.event.id.hex()} {out.event.key} {out.event.body.decode()} {os.getpid()}\n"
             os.write(self._fd, line.encode())
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.003)
             tell(Confirmed((out.place,)))
 
     async def reset(self) -> None:

@@ -15,7 +15,7 @@ from tests.e2e.kit import Program
 
 pytestmark = pytest.mark.timeout(120)
 HERE = Path(__file__).parent
-EVENTS, JOBS, KEYS = 1_500, 60, 20
+EVENTS, JOBS, KEYS = 600, 30, 20
 KILL_EVERY_S = 1.0
 
 
@@ -28,7 +28,8 @@ def lines(path: Path) -> list[tuple[str, str, int, int]]:
 async def kill_now_and_then(hr: Headrace) -> None:
     while True:
         await asyncio.sleep(KILL_EVERY_S)
-        pids = [worker.pid for worker in await hr.workers() if worker.role == "worker" and worker.alive]
+        born = [worker for worker in await hr.workers() if worker.role == "worker" and worker.tasks]
+        pids = [worker.pid for worker in born]
         for pid in pids[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

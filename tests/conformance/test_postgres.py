@@ -6,7 +6,7 @@ import pytest
 
 from headrace.ports.store import StoreSettings
 from headrace.stores.postgres import PostgresStore
-from headrace.testing.conformance import ManualTime, StoreConformance, StoreTime, VaultConformance
+from headrace.testing.conformance import ManualTime, PostConformance, StoreConformance, StoreTime, VaultConformance
 from headrace.testing.conformance.store_claim import ClaimSuite
 from headrace.testing.conformance.store_enqueue import EnqueueSuite
 from headrace.testing.conformance.store_settle import SettleSuite
@@ -28,7 +28,7 @@ def ground(postgres: Postgres) -> Ground:
     return Ground(postgres, None)
 
 
-class TestManualClock(StoreConformance, VaultConformance):
+class TestManualClock(StoreConformance, VaultConformance, PostConformance):
     @pytest.fixture
     def time(self) -> ManualTime:
         return ManualTime()
@@ -39,7 +39,7 @@ class TestManualClock(StoreConformance, VaultConformance):
         return lambda settings: PostgresStore(url, settings, wall=time.wall)
 
 
-class TestOwnClock(StoreConformance, VaultConformance):
+class TestOwnClock(StoreConformance, VaultConformance, PostConformance):
     @pytest.fixture
     def time(self) -> StoreTime:
         return StoreTime()
@@ -50,7 +50,7 @@ class TestOwnClock(StoreConformance, VaultConformance):
         return lambda settings: PostgresStore(url, settings)
 
 
-class TestThroughAPooler(EnqueueSuite, ClaimSuite, SettleSuite, WorkersSuite):
+class TestThroughAPooler(EnqueueSuite, ClaimSuite, SettleSuite, WorkersSuite, PostConformance):
     """Sessions are lent by transaction: no prepared statements, no lock of a session's own. The verbs that write."""
 
     @pytest.fixture

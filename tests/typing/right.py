@@ -6,7 +6,20 @@ from typing import Annotated, assert_type
 from fastapi import Depends
 from pydantic import BaseModel
 
-from headrace import Headrace, Injected, Job, JobContext, Retry, SyncJobContext, Task, Upstream
+from headrace import (
+    Headrace,
+    Injected,
+    Job,
+    JobContext,
+    Message,
+    Retry,
+    SyncJobContext,
+    Task,
+    Upstream,
+    kafka,
+    rabbitmq,
+    redis_stream,
+)
 from headrace.testing import assert_enqueued, context, sync_context
 
 hr = Headrace("memory://")
@@ -43,6 +56,28 @@ async def plain(a: int, b: int = 2) -> int:
 
 @hr.task()
 def plain_sync() -> None: ...
+
+
+@hr.on(kafka("orders", group="payments"))
+async def taken(ctx: JobContext, order: Receipt, message: Message | None = None) -> int:
+    return order.total
+
+
+@hr.on(rabbitmq("orders"), decode=lambda message: message.body.decode())
+@hr.task(cpu=True)
+def taken_below(ctx: SyncJobContext, order: str) -> list[str]:
+    return [order]
+
+
+@hr.on(redis_stream("orders", group="payments"))
+def taken_plainly(order: Receipt) -> None: ...
+
+
+async def take(ctx: JobContext) -> None:
+    assert_type(await taken.enqueue(Receipt(total=1)), Job[int])
+    assert_type(await taken(ctx, Receipt(total=1)), int)
+    assert_type(await taken_below.enqueue("x"), Job[list[str]])
+    assert_type(await taken_plainly.enqueue(Receipt(total=1)), Job[None])
 
 
 async def use(ctx: JobContext) -> None:

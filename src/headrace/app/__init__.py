@@ -4,5 +4,6 @@ from headrace.app.headrace import Headrace
 from headrace.app.job import Job, JobAnswer, Update
 from headrace.app.task import BoundTask, Call, Task
 from headrace.app.upstream import Upstream
+from headrace.app.webhooks import Webhook
 
-__all__ = ["BoundTask", "Call", "Headrace", "Job", "JobAnswer", "Task", "Update", "Upstream"]
+__all__ = ["BoundTask", "Call", "Headrace", "Job", "JobAnswer", "Task", "Update", "Upstream", "Webhook"]

@@ -192,7 +192,7 @@ def kafka(topic: str, *, group: str | None = None, start: str = "earliest", brok
     Raises:
         InvalidConfig: a name that cannot be.
     """
-    if not isinstance(topic, str) or _TOPIC.fullmatch(topic) is None or topic in {".", ".."}:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not _fits(_TOPIC, topic) or topic in {".", ".."}:
         raise InvalidConfig(f"kafka({topic!r}): a topic has 1 to 249 of the characters a-z A-Z 0-9 . _ -")
     if group is not None:
         _check_text(f"kafka({topic!r}): group", group)
@@ -235,7 +235,7 @@ def redis_stream(key: str, *, group: str | None = None, start: str = "0", broker
     _check_text(f"{what}: key", key)
     if group is not None:
         _check_text(f"{what}: group", group)
-    if not isinstance(start, str) or (start != "$" and _ENTRY.fullmatch(start) is None):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if start != "$" and not _fits(_ENTRY, start):
         raise InvalidConfig(f'{what}: start is "0", "$" or an entry\'s id as 1700000000000-0, not {start!r}')
     return RedisAddress(key, group, start, check_broker(broker))
 
@@ -246,12 +246,17 @@ def check_broker(name: str) -> str:
     Raises:
         InvalidConfig: it cannot be one.
     """
-    if not isinstance(name, str) or len(name) > NAME_CHARS_MAX or _NAME.fullmatch(name) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not _fits(_NAME, name) or len(name) > NAME_CHARS_MAX:
+        shown = repr(name)
         raise InvalidConfig(
             f"broker names one of hr.broker(name, url): a letter, then letters, digits, _ and -, at most"
-            f" {NAME_CHARS_MAX}, not {'a URL' if isinstance(name, str) and '://' in name else repr(name)}"  # pyright: ignore[reportUnnecessaryIsInstance]
+            f" {NAME_CHARS_MAX}, not {'a URL' if '://' in shown else shown}"
         )
     return name
+
+
+def _fits(pattern: re.Pattern[str], text: object) -> bool:
+    return isinstance(text, str) and pattern.fullmatch(text) is not None
 
 
 def _check_text(what: str, value: str, *, empty: bool = False) -> None:

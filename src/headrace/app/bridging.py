@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import InvalidConfig
 from headrace.ports.post import Post
-from headrace.runtime.intake import Parts
+from headrace.runtime.intake_parts import Parts
 from headrace.runtime.promises import Promises
 from headrace.runtime.relays import Relays
 from headrace.runtime.sources import SourcePlan
@@ -90,11 +90,12 @@ def post_of(hr: "Headrace") -> Post:
 def _plan(hr: "Headrace", found: "SourceDef", post: Post) -> SourcePlan:
     parts = Parts(
         found.name,
-        hr.brokers.source(found.address, found.name),
+        hr.brokers.source(found.address, found.name, ordered=found.task.ordered),
         hr.sources.decoder(found.name),
         found.settings,
         post,
         hr.gate,
+        hr.open,
         partial(hr.store.get, [NOBODY]),
         hr.clock,
         random.Random(),  # noqa: S311 - jitter

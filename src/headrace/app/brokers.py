@@ -11,7 +11,13 @@ from headrace.ports.bridge import Sink, Source
 from headrace.settings import PREFIX, Settings
 
 T = TypeVar("T")
-PACKAGES: Final[Mapping[str, str]] = {"rabbitmq": "aio_pika", "kafka": "aiokafka", "nats": "nats", "redis": "redis"}
+PACKAGES: Final[Mapping[str, frozenset[str]]] = {
+    "rabbitmq": frozenset({"aio_pika", "aiormq", "pamqp"}),
+    "kafka": frozenset({"aiokafka"}),
+    "nats": frozenset({"nats"}),
+    "redis": frozenset({"redis"}),
+}
+"""What the extra of each broker brings."""
 SETTINGS: Final[Mapping[str, str]] = {
     "rabbitmq": "rabbitmq_url",
     "kafka": "kafka_servers",
@@ -151,7 +157,7 @@ def _loaded(found: Broker, make: Callable[[], T]) -> T:
     try:
         return make()
     except ModuleNotFoundError as error:
-        package = PACKAGES[found.kind]
-        if (error.name or "").partition(".")[0] != package:
+        package = (error.name or "").partition(".")[0]
+        if package not in PACKAGES[found.kind]:
             raise
         raise InvalidConfig(f"{found.shown} needs {package}: pip install 'headrace[{found.kind}]'") from error

@@ -1,5 +1,6 @@
 """What an app takes from brokers: `hr.on`, and the sources that it makes."""
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
@@ -13,6 +14,8 @@ from headrace.core.checks import DAY_S, whole
 from headrace.core.errors import InvalidConfig, UsageError
 from headrace.core.ids import IdMaker
 from headrace.core.intake_events import IntakeSettings
+from headrace.core.limits import KeyOf
+from headrace.core.order import MessageKey
 from headrace.runtime.context import JobContext, SyncJobContext
 from headrace.runtime.decoding import Decode, Decoder, Terms
 from headrace.runtime.durations import Duration, seconds
@@ -154,6 +157,7 @@ class Consuming:
         dedup_window: Duration | None = None,
         batch: int | None = None,
         priority: int | None = None,
+        ordered_by: KeyOf | MessageKey | None = None,
     ) -> "OnDecorator":
         """Make each message at an address a job: `@hr.on(rabbitmq("orders"))` above a task or a plain function.
 
@@ -165,7 +169,9 @@ class Consuming:
         A job and the fact that its message was taken are stored in one transaction. Kafka's places are kept there too.
         Elsewhere a message's id is remembered for `dedup_window` (by default `HEADRACE_DEDUP_WINDOW_S`); one that has
         none may become a job twice if a process dies at the wrong moment, as all may without `dedup`. `batch` bounds
-        how many become jobs together, `priority` is of their jobs. Workers take messages for the queues they serve.
+        how many become jobs together, `priority` is of their jobs. `ordered_by`, or that of `hr.task`, runs the jobs of
+        one key one after the other, in the order of their messages; `MESSAGE_KEY` is the key that the broker knows.
+        Workers take messages for the queues they serve.
 
         Raises:
             InvalidConfig: an address or an option that cannot work, or a place that is taken from already.
@@ -182,24 +188,34 @@ class Consuming:
             )
         except UsageError as error:
             raise InvalidConfig(f"hr.on: {error}") from None
-        if decode is not None and not callable(decode):  # pyright: ignore[reportUnnecessaryComparison]
-            raise InvalidConfig(f"hr.on of {given}: decode is a function of one Message, not {decode!r}")
+        if not _is_plain(decode):
+            raise InvalidConfig(f"hr.on of {given}: decode is a plain function of one Message, not {decode!r}")
         most = self.settings.source_batch_max if batch is None else whole("batch", batch, least=1, most=BATCH_MAX)
 
         def take(found: Callable[..., Any]) -> Any:
-            task = found if isinstance(found, Task) else self._plain(found)
+            task = found if isinstance(found, Task) else self._plain(found, ordered_by)
+            if ordered_by is not None and isinstance(found, Task):
+                raise InvalidConfig(f"hr.on of {given}: {task.name} is a task: write ordered_by= at its hr.task(…)")
+            if task.definition.ordered and priority is not None:
+                raise InvalidConfig(f"hr.on of {given}: {task.name} is ordered, which priority= would change")
             self.sources.add(SourceDef(given, address, task.definition, decode, dedup, window_s, most, priority))
             return found if isinstance(found, Task) else task
 
         return cast("OnDecorator", take)
 
-    def _plain(self, fn: Callable[..., Any]) -> Task[..., Any]:
-        """A task of a function that is none yet, with every policy at its default."""
-        return self.define(fn, local_names(3))
+    def _plain(self, fn: Callable[..., Any], ordered_by: KeyOf | MessageKey | None) -> Task[..., Any]:
+        """A task of a function that is none yet, with every policy at its default but its order."""
+        return self.define(fn, local_names(3), ordered_by)
 
-    def define(self, fn: Callable[..., Any], names: dict[str, Any]) -> Task[..., Any]:
+    def define(
+        self, fn: Callable[..., Any], names: dict[str, Any], ordered_by: KeyOf | MessageKey | None
+    ) -> Task[..., Any]:
         """Register a function as a task; `names` are those around it."""
         raise NotImplementedError
+
+
+def _is_plain(decode: object) -> bool:
+    return decode is None or (callable(decode) and not inspect.iscoroutinefunction(decode))
 
 
 def _or_group(address: Address) -> str:
@@ -210,7 +226,7 @@ class OnDecorator(Protocol):
     """What `hr.on(…)` returns: a task stays what it is, a function becomes one."""
 
     @overload
-    def __call__(self, fn: K, /) -> K: ...
+    def __call__(self, fn: K, /) -> K: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self, fn: Callable[Concatenate[JobContext, P], Awaitable[R]], /

@@ -1,6 +1,7 @@
 """What an app defines on its `Headrace`: tasks, and the upstreams that they call."""
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from headrace.app.options import QUEUE_CHARS_MAX, TIMEOUT_S_MAX, TIMEOUT_S_MIN, check_name, check_priority
@@ -13,6 +14,7 @@ from headrace.core.bulkhead import Adaptive
 from headrace.core.classify import Classify
 from headrace.core.errors import InvalidConfig
 from headrace.core.limits import KeyOf, Limit, RateLimit
+from headrace.core.order import LANES, MessageKey
 from headrace.core.retry import Retry
 from headrace.ports.clock import Clock
 from headrace.runtime.calling import NO_FALLBACK
@@ -22,6 +24,7 @@ from headrace.runtime.registry import Policies, Registry, TaskDef
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
+    from headrace.app.celery_compat import CeleryCompat
     from headrace.app.headrace import Headrace
 
 NAME_CHARS_MAX: Final = 200
@@ -35,6 +38,13 @@ class Definitions:
     registry: Registry
     publisher: Publisher
     services: Services
+
+    @cached_property
+    def celery_compat(self) -> "CeleryCompat":
+        """In place of `Celery(…)`, for modules whose tasks were written for Celery: `app = hr.celery_compat`."""
+        from headrace.app.celery_compat import CeleryCompat
+
+        return CeleryCompat(cast("Headrace", self))
 
     # -- tasks ----------------------------------------------------------------------------------
 
@@ -53,6 +63,8 @@ class Definitions:
         concurrency: Limit | None = None,
         rate: RateLimit | None = None,
         fair_by: KeyOf | None = None,
+        ordered_by: KeyOf | MessageKey | None = None,
+        ordered_lanes: int = LANES,
     ) -> TaskDecorator:
         """Register a function: `@hr.task()` above `async def charge(ctx: JobContext, invoice_id: int)`.
 
@@ -62,6 +74,9 @@ class Definitions:
         `needs` are upstreams without which it cannot run: while one of them is open, its jobs are held.
         `concurrency` and `rate` limit it over all workers; `fair_by`, a parameter's name or a function
         of some, makes jobs of different values take turns. Their keys are the same one, if they have any.
+        `ordered_by`, a key too, runs the jobs of one value one after the other, in the order in which they were
+        enqueued: the next one starts when the one before has ended for good, with all its retries. Values share
+        `ordered_lanes` (1 to 256) lanes, and wait for each other in one; change their number while nothing waits.
 
         Raises:
             InvalidConfig: a function or a policy that cannot work; says what to write instead.
@@ -88,6 +103,8 @@ class Definitions:
             concurrency=concurrency,
             rate=rate,
             fair_by=fair_by,
+            ordered_by=ordered_by,
+            ordered_lanes=ordered_lanes,
             publisher=self.publisher,
         )
 
@@ -96,14 +113,18 @@ class Definitions:
 
         return cast("TaskDecorator", register)
 
-    def define(self, fn: Callable[..., Any], names: dict[str, Any]) -> Task[..., Any]:
-        """Register a function as a task, every policy at its default; `names` are those around it."""
+    def define(
+        self, fn: Callable[..., Any], names: dict[str, Any], ordered_by: KeyOf | MessageKey | None
+    ) -> Task[..., Any]:
+        """Register a function as a task, every policy but its order at its default; `names` are those around it."""
         settings = self.settings
         policies = Policies(
             timeout_s=settings.task_timeout_s,
             args_bytes_max=settings.args_bytes_max,
             result_bytes_max=settings.result_bytes_max,
             item_bytes_max=settings.item_bytes_max,
+            publisher=self.publisher,
+            ordered_by=ordered_by,
         )
         return self._registered(fn, None, policies, names)
 

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar, overload
 from headrace.app.adapters import KeepingStore
 from headrace.app.brokers import Brokers
 from headrace.app.consuming import Consuming, SourceTable
-from headrace.app.definitions import Definitions
 from headrace.app.gate import Gate
 from headrace.app.job import Job
 from headrace.app.options import from_json
@@ -23,6 +22,7 @@ from headrace.app.services import Services
 from headrace.app.source_status import statuses
 from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
+from headrace.app.webhooks import Webhook, Webhooks
 from headrace.app.workers import build, embedded
 from headrace.core.errors import UnknownTask, UsageError
 from headrace.core.fleet import Force
@@ -54,7 +54,7 @@ PREFIX: Final = "/headrace"
 """Where `install` mounts it, unless told otherwise."""
 
 
-class Headrace(Definitions, Consuming, Queues, Publishing):
+class Headrace(Webhooks, Consuming, Queues, Publishing):
     """Durable background jobs on one store."""
 
     def __init__(
@@ -94,6 +94,7 @@ class Headrace(Definitions, Consuming, Queues, Publishing):
         self.prefix = prefix
         self.clock: Clock = SystemClock() if clock is None else clock
         self.registry = Registry()
+        self.endpoints: dict[str, Webhook] = {}
         self.publisher = Publisher(
             settings.event_source, settings.event_bytes_max, wall=self._wall, knows=self.knows_broker
         )
@@ -238,15 +239,18 @@ class Headrace(Definitions, Consuming, Queues, Publishing):
 
     def submit_sync(self, call: Call[R], instead: str) -> Job[R]:
         """Enqueue one call, blocking; `instead` is what a coroutine writes."""
-        job, using = new_job(call, self), call.options.using
-        if using is None:
-            landed = self.wait(self.write([job]), instead)
-        else:
-            self.wait(self.open(), instead)
-            self.wait(self.admit([job]), instead)
-            landed = run_now(self.store.join(using).enqueue([job]))
-            self.services.metrics.observer.enqueued([job], landed)
+        landed = self.write_sync([new_job(call, self)], call.options.using, instead)
         return self._job(call, landed[0])
+
+    def write_sync(self, jobs: list[NewJob], using: object | None, instead: str) -> list[Enqueued]:
+        """As `write`, blocking; `instead` is what a coroutine writes."""
+        if using is None:
+            return self.wait(self.write(jobs), instead)
+        self.wait(self.open(), instead)
+        self.wait(self.admit(jobs), instead)
+        landed = run_now(self.store.join(using).enqueue(jobs))
+        self.services.metrics.observer.enqueued(jobs, landed)
+        return landed
 
     def wait(self, work: Coroutine[Any, Any, T], instead: str) -> T:
         """Block this thread until `work` is done on the app's loop.

@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.core.errors import UsageError
 from headrace.runtime.durations import Duration, instant, seconds
+from headrace.runtime.registry import TaskDef
 
 DELAY_S_MAX = 366 * 86_400.0
 DEADLINE_S_MAX = 366 * 86_400.0
@@ -135,6 +136,26 @@ def from_json(options: dict[str, Any]) -> Options:
     if isinstance(given.get("tags"), str):
         raise UsageError("tags is a list of texts")
     return changed(PLAIN, **given)
+
+
+def keep_order(task: TaskDef, options: Options) -> None:
+    """Refuse what would let a job of an ordered task pass others, or be passed.
+
+    Raises:
+        UsageError: names the option.
+    """
+    given = {
+        "delay": options.delay_s > 0,
+        "run_at": options.run_at is not None,
+        "priority": options.priority not in {None, task.priority},
+        "queue": options.queue not in {None, task.queue},
+    }
+    wrong = [name for name, is_given in given.items() if is_given]
+    if wrong:
+        raise UsageError(
+            f"task {task.name} is ordered: its jobs run in the order in which they are enqueued, which "
+            f"{' and '.join(wrong)} would change; leave it out, or enqueue a task without ordered_by"
+        )
 
 
 def _checked_tags(tags: Iterable[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, final, overload
 
-from headrace.app.options import PLAIN, Options, changed
+from headrace.app.options import PLAIN, Options, changed, keep_order
 from headrace.core.model import NewJob
 from headrace.runtime.context import JobContext, SyncJobContext, current_attempt
 from headrace.runtime.durations import Duration
@@ -200,6 +200,8 @@ class TaskDecorator(Protocol):
 def new_job(call: Call[Any], hr: "Headrace") -> NewJob:
     """The job that this call becomes, with an id of its own."""
     definition, options = call.definition, call.options
+    if definition.ordered:
+        keep_order(definition, options)
     now_at = hr.clock.wall()
     job = NewJob(
         hr.ids.make(now_at, os.urandom(8)),

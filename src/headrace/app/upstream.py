@@ -15,7 +15,7 @@ from headrace.core.bulkhead import Adaptive
 from headrace.core.checks import whole
 from headrace.core.classify import Classify
 from headrace.core.errors import InvalidConfig, UnknownUpstream
-from headrace.core.fleet import CALL_S, Force, Terms
+from headrace.core.fleet import BY_HAND, CALL_S, Force, Terms
 from headrace.core.fleet_record import UpstreamRecord, forced, record
 from headrace.core.limits import RateLimit
 from headrace.core.model import Json
@@ -257,8 +257,8 @@ async def records(store: Store) -> list[UpstreamRecord]:
     return [record(name, documents[name], now_at) for name in sorted(documents) if not name.startswith(OWN)]
 
 
-async def force(store: Store, name: str, to: Force, known: Iterable[str]) -> UpstreamRecord:
-    """Set a breaker by hand, for the whole fleet.
+async def force(store: Store, name: str, to: Force, known: Iterable[str], why: str = BY_HAND) -> UpstreamRecord:
+    """Set a breaker by hand, or for what else is `why`, for the whole fleet.
 
     Raises:
         UnknownUpstream: there is none of this name, neither here nor in the store.
@@ -267,7 +267,7 @@ async def force(store: Store, name: str, to: Force, known: Iterable[str]) -> Ups
     def change(text: Json | None, now: float) -> Amendment[UpstreamRecord | None]:
         if text is None and name not in known:
             return Amendment(None)
-        document = forced(to, text, now)
+        document = forced(to, text, now, why)
         return Amendment(record(name, document, now), document, tell=True)
 
     found = await store.amend(name, change)

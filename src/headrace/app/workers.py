@@ -68,11 +68,10 @@ def build(
     suspects_too: bool = True,
     rates: bool = True,
 ) -> Worker:
-    """A worker on the open store. `role` is worker, suspects or embedded.
+    """A worker on the open store. `role` is worker, suspects or embedded. Without `rates` none of a task holds.
 
-    An embedded one runs suspects beside other jobs, those that run alone one at a time, unless
-    `suspects_too` is False: of several in one process only one may, or a crash would be blamed on
-    more than one job. Without `rates` those of tasks do not hold.
+    An embedded one runs suspects beside other jobs, those that run alone one at a time, unless `suspects_too` is False:
+    of several in one process only one may, or a crash would be blamed on several.
     """
     settings = hr.settings
     slots = {
@@ -82,8 +81,7 @@ def build(
     }
     pools = _pools(hr, slots, prefetch=role != SUSPECTS)
     rng = random.Random()  # noqa: S311 - jitter
-    cpu_modules = {task.module for task in hr.registry if task.kind is Kind.CPU}
-    cpu = CpuPool(slots[Kind.CPU], cpu_modules, rng) if cpu_modules else None
+    cpu = _cpu(hr, slots[Kind.CPU], rng)
     return Worker(
         hr.store,
         hr.notifier if notifier is None else notifier,
@@ -119,6 +117,11 @@ def build(
     )
 
 
+def _cpu(hr: "Headrace", slots: int, rng: random.Random) -> CpuPool | None:
+    modules = {task.module for task in hr.registry if task.kind is Kind.CPU}
+    return CpuPool(slots, modules, rng) if modules else None
+
+
 def _ends(hr: "Headrace") -> Ends | None:
     tasks = hr.outlets.tasks(hr.registry.names())
     return Ends(tasks, promises_of(hr).tell) if tasks else None
@@ -142,7 +145,9 @@ def _pools(hr: "Headrace", slots: Mapping[Kind, int], *, prefetch: bool) -> dict
 def _limits(hr: "Headrace", *, rates: bool) -> tuple[TaskLimit, ...]:
     limits = [task.limit for task in hr.registry if task.limit is not None]
     return tuple(
-        each if rates else replace(each, rate=None) for each in limits if rates or each.concurrency is not None
+        each if rates else replace(each, rate=None)
+        for each in limits
+        if rates or each.concurrency is not None or each.ordered
     )
 
 

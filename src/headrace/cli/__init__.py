@@ -31,6 +31,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "sources": "who takes messages from where, what waits; reset a bookmark",
         "sinks": "what waits for which broker, what was refused; retry, drop",
         "upstreams": "what is open, since when; open, close, disable by hand",
+        "webhooks": "what endpoints answer; their secrets; enable, replay",
         "workers": "who runs jobs, and which version",
         "tail": "follow one job live",
         "doctor": "what is wrong here, and the command that mends it",

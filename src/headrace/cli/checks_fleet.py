@@ -9,7 +9,7 @@ from headrace.cli.checks import Check, ok, warn
 from headrace.cli.jobs import each
 from headrace.cli.output import span
 from headrace.cli.queues import differences
-from headrace.core.fleet import BreakerState
+from headrace.core.fleet import BY_HAND, BreakerState
 from headrace.core.model import JobFilter
 from headrace.core.states import JobState
 
@@ -111,7 +111,8 @@ def _check_breaker(upstream: "UpstreamRecord", workers: "list[WorkerRecord]", no
     held = f"; it holds {', '.join(upstream.tasks)}" if upstream.tasks else ""
     match upstream.state:
         case BreakerState.FORCED_OPEN:
-            yield warn("upstreams", f"{name} is open by hand, for {age}{held}", close)
+            how = f"by hand, for {age}" if upstream.reason == BY_HAND else f"until somebody closes it, for {age}{why}"
+            yield warn("upstreams", f"{name} is open {how}{held}", close)
         case BreakerState.DISABLED:
             saw = f"{name} is disabled by hand, for {age}: its failures stop nothing"
             yield warn("upstreams", saw, close)

@@ -8,12 +8,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from headrace.cli.fail import Fail
 from headrace.runtime.process import PARENT_PID, die_with_parent
+
+if TYPE_CHECKING:
+    from headrace.app import Headrace
 
 FD: Final = "HEADRACE_DESCRIBE_FD"
 
@@ -25,6 +29,7 @@ class Described(BaseModel):
 
     settings: dict[str, Any]  # without the secrets
     tasks: dict[str, str]  # name -> queue
+    troubles: dict[str, str] = {}  # queue -> why a source for it could never begin
 
 
 class AppFailed(Fail):
@@ -61,6 +66,17 @@ def describe(target: str, app_dir: str, *, quiet: bool = False) -> Described:
     raise AppFailed("", code=code if code > 0 else 1, detail=said)
 
 
+def _troubles(hr: "Headrace") -> Iterator[tuple[str, str]]:
+    """By queue, why a source of a task of it could never begin."""
+    from headrace.core.errors import InvalidConfig
+
+    for found in hr.sources:
+        try:
+            hr.brokers.source(found.address, found.name)
+        except InvalidConfig as error:
+            yield found.task.queue, f"{found.name}: {error}"
+
+
 def _main(target: str, app_dir: str) -> None:
     """Load, and write what was found to the descriptor that the parent reads."""
     fd = int(os.environ.pop(FD))
@@ -72,8 +88,9 @@ def _main(target: str, app_dir: str) -> None:
     hr = load(target).hr
     settings = hr.settings.model_dump(mode="json", exclude={"secret", "secret_previous"})
     tasks = {task.name: task.queue for task in hr.registry}
+    troubles = {} if hr.settings.sources == "off" else dict(_troubles(hr))
     with os.fdopen(fd, "w", encoding="utf-8") as told:
-        told.write(json.dumps({"settings": settings, "tasks": tasks}))
+        told.write(json.dumps({"settings": settings, "tasks": tasks, "troubles": troubles}))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`headrace jobs message`: the raw bytes of a message that did not fit its task."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -32,7 +33,8 @@ async def message_command(where: Where, *, job: "JobId") -> None:
             f"no message is kept with the job {as_uuid(job)}",
             "it fitted its task, or is not in this store: see `headrace jobs list --tag letter`",
         )
-    click.get_binary_stream("stdout").write(letter.body)
+    sys.stdout.buffer.write(letter.body)
+    sys.stdout.flush()
     what = f"{letter.size:,} bytes from {letter.source}{f' at {letter.place}' if letter.place else ''}"
     kept = f"; only the first {len(letter.body):,} are kept" if letter.truncated else ""
     output.note(f"headrace: {what}, content type {letter.content_type or 'none'}{kept}: {letter.why}")

@@ -215,6 +215,9 @@ def _check_tasks(described: "Described", target: str, queues: tuple[str, ...]) -
             f"{target} has no task, so a worker has nothing to run",
             "decorate a function with @hr.task, and import its module where APP is made",
         )
+    for queue, trouble in described.troubles.items():
+        if not queues or queue in queues:
+            raise Fail(trouble, "or take no messages here: HEADRACE_SOURCES=off")
     homes = set(described.tasks.values())
     if queues and not homes & set(queues):
         output.note(

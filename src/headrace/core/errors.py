@@ -5,7 +5,7 @@ HeadraceError                code: stable, on the wire; transient: the same call
 ├── UsageError               the caller's mistake; never retried
 │   ├── UnknownTask · DuplicateTask · InvalidArguments · NotEncodable · PayloadTooLarge
 │   ├── UnknownJob · UnknownUpstream · IllegalTransition · InvalidConfig
-│   └── InvalidEvent · InvalidWebhook
+│   └── UnknownWebhook · InvalidEvent · InvalidWebhook
 ├── StoreError
 │   ├── StoreUnavailable     transient: busy, full, out of reach
 │   ├── StoreUnusable        read-only, not a database, no rights: needs a person
@@ -99,6 +99,12 @@ class UnknownUpstream(UsageError):
     """No process has ever had an upstream of this name."""
 
     code = "unknown-upstream"
+
+
+class UnknownWebhook(UsageError):
+    """No process has ever had a webhook of this name."""
+
+    code = "unknown-webhook"
 
 
 class IllegalTransition(UsageError):

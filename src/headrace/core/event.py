@@ -35,6 +35,7 @@ _MEDIA_TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~\w-]+/([!#$%&'*+.^_`|~\w-]+)[ \
 _INSTANT: Final = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}):(\d{2})(\.\d+)?(?:[Zz]|([+-])(\d{2}):([0-5]\d))", re.ASCII
 )
+_DECODER: Final = json.JSONDecoder()
 _LEAP_SECOND: Final = "60"
 _INTEGER: Final = range(-(1 << 31), 1 << 31)
 
@@ -180,7 +181,7 @@ class Head:
     @classmethod
     def read(cls, text: Json) -> "Head":
         """A head as an outbox keeps it."""
-        kept = json.loads(text)
+        kept, _ = _DECODER.raw_decode(text)  # what `text` wrote: nothing is around it
         return cls(kept.get("headers", {}), kept.get("content_type"))
 
     def text(self) -> Json:

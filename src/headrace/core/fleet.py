@@ -38,6 +38,7 @@ class BreakerState(StrEnum):
     DISABLED = "disabled"
 
 
+BY_HAND: Final = "by hand"
 HOLDING: Final = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN, BreakerState.HALF_OPEN})
 """States in which the tasks that need the upstream are held, but for probes."""
 
@@ -250,10 +251,10 @@ class Fleet:
             self.rate_at = started(rate, self.rate_at, now, starts)
         return replace(told, starts=starts, next_start_s=next_start_s(rate, self.rate_at, now))
 
-    def force(self, force: Force) -> None:
-        """What a person wants of the breaker."""
+    def force(self, force: Force, why: str = BY_HAND) -> None:
+        """What a person wants of the breaker, or a rule of ours: `why` is shown while it is not closed."""
         target = {"open": BreakerState.FORCED_OPEN, "close": BreakerState.CLOSED, "disable": BreakerState.DISABLED}
-        self._turn(target[force], "" if force == "close" else "by hand")
+        self._turn(target[force], "" if force == "close" else why)
 
     def forget(self, process: str) -> bool:
         """A process is dead, for certain: what it was lent is everybody's. Whether it was lent anything.

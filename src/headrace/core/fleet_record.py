@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from headrace.core.breaker import CallCounts
-from headrace.core.fleet import HOLDING, SILENT_S, BreakerState, Fleet, Force
+from headrace.core.fleet import BY_HAND, HOLDING, SILENT_S, BreakerState, Fleet, Force
 from headrace.core.model import Json
 
 
@@ -43,8 +43,8 @@ def record(name: str, text: Json, now: float) -> UpstreamRecord:
     )  # fmt: skip
 
 
-def forced(force: Force, text: Json | None, now: float) -> Json:
-    """The document after somebody has set the breaker by hand."""
+def forced(force: Force, text: Json | None, now: float, why: str = BY_HAND) -> Json:
+    """The document after somebody has set the breaker by hand, or what else is `why`."""
     fleet = Fleet.of(text, now)
-    fleet.force(force)
+    fleet.force(force, why)
     return fleet.text

@@ -1,14 +1,16 @@
-"""Limits on tasks: how many attempts may run at once, how many may start in a while.
+"""Limits on tasks: how many attempts may run at once, how many may start in a while, and one after another of a lane.
 
 A scope is what a limit counts over: a task, or a task and one key. Enforced where jobs are claimed, over the whole
-fleet: what a limit refuses stays ready, and nobody tries it.
+fleet: what a limit refuses stays ready, and nobody tries it. In an ordered lane a job that has started has its turn
+until it ends for good, in whichever states it is meanwhile.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
+from uuid import UUID
 
 from headrace.core.errors import InvalidConfig
 
@@ -73,11 +75,15 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class TaskLimit:
-    """The limits of one task, as a claim brings them to the store."""
+    """The limits of one task, as a claim brings them to the store.
+
+    `ordered`: of each key of its lanes one job runs after the other, by their places; its limits have no key then.
+    """
 
     task: str
     concurrency: Limit | None = None
     rate: RateLimit | None = None
+    ordered: bool = False
 
 
 # --- the rate: `at` is when the next start would be due if all came evenly; None: nothing started yet -----------------
@@ -114,14 +120,36 @@ def scope_of(task: str, key: str | None) -> str:
     return task if key is None else f"{task}\x1f{key}"
 
 
+def turn_of(task: str, key: str) -> str:
+    """The name of the scope in which the jobs of an ordered lane take turns, whatever their queue."""
+    return f"{task}\x1e{key}"
+
+
+def room_of(lane: tuple[str, str, str], ordered: Collection[str]) -> tuple[str, ...]:
+    """What ends and starts in a lane (queue, task, key) give and take: of ordered tasks the lane's own turn."""
+    return lane if lane[1] in ordered else lane[1:2]
+
+
+class ScopeState(NamedTuple):
+    """What a store says of a scope."""
+
+    running: int
+    rate_at: float | None
+    holder: bytes | None = None  # of an ordered lane: the job that has its turn
+
+
 def scopes(limit: TaskLimit, key: str) -> list[str]:
     """The scopes of a job with this key."""
-    return [_scope(each, limit.task, key) for each in (limit.concurrency, limit.rate) if each is not None]
+    names = [_scope(each, limit.task, key) for each in (limit.concurrency, limit.rate) if each is not None]
+    return [*names, turn_of(limit.task, key)] if limit.ordered else names
 
 
-def kept_back(limit: TaskLimit, key: str, found: Mapping[str, tuple[int, float | None]]) -> str | None:
-    """Why a job with this key may not start now, for people; None: it may. `found`: what the store says."""
-    gate = Gate((limit,), 0.0, lambda scope: found[scope])
+def kept_back(limit: TaskLimit, key: str, found: Mapping[str, ScopeState], job: bytes = b"") -> str | None:
+    """Why this job with this key may not start now, for people; None: it may. `found`: what the store says."""
+    gate = Gate((limit,), 0.0, lambda scope: found[scope][:2])
+    holder = found[turn_of(limit.task, key)].holder if limit.ordered else None
+    if holder is not None and holder != job:
+        return f"the job {UUID(bytes=holder)} of its key, or of one that shares its lane, has begun and not ended"
     if gate.room(limit.task, key):
         return None
     wait_s = gate.next_start_s(limit.task, key)
@@ -143,7 +171,8 @@ class _Scope:
 class Gate:
     """What the limits of one claim still allow, lane by lane; for stores that decide in Python.
 
-    `look` reads a scope: how many of it run, and its rate's `at`. `slots` and `rates` are what the store is to write.
+    `look` reads a scope: how many of it run, and its rate's `at`. `rates` and `turns` are what the store is to write:
+    where rates stand, and which job took the turn of an ordered lane.
     """
 
     def __init__(
@@ -151,6 +180,7 @@ class Gate:
     ) -> None:
         """Nothing was looked at yet."""
         self._limits = {limit.task: limit for limit in limits}
+        self.turns: dict[str, bytes] = {}
         self._now = now
         self._look = look
         self._scopes: dict[str, _Scope] = {}
@@ -160,6 +190,11 @@ class Gate:
         """Whether the task has limits."""
         return task in self._limits
 
+    def ordered(self, task: str) -> bool:
+        """Whether its jobs take turns in their lanes."""
+        limit = self._limits.get(task)
+        return limit is not None and limit.ordered
+
     def room(self, task: str, key: str) -> int:
         """How many more of this task and key may start; of a task that has limits."""
         limit = self._limits[task]
@@ -168,7 +203,7 @@ class Gate:
             rooms.append(limit.concurrency.n - self._scope(_scope(limit.concurrency, task, key)).running)
         if limit.rate is not None:
             rooms.append(may_start(limit.rate, self._scope(_scope(limit.rate, task, key)).at, self._now))
-        return max(0, min(rooms))
+        return max(0, min(rooms, default=N_MAX))
 
     def next_start_s(self, task: str, key: str) -> float | None:
         """How long the rate alone keeps the next one back; None: it waits for the end of another one."""

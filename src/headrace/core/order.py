@@ -4,6 +4,7 @@ Invariant: the answer depends on the key's text and the number of lanes alone, i
 one key that wait in two lanes would pass each other.
 """
 
+from enum import Enum
 from typing import Final
 from zlib import crc32
 
@@ -11,6 +12,16 @@ from headrace.core.checks import whole
 
 LANES: Final = 64
 LANES_MAX: Final = 256
+
+
+class MessageKey(Enum):
+    """A key that is not among the arguments."""
+
+    MESSAGE_KEY = "the key of the message that a job is made of"
+
+
+MESSAGE_KEY: Final = MessageKey.MESSAGE_KEY
+"""As `ordered_by=`: by the key that a source's messages carry. A job of no message has the key \"\"."""
 
 
 def bucket_of(key: str, lanes: int = LANES) -> int:

@@ -38,6 +38,7 @@ KINDS: Final[dict[str, ProblemKind]] = {
     # jobs
     "unknown-job": ProblemKind(404, "There is no such job"),
     "unknown-upstream": ProblemKind(404, "There is no such upstream"),
+    "unknown-webhook": ProblemKind(404, "There is no such webhook"),
     "illegal-transition": ProblemKind(409, "The job's state does not allow this"),
     "conflict": ProblemKind(409, "The key belongs to another job"),
     "result-expired": ProblemKind(410, "The result is past its retention"),

@@ -135,14 +135,6 @@ class SinkRecord:
     parked: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Disabled:
-    """An endpoint of webhooks to which nothing is sent any more, and for how long already."""
-
-    why: str
-    age_s: float
-
-
 @runtime_checkable
 class Post(Protocol):
     """A store that keeps bookmarks, letters, an outbox, promises and who does which chore."""
@@ -276,12 +268,4 @@ class Post(Protocol):
 
     async def sinks(self) -> list[SinkRecord]:
         """Every sink that had an event, by name."""
-        ...
-
-    async def disable(self, endpoint: str, why: str | None) -> None:
-        """Send nothing more to an endpoint of webhooks; None: send again. A repeated `why` keeps the first's age."""
-        ...
-
-    async def disabled(self) -> dict[str, Disabled]:
-        """The endpoints to which nothing is sent, by name."""
         ...

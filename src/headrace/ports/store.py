@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from headrace.core.event import Event
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -178,6 +179,12 @@ class Store(Protocol):
         the same time: of `concurrency` count the attempts that were claimed under such a limit and still
         run, of `rate` such claims. What they keep back stays ready, and is no `more`; nor is what a
         pool's `limited` leaves. Where a rate alone keeps something back, `next_start_s` says for how long.
+
+        In the lanes of an `ordered` task jobs take turns, by task and key, over all queues. A job that was claimed
+        under it has its turn until it ends for good, in whatever states it is meanwhile, and while it has nobody
+        else there is claimed. Where nobody has it, the first ready one of the lane is next, suspects and others in
+        one line; a claim that does not take such a one takes none. A job that ended and is made ready again goes on
+        in its turn if nobody took one since.
         """
         ...
 
@@ -301,10 +308,11 @@ class Store(Protocol):
         """
         ...
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
         """Of each scope of limits (see `core.limits`) how many attempts run, and how far its rate is ahead of now.
 
-        Of a rate under which nothing has started yet, None. Cheap: it reads only what runs there.
+        Of a rate under which nothing has started yet, None. Of the turns of an ordered lane (`turn_of`), the job that
+        has its turn. Cheap: it reads only what runs there.
         """
         ...
 

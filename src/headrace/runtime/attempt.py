@@ -195,12 +195,11 @@ class Attempt:
             raise UsageError("this attempt has already succeeded; publish before that, or with the same using=")
         if self.lease_lost:
             raise LeaseLost("this attempt lost its lease; nothing was published")
-        if using is not None:
-            await self._store.join(using).publish([event], self.lease, once=True)
-        elif isinstance(self._store, Post):
-            await self._store.publish([event], self.lease, once=True)
-        else:
+        store = self._store
+        if not isinstance(store, Post):
             raise UsageError(NO_OUTBOX)
+        into = store if using is None else self._store.join(using)
+        await into.publish([event], self.lease, once=True)
 
     async def _settle_alone(self, settle: Settle) -> SettleResult:
         while True:

@@ -218,14 +218,15 @@ WrapAny: TypeAlias = Callable[[Any], Any]
 
 
 @cache
-def _context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
+    """The TLS context that httpx makes, made once: reading the certificates takes longer than most calls."""
     return httpx.create_ssl_context()
 
 
 def with_context(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The TLS context that httpx makes, made once: reading the certificates takes longer than most calls."""
+    """A client's options, with a TLS context that is shared, unless they say something of it."""
     own = any(name in options for name in ("verify", "cert", "trust_env", "transport"))
-    return dict(options) if own else {"verify": _context(), **options}
+    return dict(options) if own else {"verify": tls_context(), **options}
 
 
 def wrap_transports(client: httpx.AsyncClient | httpx.Client, wrap: WrapAny) -> None:

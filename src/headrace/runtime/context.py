@@ -93,6 +93,11 @@ class AttemptContext:
         return self._job.attempt
 
     @property
+    def failures(self) -> int:
+        """How many attempts have failed before this one; crashes, snoozes and give-backs don't count."""
+        return self._job.failures
+
+    @property
     def max_attempts(self) -> int:
         """How many failures end the job."""
         return self._job.max_attempts

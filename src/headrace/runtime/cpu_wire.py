@@ -59,4 +59,5 @@ def event_to_wire(event: Event) -> dict[str, Any]:
 
 def event_from_wire(data: dict[str, Any]) -> Event:
     """What `event_to_wire` made."""
-    return Event(**{**data, "id": bytes.fromhex(data["id"]), "body": base64.b64decode(data["body"])})
+    fields: dict[str, Any] = {**data, "id": bytes.fromhex(data["id"]), "body": base64.b64decode(data["body"])}
+    return Event(**fields)

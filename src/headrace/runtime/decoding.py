@@ -3,6 +3,7 @@
 Source: docs/adr/0022-sources.md.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +20,8 @@ from headrace.ports.post import Arrival
 from headrace.runtime.letter import LETTER_TAG, letter_of
 from headrace.runtime.payload import Mode, Payload, Unreadable
 from headrace.runtime.registry import TaskDef
+
+logger = logging.getLogger(__name__)
 
 Decode: TypeAlias = Callable[[Message], Any]
 """What a user gives to read bodies that are neither JSON nor text."""
@@ -103,11 +106,14 @@ class Decoder:
         try:
             event = self._event(message)
             args, values = self._read(message, event)
-            lane = self._task.lane_key_of(values)
+            lane = self._task.lane_key_of(values, self._key(message, event) if self._task.by_message else None)
         except Unreadable as error:
             return self._letter(message, event, job, known, str(error))
         except HeadraceError as error:  # of the key of its lane
             return self._letter(message, event, job, known, str(error))
+        except Exception as error:  # a validator of the user's, or a key's function
+            logger.exception("%s: a message could not be read", self._terms.source)
+            return self._letter(message, event, job, known, f"reading it raised {type(error).__name__}: {error}")
         trace = self._trace(message, event) if message.headers or event is not None else None
         return Arrival(self._job(job, args, lane, (), trace), self._digest(message, event, known))
 
@@ -122,7 +128,8 @@ class Decoder:
         self, message: Message, event: CloudEvent | None, job: JobId, known: Collection[str], why: str
     ) -> Arrival:
         args, letter = letter_of(message, why, self._terms.letter_bytes_max)
-        made = self._job(job, args, "", (LETTER_TAG,), self._trace(message, event))
+        lane = self._task.lane_of(self._key(message, event)) if self._task.by_message else ""
+        made = self._job(job, args, lane, (LETTER_TAG,), self._trace(message, event))
         return Arrival(made, self._digest(message, event, known), letter)
 
     def _job(self, job: JobId, args: Json, lane: str, tags: tuple[str, ...], trace: str | None) -> NewJob:
@@ -155,6 +162,12 @@ class Decoder:
         if event is not None:
             return digest_of(f"{event.source}\n{event.id}")
         return None if message.id is None else digest_of(message.id)
+
+    @staticmethod
+    def _key(message: Message, event: CloudEvent | None) -> str:
+        """The key of the message, by which its task may be ordered."""
+        given = None if event is None else event.extensions.get("partitionkey")
+        return (message.key or "") if given is None else canonical(given)
 
     @staticmethod
     def _trace(message: Message, event: CloudEvent | None) -> str | None:

@@ -1,18 +1,16 @@
 """One source at work: performs what `core.intake` asks for, on a worker's loop.
 
-Invariant: of one connection, what the core says is done in the order in which it said it; only a fetch waits beside.
+Invariant: a batch that is sent again is the same jobs.
 """
 
 import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
-from headrace.core.errors import BridgeError, HeadraceError, Rejected, StoreError
+from headrace.core.errors import HeadraceError, Rejected, StoreError
 from headrace.core.intake import IntakeCore
 from headrace.core.intake_events import (
     Back,
@@ -27,12 +25,10 @@ from headrace.core.intake_events import (
     Fetched,
     Hold,
     IntakeHealth,
-    IntakeSettings,
     Look,
     Looked,
     Lost,
     Open,
-    Opened,
     Receive,
     Received,
     Seek,
@@ -40,64 +36,17 @@ from headrace.core.intake_events import (
     Tell,
     Unfit,
 )
-from headrace.core.message import Bookmark
-from headrace.core.model import NewJob
-from headrace.ports.bridge import Source, SourceLink
-from headrace.ports.clock import Clock
-from headrace.ports.observer import Observer
-from headrace.ports.post import Arrival, Intake, Post
+from headrace.core.message import Message
+from headrace.ports.post import Arrival, Intake
 from headrace.ports.post import Received as Landed
-from headrace.runtime.decoding import Decoder
+from headrace.runtime.intake_line import Line
+from headrace.runtime.intake_parts import Counts, Parts
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE: Final = 250  # messages that are read without letting others have the loop
+AT_ONCE: Final = 250  # messages that are read without letting others have the loop,
+BYTES_AT_ONCE: Final = 512 << 10  # or as many bytes of them
 BUG: Final = "an error that is no answer of the store: see the log"
-
-Order: TypeAlias = Callable[[SourceLink], Awaitable[None]]
-
-
-class Gate(Protocol):
-    """What stands before the queue."""
-
-    async def admit(self, jobs: Sequence[NewJob], *, nested: bool) -> None:
-        """Return if all may be enqueued.
-
-        Raises:
-            Rejected: one may not.
-        """
-        ...
-
-    async def left(self, queue: str, priority: int) -> tuple[int, float]:
-        """How many jobs of this priority the queue takes now, and when to ask again."""
-        ...
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of the messages that one source took here; see `core.source_record.SourceCounts`."""
-
-    taken: int = 0
-    repeated: int = 0
-    letters: int = 0
-    unnamed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What an intake works with."""
-
-    name: str
-    source: Source
-    decoder: Decoder
-    settings: IntakeSettings
-    post: Post
-    gate: Gate
-    look: Callable[[], Awaitable[object]]
-    clock: Clock
-    rng: random.Random
-    observer: Observer
-    may_write: Callable[[], bool] = field(default=lambda: True)  # not of a process that lost its turn
 
 
 class IntakeShell:
@@ -112,7 +61,7 @@ class IntakeShell:
         self._core = IntakeCore(parts.settings, parts.rng, parts.clock.now())
         self._inbox: list[Event] = []
         self._poked = asyncio.Event()
-        self._line: _Line | None = None
+        self._line: Line | None = None
         self._made: tuple[int, bool, Intake] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._drained = False
@@ -164,7 +113,7 @@ class IntakeShell:
         line = self._line
         match effect:
             case Open():
-                self._line = _Line(effect.session, self._parts, self._post, before=line)
+                self._line = Line(effect.session, self._parts, self._post, before=line)
             case Receive():
                 self._spawn(self._receive(effect))
             case Look():
@@ -177,7 +126,7 @@ class IntakeShell:
                 if line is not None:
                     _order(line, effect, partial(self._fetched, line))
 
-    def _fetched(self, line: "_Line", fetched: Fetched, most: int) -> None:
+    def _fetched(self, line: Line, fetched: Fetched, most: int) -> None:
         if len(fetched.batch) < most:
             self.short_at = self._parts.clock.now()
         if line is self._line:
@@ -189,6 +138,12 @@ class IntakeShell:
         parts, token = self._parts, effect.token
         try:
             intake = await self._intake(effect)
+        except Exception:
+            logger.exception("%s: reading a batch of %d messages failed", parts.name, len(effect.batch))
+            self._post(Unfit(token, BUG))
+            return
+        try:
+            await parts.ready()
             if not effect.again:
                 await parts.gate.admit([arrival.job for arrival in intake.arrivals], nested=False)
             if not parts.may_write():
@@ -204,7 +159,7 @@ class IntakeShell:
             self._post(Unfit(token, str(error)))
         except Exception:
             logger.exception("%s: a batch of %d messages failed", parts.name, len(effect.batch))
-            self._post(Unfit(token, BUG))
+            self._post(Unfit(token, BUG) if effect.again else StoreAway(token, BUG))
         else:
             self._landed(effect, intake, landed)
 
@@ -218,10 +173,10 @@ class IntakeShell:
             return intake
         raw = "the store refuses what is in it" if effect.raw else None
         arrivals: list[Arrival] = []
-        for at in range(0, len(batch), AT_ONCE):
-            if at:
+        for piece in _pieces(batch.messages):
+            if arrivals:
                 await asyncio.sleep(0)
-            arrivals += self._parts.decoder.arrivals(batch.messages[at : at + AT_ONCE], batch.known, raw=raw)
+            arrivals += self._parts.decoder.arrivals(piece, batch.known, raw=raw)
         intake = Intake(arrivals, batch.marks)
         self._made = (effect.token, effect.raw, intake)
         return intake
@@ -233,16 +188,18 @@ class IntakeShell:
                 self._post(Lost(self._line.session, "its bookmarks were set by hand"))
             moved.clear()
         if not landed.moved:
-            self._count(intake, landed)
+            self._count(intake, landed.added)
+        elif all(landed.moved.get(part) == mark.next for part, mark in intake.marks.items()):
+            self._count(intake, (True,) * len(intake.arrivals))  # the answer of before was lost
         self._made = None
         self._post(Received(effect.token, moved))
 
-    def _count(self, intake: Intake, landed: Landed) -> None:
+    def _count(self, intake: Intake, landed: Sequence[bool]) -> None:
         counts, arrivals = self._counts, intake.arrivals
-        taken = sum(landed.added)
+        taken = sum(landed)
         repeated = len(arrivals) - taken
         letters = unnamed = 0
-        for arrival, added in zip(arrivals, landed.added, strict=True):
+        for arrival, added in zip(arrivals, landed, strict=True):
             letters += added and arrival.letter is not None
             unnamed += added and arrival.digest is None
         counts.taken += taken
@@ -257,6 +214,7 @@ class IntakeShell:
         parts = self._parts
         task = parts.decoder.task
         try:
+            await parts.ready()
             await parts.look()
             left, retry_in_s = await parts.gate.left(task.queue, parts.decoder.priority)
         except StoreError as error:
@@ -268,7 +226,17 @@ class IntakeShell:
             self._post(Looked(token, left, retry_in_s))
 
 
-def _order(line: "_Line", effect: Effect, fetched: Callable[[Fetched, int], None]) -> None:
+def _pieces(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    begin = size = 0
+    for at, message in enumerate(messages):
+        if at - begin >= AT_ONCE or size >= BYTES_AT_ONCE:
+            yield messages[begin:at]
+            begin, size = at, 0
+        size += len(message.body)
+    yield messages[begin:]
+
+
+def _order(line: Line, effect: Effect, fetched: Callable[[Fetched, int], None]) -> None:
     match effect:
         case Fetch():
             line.fetch(effect, fetched)
@@ -284,107 +252,3 @@ def _order(line: "_Line", effect: Effect, fetched: Callable[[Fetched, int], None
             line.close()
         case _:
             pass
-
-
-class _Line:
-    """One connection: opened, told what to do one thing after the other, closed."""
-
-    def __init__(self, session: int, parts: Parts, post: Callable[[Event], None], before: "_Line | None") -> None:
-        self.session = session
-        self._parts = parts
-        self._post = post
-        self._orders: asyncio.Queue[Order | None] = asyncio.Queue()
-        self._fetching: asyncio.Task[None] | None = None
-        self._closed = False
-        self._opened = False
-        self._task = asyncio.ensure_future(self._live(before))
-
-    def put(self, order: Order) -> None:
-        """Do this after what was put before it."""
-        self._orders.put_nowait(order)
-
-    def fetch(self, effect: Fetch, fetched: Callable[[Fetched, int], None]) -> None:
-        """Fetch, beside what is put after it."""
-
-        async def begin(link: SourceLink) -> None:
-            self._fetching = asyncio.ensure_future(self._fetch(link, effect, fetched))
-
-        self.put(begin)
-
-    def close(self) -> None:
-        """Let go, after what was put before."""
-        self._closed = True
-        self._orders.put_nowait(None)
-        if self._fetching is not None:
-            self._fetching.cancel()
-        if not self._opened:
-            self._task.cancel()
-
-    async def ended(self) -> None:
-        """Wait until it has let go; at once, if nobody has told it to."""
-        if not self._closed:
-            self.close()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _live(self, before: "_Line | None") -> None:
-        if before is not None:
-            await before.ended()  # a broker may allow one connection only
-        link = await self._open()
-        if link is None:
-            return
-        try:
-            self._post(Opened(self.session))
-            while (order := await self._orders.get()) is not None:
-                await self._obey(link, order)
-        finally:
-            if self._fetching is not None:
-                self._fetching.cancel()
-                await asyncio.gather(self._fetching, return_exceptions=True)
-            await self._let_go(link)
-
-    async def _open(self) -> SourceLink | None:
-        try:
-            link = await self._parts.source.open(self._stand)
-        except BridgeError as error:
-            self._lost(error)
-            return None
-        except Exception:
-            logger.exception("%s: connecting failed", self._parts.name)
-            self._post(Lost(self.session, "connecting failed: see the log"))
-            return None
-        self._opened = True
-        return link
-
-    async def _stand(self, parts: Sequence[str]) -> Mapping[str, Bookmark]:
-        """Where the bookmarks of these parts stand."""
-        found = await self._parts.post.bookmarks(self._parts.name)
-        return {part: found[part] for part in parts if part in found}
-
-    async def _obey(self, link: SourceLink, order: Order) -> None:
-        try:
-            await order(link)
-        except BridgeError as error:
-            self._lost(error)
-        except Exception:
-            logger.exception("%s: the broker's adapter failed", self._parts.name)
-            self._post(Lost(self.session, "the broker's adapter failed: see the log"))
-
-    async def _fetch(self, link: SourceLink, effect: Fetch, fetched: Callable[[Fetched, int], None]) -> None:
-        try:
-            batch = await link.fetch(effect.most, effect.wait_s)
-        except BridgeError as error:
-            self._lost(error)
-        except Exception:
-            logger.exception("%s: fetching failed", self._parts.name)
-            self._post(Lost(self.session, "fetching failed: see the log"))
-        else:
-            fetched(Fetched(effect.token, batch), effect.most)
-
-    async def _let_go(self, link: SourceLink) -> None:
-        try:
-            await link.close()
-        except Exception:
-            logger.exception("%s: closing failed", self._parts.name)
-
-    def _lost(self, error: BridgeError) -> None:
-        self._post(Lost(self.session, str(error), refused=not error.transient))

@@ -1,4 +1,4 @@
-"""The lane key of a job: what its task's limits count apart, and its queue serves in turn."""
+"""The lane key of a job: what its task's limits count apart, its queue serves in turn, and orders one by one."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -8,8 +8,14 @@ from uuid import UUID
 
 from headrace.core.errors import InvalidConfig, UsageError
 from headrace.core.limits import KeyOf, Limit, RateLimit
+from headrace.core.order import MESSAGE_KEY, MessageKey
 
 CHARS_MAX: Final = 256
+_REMEDIES: Final = {
+    "concurrency": "lets one job of a key run at a time; limit them all together, as in Limit(5) without a key=",
+    "rate": "shares lanes between keys, so that a rate of each cannot be kept; leave the rate's key= out",
+    "fair_by": "serves its lanes in turn already; leave fair_by out",
+}
 _BY_NAME: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -32,8 +38,8 @@ class LaneKey:
             if name not in parameters:
                 known = ", ".join(parameters) or "none"
                 raise InvalidConfig(
-                    f"task {task}: a key of its limits or fair_by is of the parameter {name!r}, which callers "
-                    f"do not give; those that they give are: {known}"
+                    f"task {task}: a key of its limits, fair_by or ordered_by is of the parameter {name!r}, which "
+                    f"callers do not give; those that they give are: {known}"
                 )
         found = inspect.signature(fn).parameters
         self._defaults = {name: found[name].default for name in self._names}
@@ -59,24 +65,35 @@ class LaneKey:
         return text
 
 
-def key_of(task: str, concurrency: Limit | None, rate: RateLimit | None, fair_by: KeyOf | None) -> KeyOf | None:
-    """The one key of a task; None: it has none.
+def key_of(
+    task: str,
+    concurrency: Limit | None,
+    rate: RateLimit | None,
+    fair_by: KeyOf | None,
+    ordered_by: KeyOf | MessageKey | None,
+) -> KeyOf | None:
+    """The one key that a task's jobs have by their arguments; None: they have none.
 
     Raises:
         InvalidConfig: several that differ, or policies of another kind.
     """
+    for name, key in (("fair_by", fair_by), ("ordered_by", ordered_by)):
+        if key is not None and key is not MESSAGE_KEY and not isinstance(key, str) and not callable(key):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidConfig(f"{name} is the name of a parameter, or a function of some, not {key!r}")
     if concurrency is not None and not isinstance(concurrency, Limit):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidConfig(f"concurrency is a Limit, as in Limit(5), not {concurrency!r}")
     if rate is not None and not isinstance(rate, RateLimit):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidConfig(f"rate is a RateLimit, as in RateLimit(5, per=1), not {rate!r}")
-    if fair_by is not None and not isinstance(fair_by, str) and not callable(fair_by):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidConfig(f"fair_by is the name of a parameter, or a function of some, not {fair_by!r}")
     given = {
         "concurrency": None if concurrency is None else concurrency.key,
         "rate": None if rate is None else rate.key,
         "fair_by": fair_by,
     }
     keys = {name: key for name, key in given.items() if key is not None}
+    if ordered_by is not None and keys:
+        raise InvalidConfig(f"task {task}: ordered_by {_REMEDIES[next(iter(keys))]}")
+    if ordered_by is not None:
+        return None if isinstance(ordered_by, MessageKey) else ordered_by
     if any(key != next(iter(keys.values())) for key in keys.values()):
         said = ", ".join(f"{name} by {key!r}" for name, key in keys.items())
         raise InvalidConfig(f"task {task}: its keys differ ({said}); a task has one key, give all of them the same")

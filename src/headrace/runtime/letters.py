@@ -17,8 +17,6 @@ TYPE: Final = "headrace.Letter"
 class LetterUnread(UsageError):
     """A message that does not fit its task."""
 
-    code = "letter-unread"
-
     def __init__(self, source: str, why: str, field: str = "") -> None:
         """`field` is by which part of it; letters alike in it are one group of failures."""
         super().__init__(why)

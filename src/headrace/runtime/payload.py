@@ -195,7 +195,7 @@ class Payload:
         told: list[str] = []
         for name, why in fields[:FIELDS_MAX]:
             field = name.partition(".")[2] if listed else name
-            told.append(f"{field}: {why}" if field else why)
+            told.append(f"{field}: {why}" if field else f"the body, which is {self._name}: {why}" if listed else why)
         if len(fields) > FIELDS_MAX:
             told.append(f"and {len(fields) - FIELDS_MAX} more")
         first = fields[0][0].partition(".")[2] if listed else fields[0][0]

@@ -177,12 +177,12 @@ class Publisher:
         head = Head(headers, content_type).text()
         return Event(prepared.id.bytes, address.broker, address.target, prepared.key, head, body)
 
-    def _id(self, given: uuid.UUID | str | None) -> uuid.UUID:
+    def _id(self, given: Any) -> uuid.UUID:
         if given is None:
             return uuid.UUID(bytes=self._ids.make(self._wall(), os.urandom(8)))
         if isinstance(given, uuid.UUID):
             return given
-        if not isinstance(given, str) or not given:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(given, str) or not given:
             raise UsageError(f"an event's id is a UUID or a text, not {given!r}")
         try:
             return uuid.UUID(given)
@@ -192,7 +192,7 @@ class Publisher:
     def _encoded(self, event: object, content_type: str | None) -> tuple[bytes, str]:
         if content_type is not None and not 0 < len(content_type) <= _MEDIA_TYPE_CHARS_MAX:
             raise UsageError(f"content_type is a media type as {JSON_TYPE}, not {content_type!r}")
-        if isinstance(event, bytes | bytearray | memoryview):
+        if isinstance(event, bytes | bytearray):
             return bytes(event), content_type or OCTETS
         return encode(event, "an event", self._bytes_max).encode(), content_type or JSON_TYPE
 
@@ -224,20 +224,20 @@ def _checked_cloud(event: CloudEvent, given: Given) -> CloudEvent:
     return event
 
 
-def _checked_key(key: str | None) -> str | None:
+def _checked_key(key: Any) -> str | None:
     if key is None:
         return None
-    if not isinstance(key, str) or not 0 < len(key) <= KEY_CHARS_MAX or not key.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_CHARS_MAX or not key.isprintable():
         raise UsageError(f"an event's key is a text of 1 to {KEY_CHARS_MAX} printable characters, not {key!r:.80}")
     return key
 
 
-def _checked_headers(headers: Mapping[str, Any]) -> Mapping[str, str]:
+def _checked_headers(headers: Mapping[Any, Any]) -> Mapping[str, str]:
     if not headers:
         return {}
     size = 0
     for name, value in headers.items():
-        if not isinstance(name, str) or _HEADER.fullmatch(name) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(name, str) or _HEADER.fullmatch(name) is None:
             raise UsageError(f"a header's name is 1 to 128 characters of ASCII without spaces and colons, not {name!r}")
         if not isinstance(value, str) or not value.isprintable():
             raise UsageError(f"the header {name} is a printable text, not {value!r:.80}")

@@ -10,6 +10,7 @@ from typing import Any
 from headrace.core.errors import DuplicateTask, InvalidConfig, UnknownTask
 from headrace.core.limits import KeyOf, Limit, RateLimit, TaskLimit
 from headrace.core.model import Json
+from headrace.core.order import LANES, MessageKey, checked_lanes, lane_of
 from headrace.core.retry import Retry
 from headrace.runtime.arguments import Arguments, Parameter, Results
 from headrace.runtime.context import ITEM_BYTES_MAX
@@ -47,6 +48,8 @@ class Policies:
     concurrency: Limit | None = None
     rate: RateLimit | None = None
     fair_by: KeyOf | None = None
+    ordered_by: KeyOf | MessageKey | None = None
+    ordered_lanes: int = LANES
     publisher: Publisher | None = None  # of what its attempts publish
 
 
@@ -102,7 +105,8 @@ class TaskDef:
         self.item_bytes_max = policies.item_bytes_max
         self.publisher = policies.publisher
         self._policies = policies
-        self._key = key_of(name, policies.concurrency, policies.rate, policies.fair_by)
+        self._key = key_of(name, policies.concurrency, policies.rate, policies.fair_by, policies.ordered_by)
+        checked_lanes(policies.ordered_lanes)
         self._lane_key: LaneKey | None = None
         self._shape: Shape | None = None
         self._arguments: Arguments | None = None
@@ -193,19 +197,35 @@ class TaskDef:
     def limit(self) -> TaskLimit | None:
         """What limits it; None: nothing."""
         concurrency, rate = self._policies.concurrency, self._policies.rate
-        return None if concurrency is None and rate is None else TaskLimit(self.name, concurrency, rate)
+        limited = self.ordered or concurrency is not None or rate is not None
+        return TaskLimit(self.name, concurrency, rate, self.ordered) if limited else None
 
-    def lane_key(self, args: Json) -> str:
-        """Which lane a job with these arguments takes; see `LaneKey.of`."""
-        return "" if self._key is None else self.lane_key_of(self._codec().decode(args))
+    @property
+    def ordered(self) -> bool:
+        """Whether its jobs run one after the other, for each key."""
+        return self._policies.ordered_by is not None
 
-    def lane_key_of(self, values: Mapping[str, Any]) -> str:
+    @property
+    def by_message(self) -> bool:
+        """Whether its order is by the keys of messages, which its jobs' arguments do not tell."""
+        return isinstance(self._policies.ordered_by, MessageKey)
+
+    def lane_key(self, args: Json, message_key: str | None = None) -> str:
+        """Which lane a job with these arguments takes, which is made of a message with this key; see `LaneKey.of`."""
+        return self.lane_key_of({} if self._key is None else self._codec().decode(args), message_key)
+
+    def lane_key_of(self, values: Mapping[str, Any], message_key: str | None = None) -> str:
         """As `lane_key`, of arguments that are decoded already."""
         if self._key is None:
-            return ""
+            return self.lane_of(message_key or "") if self.ordered else ""
         self._ready()
         assert self._lane_key is not None  # noqa: S101 - `_take` set it
-        return self._lane_key.of(values)
+        key = self._lane_key.of(values)
+        return self.lane_of(key) if self.ordered else key
+
+    def lane_of(self, key: str) -> str:
+        """The lane of an ordered task's jobs with this key."""
+        return lane_of(key, self._policies.ordered_lanes)
 
     def argument_schema(self) -> dict[str, Any]:
         """The JSON schema of the arguments."""

@@ -7,7 +7,7 @@ confirmed leaves the outbox, and nothing else does.
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, assert_never
 
 from headrace.core.errors import HeadraceError
@@ -35,7 +35,7 @@ from headrace.core.relay_events import (
     Unsent,
     Woken,
 )
-from headrace.ports.bridge import Sink
+from headrace.ports.bridge import Sink, SinkEnd
 from headrace.ports.clock import Clock
 from headrace.ports.observer import SILENT, Observer
 from headrace.ports.post import Post
@@ -56,6 +56,13 @@ CLOSE_S: Final = 2.0
 def chore_of(sink: str) -> str:
     """The chore of sending to a sink."""
     return f"sink:{sink}"
+
+
+def settings_for(sink: Sink) -> RelaySettings:
+    """How events go to a sink: one that keeps keys in order itself is given pages, while others are read."""
+    if sink.one_per_key:
+        return RelaySettings()
+    return RelaySettings(one_per_key=False, window=2_000, known_max=5_000)
 
 
 class Relay:
@@ -82,14 +89,14 @@ class Relay:
         self._rng = rng
         self._doer = doer
         self._observer = observer
-        settings = RelaySettings(one_per_key=sink.one_per_key) if settings is None else settings
-        self._core = RelayCore(settings, rng, clock.now())
+        self._core = RelayCore(settings or settings_for(sink), rng, clock.now())
         self._loop = asyncio.get_running_loop()
         self._drained: asyncio.Future[None] = self._loop.create_future()
         self._called = asyncio.Event()
         self._called_at = clock.now()
         self._holds = False
         self._inbox: list[Event] = []
+        self._told: Callable[[SinkEnd], None] = self._put  # the same for every call, so that sinks can gather
         self._turning = False
         self._timer: asyncio.TimerHandle | None = None
         self._pending: list[Outgoing] = []
@@ -262,7 +269,7 @@ class Relay:
                     await self._send(events)
 
     async def _send(self, events: "list[Outgoing]") -> None:
-        self._sending = sending = self._loop.create_task(self._sink.send(events, self._put))
+        self._sending = sending = self._loop.create_task(self._sink.send(events, self._told))
         try:
             await asyncio.wait([sending])
         finally:

@@ -195,5 +195,7 @@ async def let_go(store: Store, process: str) -> None:
 
 async def _leave_chores(post: Post, doer: str) -> None:
     await post.leave_chore(CHORE, doer)
-    for record in await post.sinks():
-        await post.leave_chore(chore_of(record.name), doer)
+    for sink in await post.sinks():
+        await post.leave_chore(chore_of(sink.name), doer)
+    for source in await post.sources():
+        await post.leave_chore(f"source:{source.name}", doer)

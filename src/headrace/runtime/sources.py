@@ -16,7 +16,8 @@ from headrace.core.errors import HeadraceError
 from headrace.core.intake_events import IntakeHealth, IntakeState
 from headrace.core.model import Json
 from headrace.ports.store import Amendment, Store
-from headrace.runtime.intake import Counts, IntakeShell, Parts
+from headrace.runtime.intake import IntakeShell
+from headrace.runtime.intake_parts import Counts, Parts
 from headrace.runtime.upstreams import OWN
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ REPORTED_S: Final = 60.0
 FORGET_EVERY_S: Final = 60.0
 FORGET_MAX: Final = 5_000
 FORGET_REST_S: Final = 0.05
+AGAIN_S: Final = 1.0
 TURN_S: Final = 5.0
 TURN_EVERY_S: Final = 1.0
 TURN_MARGIN_S: Final = 1.0
@@ -131,10 +133,19 @@ class _Taker:
             await self._say(leaving=True)
 
     async def _take(self, parts: Parts) -> None:
-        self._shell = shell = IntakeShell(parts, self._told, self._counts)
-        if self._draining.is_set():
-            shell.drain()
-        await shell.run()
+        """Take messages until drained; after what no intake should raise, with another one."""
+        while True:
+            self._shell = shell = IntakeShell(parts, self._told, self._counts)
+            if self._draining.is_set():
+                shell.drain()
+            try:
+                await shell.run()
+            except Exception:
+                logger.exception("%s: its intake failed; another one takes its place", self.name)
+                self._told(IntakeHealth(IntakeState.AWAY, "its intake failed: see the log"))
+                await self._pause(AGAIN_S)
+            else:
+                return
 
     def _told(self, health: IntakeHealth) -> None:
         before, self.health = self.health, health

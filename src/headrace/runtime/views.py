@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.core.feed import Position
-from headrace.core.fleet import BreakerState
+from headrace.core.fleet import BY_HAND, BreakerState
 from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import AttemptRecord, Failure, JobId, JobRecord, Json, QueueRecord, Update, WorkerRecord
@@ -273,7 +273,8 @@ def upstream_hold(upstream: UpstreamRecord, now_at: float) -> dict[str, str]:
     hold = {"kind": "upstream", "upstream": upstream.name, "state": upstream.state.value, "since": since}
     match upstream.state:
         case BreakerState.FORCED_OPEN:
-            then = "it was opened by hand, and stays so until somebody closes it"
+            opened = "it was opened by hand, and" if upstream.reason == BY_HAND else "it"
+            then = f"{opened} stays so until somebody closes it"
         case BreakerState.HALF_OPEN:
             then = "it is being tried with a few jobs"
         case _:
@@ -281,7 +282,7 @@ def upstream_hold(upstream: UpstreamRecord, now_at: float) -> dict[str, str]:
             hold["next_try"] = instant(retry_at)
             wait = _span(retry_at - now_at)
             then = f"it is tried next {wait if retry_at > now_at else 'as soon as a worker is free'}"
-    why = f" ({upstream.reason})" if upstream.reason and upstream.state is not BreakerState.FORCED_OPEN else ""
+    why = f" ({upstream.reason})" if upstream.reason and upstream.reason != BY_HAND else ""
     hold["reason"] = f"the upstream {upstream.name!r} is {_STATES[upstream.state]} since {since}{why}; {then}"
     return hold
 

@@ -45,7 +45,10 @@ async def deliver(
         return None
     if hr.after_enqueue is not None:
         await hr.after_enqueue([Enqueued(arrival.job.id, JobState.READY, 1, created=True)])
-    return Job(hr, arrival.job.id, found.task.decode_result, task=found.task.name, args=arrival.job.args, created=True)
+    job: Job[Any] = Job(
+        hr, arrival.job.id, found.task.decode_result, task=found.task.name, args=arrival.job.args, created=True
+    )
+    return job.landed(JobState.READY, 1)
 
 
 def _named(hr: Headrace, source: str) -> SourceDef:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from headrace.app import Headrace
+from headrace.app.limits import ahead_of
 from headrace.app.workers import EMBEDDED, build, worker_id
 from headrace.core.model import JobFilter, JobId, Outcome
 from headrace.core.states import JobState
@@ -101,8 +102,9 @@ async def _busy(hr: Headrace) -> bool:
     while open_queues:
         page = await hr.store.find(JobFilter(state=JobState.READY), after=after, limit=PAGE)
         waiting -= len(page.jobs)
-        if any(job.task in hr.registry and job.queue in open_queues for job in page.jobs):
-            return True
+        for job in page.jobs:
+            if job.task in hr.registry and job.queue in open_queues and await ahead_of(hr, job) is None:
+                return True
         if page.next_after is None:
             break
         after = page.next_after

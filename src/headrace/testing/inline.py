@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from headrace.app import Headrace
-from headrace.core.model import Enqueued, JobId, Outcome
+from headrace.app.limits import ahead_of
+from headrace.core.model import Enqueued, JobId, JobRecord, Outcome
 from headrace.core.states import JobState
 from headrace.runtime.attempt import Attempt
 from headrace.runtime.bodies import Bodies
@@ -39,7 +40,7 @@ async def inline(hr: Headrace, *, propagate: bool = True) -> AsyncGenerator[Head
 
     Jobs run in this process by a real worker on an empty memory store. An exception of the task
     comes out of `enqueue`; without `propagate` it ends the attempt as it would in production. A job
-    that is due later, or snoozed, is returned as it is.
+    that is due later, snoozed, or of an ordered task and behind such a one, is returned as it is.
     """
     raised: dict[JobId, BaseException] = {}
 
@@ -68,7 +69,7 @@ async def _ended(hr: Headrace, job: JobId) -> None:
     try:
         while True:
             (record,) = await hr.store.get([job])
-            if record is None or record.state not in UNDER_WAY:
+            if record is None or record.state not in UNDER_WAY or await _is_behind(hr, record):
                 return
             try:
                 async with asyncio.timeout(LOOK_S):
@@ -78,3 +79,9 @@ async def _ended(hr: Headrace, job: JobId) -> None:
             news.clear()
     finally:
         release()
+
+
+async def _is_behind(hr: Headrace, record: JobRecord) -> bool:
+    """Whether the job before it in its ordered lane is due later."""
+    ahead = await ahead_of(hr, record)
+    return ahead is not None and ahead.state is JobState.SCHEDULED

@@ -23,6 +23,7 @@ from headrace.web.page import page_router
 from headrace.web.problems import ProblemRoute, Refused, come_again
 from headrace.web.sse import updates_router
 from headrace.web.system import SystemApi, system_routers
+from headrace.web.webhooks import WebhooksApi, webhooks_router
 from headrace.web.websocket import websocket_router
 
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
@@ -68,7 +69,8 @@ def router(hr: Headrace, live: Live) -> APIRouter:
     system, doors = system_routers(SystemApi(hr, guard), guarded, unguarded)
     metrics = metrics_router(MetricsApi(hr, guard, live.moment), guarded)
     bridges = bridges_router(BridgesApi(hr, guard), guarded)
-    closed = (jobs_router(jobs, guarded), updates_router(jobs, live, guarded), system, bridges, metrics)
+    webhooks = webhooks_router(WebhooksApi(hr, guard), guarded)
+    closed = (jobs_router(jobs, guarded), updates_router(jobs, live, guarded), system, bridges, webhooks, metrics)
     for each in closed:
         whole.include_router(each, dependencies=_DESCRIBED)
     whole.include_router(doors)

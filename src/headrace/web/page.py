@@ -1,4 +1,4 @@
-"""`GET /`: queues, upstreams, jobs and workers on one plain page that only reads."""
+"""`GET /`: queues, upstreams, sources, webhooks, jobs and workers on one plain page; it replays a webhook at most."""
 
 import base64
 import hashlib
@@ -15,9 +15,11 @@ from headrace.core.fleet_record import UpstreamRecord
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord, QueueRecord, WorkerRecord
 from headrace.core.problems import Problem
+from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.web.auth import Guard
 from headrace.web.problems import ProblemRoute, Refused
+from headrace.web.webhooks import ACTIONS, delivery_rows, found, webhook_rows
 
 JOBS_SHOWN: Final = 50
 REFRESH_S: Final = 3
@@ -56,7 +58,8 @@ def _hash(text: str) -> str:
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; "
+    "Content-Security-Policy": f"default-src 'none'; style-src {_hash(STYLE)}; "
+    f"script-src {_hash(SCRIPT)} {_hash(ACTIONS)}; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -72,15 +75,21 @@ def page_router(hr: Headrace, guard: Guard, route: type[ProblemRoute]) -> APIRou
         """What is there, for people."""
         await hr.open()
         try:
-            await guard.allowed(request, "read")
+            credential = await guard.allowed(request, "read")
         except Refused as refused:
             shown = _log_in(refused.problem) if refused.problem.status == 401 else _refused(refused.problem)  # noqa: PLR2004
             return HTMLResponse(shown, refused.problem.status, HEADERS)
         queues, workers = await hr.store.queues(), await hr.store.workers()
         jobs = (await hr.store.find(JobFilter(), limit=JOBS_SHOWN)).jobs
         upstreams, now_at = await hr.upstreams(), hr.clock.wall()
+        webhooks = await _webhooks(hr, operates=credential.allows("operate"))
         shown = _frame(
-            _queues(queues) + _upstreams(upstreams, now_at) + _workers(workers, now_at) + _jobs(jobs, now_at),
+            _queues(queues)
+            + _upstreams(upstreams, now_at)
+            + _sources(await hr.source_status())
+            + webhooks
+            + _workers(workers, now_at)
+            + _jobs(jobs, now_at),
             refresh=True,
         )
         return HTMLResponse(shown, 200, HEADERS)
@@ -167,6 +176,40 @@ def _next(upstream: UpstreamRecord, now_at: float) -> str:
         said = "closed after its probes; what it held comes back over its ramp"
     between = "; " if said and upstream.reason else ""
     return f"<span class=dim>{between}{said}</span>" if said else ""
+
+
+def _coloured(state: str) -> str:
+    return f'<span class="{"succeeded" if state == "consuming" else "failed"}">{state.replace("_", " ")}</span>'
+
+
+def _sources(sources: Sequence[SourceStatus]) -> str:
+    """Nothing where no message was ever to be taken."""
+    if not sources:
+        return ""
+    rows = [
+        [
+            html.escape(source.name),
+            _coloured(source.state or "unattended"),
+            f"{source.counts.taken:,}",
+            f"{source.counts.letters:,}",
+            "" if source.taken_age_s is None else f"{_age(source.taken_age_s)} ago",
+            html.escape(source.why[:MESSAGE_CHARS]),
+        ]
+        for source in sources
+    ]
+    return _section("Sources", ["source", "state", "taken", "letters", "last", ""], rows, "")
+
+
+async def _webhooks(hr: Headrace, *, operates: bool) -> str:
+    """Nothing where no process has ever had one."""
+    webhooks, deliveries = await found(hr)
+    if not webhooks:
+        return ""
+    rows = webhook_rows(webhooks, operates=operates)
+    shown = _section("Webhooks", ["webhook", "endpoint", "state", "", ""], rows, "")
+    heads = ["webhook", "event", "state", "attempt", "latest answer", ""]
+    sent = _section("Latest deliveries", heads, delivery_rows(deliveries, operates=operates), "None.")
+    return shown + sent + f"<script>{ACTIONS}</script>"
 
 
 def _workers(workers: Sequence[WorkerRecord], now_at: float) -> str:

@@ -11,6 +11,8 @@ from headrace.app import Headrace
 from headrace.app.upstream import NAME_CHARS_MAX as UPSTREAM_CHARS_MAX
 from headrace.core.errors import HeadraceError
 from headrace.core.fleet import Force
+from headrace.core.intake_events import IntakeHealth
+from headrace.core.relay_events import RelayHealth
 from headrace.core.states import JobState
 from headrace.ports.notifier import Health
 from headrace.runtime.spool import Spool
@@ -174,8 +176,10 @@ class SystemApi:
             "version": version("headrace"),
             "notifier": notifier_view(self._hr.notifier.health),
         }
-        relays = self._hr.services.relays
-        bridges = {**({} if relays is None else relays.health), **self._hr.services.sources.health}
+        services = self._hr.services
+        bridges: dict[str, IntakeHealth | RelayHealth] = {**services.sources.health}
+        if services.relays is not None:
+            bridges.update(services.relays.health)
         if bridges:
             said["bridges"] = {
                 name: f"{each.state.value}: {each.why}" if each.why else each.state.value

@@ -129,7 +129,7 @@ def may_only_read(place: Place) -> str:
 
 def older_schema(place: Place) -> str:
     place.migrated()
-    place.sql("DELETE FROM headrace_schema_migration WHERE number = 2")
+    place.sql("DELETE FROM headrace_schema_migration WHERE number = 3")
     return place.url
 
 
@@ -204,7 +204,7 @@ CASES = [
     Case(has_no_schema, StoreUnusable, ("GRANT USAGE, CREATE ON SCHEMA public TO joe, or set its search_path",)),
     Case(may_not_read, StoreUnusable, ("does not let joe use the headrace tables: have their owner GRANT SELECT, ",)),
     Case(may_only_read, StoreUnusable, ("headrace_", "have their owner GRANT SELECT, INSERT, UPDATE, DELETE ON ALL")),
-    Case(older_schema, SchemaMismatch, ("has schema 1, this version of headrace wants 2: run `headrace migrate`",)),
+    Case(older_schema, SchemaMismatch, ("has schema 2, this version of headrace wants 3: run `headrace migrate`",)),
     Case(newer_schema, SchemaMismatch, ("has schema 99, made by headrace 9.9.0", "install headrace >= 9.9.0")),
     Case(others_table, StoreUnusable, ("has a table headrace_job that is not headrace's: use another database",)),
     Case(others_migrations, StoreUnusable, ("has a table headrace_schema_migration that is not headrace's",)),

@@ -42,7 +42,7 @@ def test_all_that_it_looks_at(sql: Callable[[str], str], doctor: Doctor, postgre
     where = postgres_url.rpartition("@")[2]
     assert said["store"] == ("ok", postgres_url)
     assert said["database"] == ("ok", f"PostgreSQL {postgres.version} at {where}, schema public, as postgres")
-    assert said["schema"] == ("ok", "2, as this version wants it")
+    assert said["schema"] == ("ok", "3, as this version wants it")
     assert said["listen"] == ("ok", "hints of other processes are heard")
     assert said["proof of life"] == ("ok", "the lock on a session of one's own can be had")
     assert said["durability"] == ("ok", "synchronous_commit is on, fsync on")
@@ -86,13 +86,13 @@ END $$"""
 def test_what_is_gone_is_named(statement: str, name: str, sql: Callable[[str], str], doctor: Doctor) -> None:
     sql(statement)
     check = doctor(code=1)["schema"]
-    assert (check["grade"], check["saw"]) == ("fail", f"schema 2 was made, but {name} is gone or invalid")
+    assert (check["grade"], check["saw"]) == ("fail", f"schema 3 was made, but {name} is gone or invalid")
 
 
 def test_a_database_that_is_ahead_and_compatible(sql: Callable[[str], str], doctor: Doctor) -> None:
-    sql("INSERT INTO headrace_schema_migration VALUES (3, 'more', now(), '0.9.0', 1)")
+    sql("INSERT INTO headrace_schema_migration VALUES (4, 'more', now(), '0.9.0', 1)")
     found = doctor()
-    assert found["schema"]["saw"] == "3, made by headrace 0.9.0; this version goes on with it"
+    assert found["schema"]["saw"] == "4, made by headrace 0.9.0; this version goes on with it"
     assert "workers" in found
 
 

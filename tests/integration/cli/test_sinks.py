@@ -47,8 +47,11 @@ def test_what_waits_and_what_is_parked(url: str) -> None:
         "kafka": (1, 2, "unattended"),
         "nats": (1, 0, "unattended"),
     }
-    table = run("list", "--store", url)
-    assert "kafka has 2 parked" in table
+    heads, kafka_row, nats_row, note = run("list", "--store", url).splitlines()
+    assert heads.split() == ["SINK", "STATE", "WAITING", "OLDEST", "PARKED", "PROCESS"]
+    assert (kafka_row.split()[:3], kafka_row.split()[5]) == (["kafka", "unattended", "1"], "2")
+    assert nats_row.split()[0] == "nats"
+    assert "`headrace sinks list kafka`" in note
     parked = json.loads(run("list", "kafka", "--json", "--store", url))["parked"]
     assert [(each["key"], each["why"], each["refused"], each["bytes"]) for each in parked] == [
         ("k0", "too large", 1, 1),

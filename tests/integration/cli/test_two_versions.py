@@ -17,13 +17,13 @@ from tests.integration.cli.conftest import Shop
 
 pytestmark = pytest.mark.timeout(300)
 
-CHECKED = ["pending  0003 note", "pending  0004 old_exchange  (takes away)", "schema 2, this version wants 4"]
+CHECKED = ["pending  0004 note", "pending  0005 old_exchange  (takes away)", "schema 3, this version wants 5"]
 EXPAND = """-- phase: expand
 ALTER TABLE headrace_job ADD COLUMN note text;
 ALTER TABLE headrace_history ADD COLUMN note text;
 {function}
 """
-CONTRACT = """-- phase: contract, compatible_from: 3
+CONTRACT = """-- phase: contract, compatible_from: 4
 DROP FUNCTION headrace_exchange_1;
 """
 PRODUCE = """
@@ -55,8 +55,8 @@ def next_version(tmp_path: Path) -> Path:
     functions = (store / "migrations" / "0002_functions.sql").read_text()
     start = functions.index("CREATE FUNCTION headrace_exchange_1(")
     function = functions[start : functions.index("\n$$;", start) + 4].replace("exchange_1", "exchange_2")
-    (store / "migrations" / "0003_note.sql").write_text(EXPAND.format(function=function))
-    (store / "migrations" / "0004_old_exchange.sql").write_text(CONTRACT)
+    (store / "migrations" / "0004_note.sql").write_text(EXPAND.format(function=function))
+    (store / "migrations" / "0005_old_exchange.sql").write_text(CONTRACT)
     query = store / "queries" / "exchange.sql"
     query.write_text(query.read_text().replace("headrace_exchange_1", "headrace_exchange_2"))
     return made
@@ -134,7 +134,7 @@ def test_a_deploy_across_a_migration(old: Shop, new: Shop, postgres: Postgres, p
     assert (checked.returncode, checked.stdout.splitlines()) == (1, CHECKED)
     migrated = new.run("migrate")
     assert migrated.returncode == 0
-    assert migrated.stdout == "applied  0003 note\nwaiting  0004 old_exchange  (takes away)\nschema 3\n"
+    assert migrated.stdout == "applied  0004 note\nwaiting  0005 old_exchange  (takes away)\nschema 4\n"
     elders = [each["id"] for each in old.workers()]
     assert len(elders) == 2
     assert all(f"{elder} (headrace 0.1.0, pid " in migrated.stderr for elder in elders), migrated.stderr
@@ -156,15 +156,15 @@ def test_a_deploy_across_a_migration(old: Shop, new: Shop, postgres: Postgres, p
     left = "SELECT (SELECT count(*) FROM headrace_job) + (SELECT count(*) FROM headrace_attempt)"
     assert database.ask(left) == "0"
 
-    assert new.out("migrate") == "waiting  0004 old_exchange  (takes away)\nschema 3\n"
+    assert new.out("migrate") == "waiting  0005 old_exchange  (takes away)\nschema 4\n"
     ended(old, worker)
-    assert new.out("migrate") == "applied  0004 old_exchange  (takes away)\nschema 4\n"
+    assert new.out("migrate") == "applied  0005 old_exchange  (takes away)\nschema 5\n"
     job = new.enqueue("count.enqueue(1)")
     assert new.run("tail", job).returncode == 0
     ended(new, of_new)
     refused = old.run("worker", "shop:app")
     assert refused.returncode == 1
-    assert "has schema 4, made by headrace 0.2.0; this version knows up to 2: install headrace" in refused.stderr
+    assert "has schema 5, made by headrace 0.2.0; this version knows up to 3: install headrace" in refused.stderr
 
 
 def test_force_and_json(old: Shop, new: Shop) -> None:
@@ -172,9 +172,9 @@ def test_force_and_json(old: Shop, new: Shop) -> None:
     old.start("worker", "shop:app")
     old.until(old.has_worker, "the old worker is up")
     told = new.json("migrate", "--force")
-    assert told == {"found": 2, "wanted": 4, "schema": 4, "applied": ["0003 note", "0004 old_exchange"], "waiting": []}
+    assert told == {"found": 3, "wanted": 5, "schema": 5, "applied": ["0004 note", "0005 old_exchange"], "waiting": []}
     done = new.run("migrate", "--sql", "--json")
     assert (done.returncode, "leave out --json" in done.stderr) == (2, True)
     assert new.out("migrate", "--sql") == "-- Nothing is to be applied.\n"
     doctor: dict[str, Any] = {check["name"]: check for check in new.json("doctor")["checks"]}
-    assert doctor["schema"]["saw"] == "4, as this version wants it"
+    assert doctor["schema"]["saw"] == "5, as this version wants it"

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,7 +15,18 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from headrace.core.model import ClaimRequest, Enqueued, NewJob, Pool, Settle, SettleResult, Succeeded, WorkerRecord
+from headrace.core.event import Event
+from headrace.core.model import (
+    ClaimRequest,
+    Enqueued,
+    Lease,
+    NewJob,
+    Pool,
+    Settle,
+    SettleResult,
+    Succeeded,
+    WorkerRecord,
+)
 from headrace.ports.store import Joined
 from headrace.stores.postgres import PostgresStore
 from headrace.testing.conformance.store_base import new_job
@@ -71,6 +83,9 @@ class Now:
 
     async def settle(self, settle: Settle) -> SettleResult:
         return now(self._joined.settle(settle))
+
+    async def publish(self, events: list[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
+        return now(self._joined.publish(events, guard, once=once))
 
     async def commit(self) -> None:
         now(self._joined.commit())
@@ -243,6 +258,14 @@ class Shop:
         answer = await self.store.exchange(self.worker, (), ClaimRequest((Pool(frozenset({self.task}), 1),)))
         assert [claimed.id for claimed in answer.claimed] == [job.id]
         return Settle(job.id, answer.claimed[0].fence, Succeeded('"paid"'))
+
+    def event(self, body: bytes = b"\x00\xff", key: str | None = None, sink: str = "") -> Event:
+        return Event(os.urandom(16), sink or f"sink of {self.task}", "ö % $1", key, '{"a":"100 %s"}', body)
+
+    async def waiting(self, sink: str = "") -> list[Event]:
+        """The events of this test that wait."""
+        page = await self.store.outgoing(sink or f"sink of {self.task}", 0, 1_000, 1 << 30)
+        return [out.event for out in page.events]
 
     async def payments(self) -> int:
         """How many of this test's have landed."""

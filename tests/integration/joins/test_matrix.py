@@ -2,8 +2,8 @@
 
 import pytest
 
-from headrace.core.errors import Conflict, StoreUnavailable, UsageError
-from headrace.core.model import Cause, Failed, Failure, Retried, Settle, SettleResult, Snoozed
+from headrace.core.errors import Conflict, LeaseLost, StoreUnavailable, UsageError
+from headrace.core.model import Cause, Failed, Failure, Lease, Retried, Settle, SettleResult, Snoozed
 from headrace.core.states import JobState
 from tests.integration.joins.kit import Shop, User
 
@@ -132,6 +132,44 @@ async def test_what_settled_before_is_told_as_repeated(shop: Shop, user: User) -
     joined = shop.store.join(user.using)
     assert await joined.settle(settle) is SettleResult.REPEATED
     await joined.rollback()
+
+
+async def test_events_land_with_the_writes(shop: Shop, user: User) -> None:
+    settle = await shop.claimed()
+    lease = Lease(settle.id, settle.fence)
+    mine, keyed, other = shop.event(), shop.event(b"", "k ü"), shop.event(sink="another " + shop.task)
+    await user.pay(shop.amount)
+    joined = shop.store.join(user.using)
+    assert await joined.publish([mine, other, mine], lease, once=True) == [True, True, False]
+    assert await joined.publish([keyed, mine]) == [True, True]
+    assert await joined.publish([]) == []
+    assert await shop.waiting() == []
+    shop.rung.clear()
+    await joined.commit()
+    assert f"sink:{mine.sink}" in shop.rung
+    assert await shop.payments() == 1
+    assert (await shop.waiting(), await shop.waiting(other.sink)) == ([mine, keyed, mine], [other])
+    assert await shop.store.publish([mine], once=True) == [False]
+
+
+async def test_events_are_rolled_back_with_the_writes(shop: Shop, user: User) -> None:
+    mine = shop.event()
+    await user.pay(shop.amount)
+    assert await shop.store.join(user.using).publish([mine], once=True) == [True]
+    await user.rollback()
+    assert (await shop.payments(), await shop.waiting()) == (0, [])
+    assert mine.sink not in {sink.name for sink in await shop.store.sinks()}
+    assert await shop.store.publish([mine], once=True) == [True]
+
+
+async def test_an_attempt_that_lost_its_lease_publishes_nothing(shop: Shop, user: User) -> None:
+    settle = await shop.claimed()
+    await shop.store.reap([shop.worker])
+    await user.pay(shop.amount)
+    with pytest.raises(LeaseLost):
+        await shop.store.join(user.using).publish([shop.event()], Lease(settle.id, settle.fence), once=True)
+    await user.commit()
+    assert (await shop.payments(), await shop.waiting()) == (1, [])
 
 
 async def test_hints_ring_after_the_commit(shop: Shop, user: User) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from headrace.core.errors import Conflict
+from headrace.core.event import Event
+from headrace.core.message import Mark, digest_of
 from headrace.core.model import (
     AttemptRecord,
     Cancelled,
@@ -26,6 +28,8 @@ from headrace.core.model import (
     Succeeded,
     UpdateKind,
 )
+from headrace.core.relay_events import Refusal
+from headrace.ports.post import Arrival, Intake, Letter
 from headrace.ports.store import StoreSettings
 from headrace.ports.vault import ApiKey
 from headrace.runtime.clock import SystemClock
@@ -37,6 +41,7 @@ from headrace.testing.conformance.store_base import FullStore, new_job
 
 SETTINGS = StoreSettings(lease_s=600.0, crash_backoff_s=60.0)
 FAILURE = Failure("shop.Oops", "no luck: “ünï”\x07", traceback="Traceback…\n", fingerprint="f1")
+SEEN = tuple(f"message {n}" for n in range(25))
 DIGESTS = {"live": "d1", "ended": "d2", "taken over": "d4"}
 
 
@@ -123,6 +128,68 @@ async def _fill_waiting(store: FullStore, told: Filled) -> None:
     ]
     told.also(*waiting)
     await store.enqueue(waiting)
+
+
+async def fill_post(store: FullStore, told: Filled) -> None:
+    """Messages that came in, with and without bookmarks, and events that are to go out."""
+    letter = Letter("rabbitmq:orders", "no JSON: ü", "text/plain", '{"a":"ö"}', "7:9", 50_000_000, b"\x00\xff{")
+    came = [Arrival(new_job(queue="held"), digest_of(name)) for name in SEEN]
+    strange = [Arrival(new_job(queue="held", tags=("letter",)), digest_of("strange"), letter)]
+    placed = [Arrival(new_job(queue="held", promises=("ends", "also")))]
+    await store.receive("rabbitmq:orders", Intake([*came, *strange]))
+    await store.receive("kafka:orders:g", Intake(placed, {"0": Mark(None, 7, 1_700_000_000_123), "10": Mark(None, 2)}))
+    await store.put_bookmark("kafka:forgotten:g", "0", 1)
+    await store.put_bookmark("kafka:forgotten:g", "0", None)
+    for arrival in (*came, *strange, *placed):
+        told.also(arrival.job)
+    promised = told.also(new_job(queue="held", promises=("ends",)))
+    await store.enqueue([promised])
+    await store.cancel([promised.id])
+    events = [event(n) for n in range(9)]
+    await store.publish(events[:3], once=True)
+    await store.publish(events[3:])
+    places = [out.place for out in (await store.outgoing("kafka", 0, 100, 1 << 20)).events]
+    refused = [Refusal(places[0], "no: ü", parked=True), Refusal(places[2], "no", parked=False)]
+    await store.sent("kafka", [places[1], places[-1]], refused)  # the last place is free now
+    await store.sent("nats", [out.place for out in (await store.outgoing("nats", 0, 100, 1 << 20)).events][-1:])
+    await store.take_chore("sink:kafka", "somebody", 1000.0)
+
+
+def event(n: int) -> Event:
+    """One whose id is known."""
+    return Event(
+        bytes([n]) * 16, "nats" if n % 3 == 1 else "kafka", f"ö{n}", f"k{n % 2}", '{"a":"ü"}', bytes([n, 0, 255])
+    )
+
+
+async def post_of(store: FullStore, jobs: Sequence[JobId]) -> list[Any]:
+    """What came in and is to go out, as the public API of a store shows it."""
+    sinks = [(sink.name, sink.waiting, sink.parked) for sink in await store.sinks()]
+    return [
+        [(source.name, dict(source.bookmarks), source.taken_age_s is None) for source in await store.sources()],
+        [await store.letter(job) for job in jobs],
+        await store.promised(None, 1_000),
+        sinks,
+        [await store.outgoing(name, 0, 1_000, 1 << 30) for name, *_ in sinks],
+        [[replace(parked, age_s=0.0) for parked in await store.parked(name, 0, 1_000)] for name, *_ in sinks],
+    ]
+
+
+async def check_post(store: FullStore) -> None:
+    """What was taken is not taken again, what was published once is not published again, and places go on."""
+    again = [Arrival(new_job(queue="held"), digest_of(name)) for name in (*SEEN, "strange", "new")]
+    received = await store.receive("rabbitmq:orders", Intake(again))
+    assert received.added == (False,) * (len(SEEN) + 1) + (True,)
+    late = Intake([Arrival(new_job(queue="held"))], {"0": Mark(6, 8), "10": Mark(2, 3)})
+    assert (await store.receive("kafka:orders:g", late)).moved == {"0": 7}
+    waiting = (await store.outgoing("kafka", 0, 1_000, 1 << 30)).events
+    assert await store.publish([event(1), event(100)], once=True) == [False, True]
+    assert await store.publish([event(102)]) == [True]
+    last = (await store.outgoing("kafka", 0, 1_000, 1 << 30)).events[-1]
+    assert last.event == event(102)
+    assert last.place > 9, "a place was given again"
+    assert all(out.place < last.place for out in waiting)
+    assert await store.take_chore("sink:kafka", "another", 10.0) is not None
 
 
 async def leave_running(store: FullStore, told: Filled, worker: str) -> tuple[JobId, int]:

@@ -2,22 +2,29 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import headrace.stores.move.post as post_module
 import headrace.stores.move.source as source_module
 from headrace.core.errors import StoreMoved, StoreUnavailable
 from headrace.core.feed import Position
-from headrace.core.model import AttemptOutcome, FeedWrite, SettleResult, Succeeded, UpdateKind
+from headrace.core.limits import TaskLimit, turn_of
+from headrace.core.message import Mark, digest_of
+from headrace.core.model import AttemptOutcome, FeedWrite, Retried, Settle, SettleResult, Succeeded, UpdateKind
+from headrace.core.relay_events import Refusal
 from headrace.core.states import JobState
 from headrace.notifiers.none import NoNotifier
+from headrace.ports.post import Arrival, Intake, Letter
 from headrace.runtime.clock import SystemClock
 from headrace.runtime.reader import FeedReader, Subscribed
 from headrace.stores.move import Stage
 from headrace.stores.postgres import PostgresStore
-from headrace.stores.sqlite import SqliteStore, chores, jobs, vault
+from headrace.stores.sqlite import SqliteStore, chores, incoming, jobs, outbox, vault
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.store import _exchange
 from headrace.stores.sqlite.tx import Tx
@@ -37,10 +44,13 @@ async def file(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 async def test_all_of_it_is_the_same(file: SqliteStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "JOBS_MAX", 3)  # several bites of everything
     monkeypatch.setattr(source_module, "BYTES_MAX", 1_000)
+    monkeypatch.setattr(post_module, "SEEN_MAX", 10)
+    monkeypatch.setattr(post_module, "EVENTS_MAX", 2)
     told = await kit.fill(file)
+    await kit.fill_post(file, told)
     before = await kit.pictures(file, told.jobs)
     assert {picture.record.state for picture in before.values() if picture.record} == set(JobState) - {JobState.RUNNING}
-    vault, queues = await kit.vault_of(file), await kit.queues_of(file)
+    vault, queues, post = await kit.vault_of(file), await kit.queues_of(file), await kit.post_of(file, told.jobs)
     moved = await kit.move(file.path, postgres_url)
     assert sum(moved.counts[state.value] for state in JobState if state.value in moved.counts) == len(told.jobs)
     store = await kit.target_of(postgres_url)
@@ -49,7 +59,9 @@ async def test_all_of_it_is_the_same(file: SqliteStore, postgres_url: str, monke
         assert await kit.pictures(store, told.jobs) == before
         assert await kit.vault_of(store) == vault
         assert await kit.queues_of(store) == queues
+        assert await kit.post_of(store, told.jobs) == post
         await kit.check_keys(store)
+        await kit.check_post(store)
         assert [worker.id for worker in await store.workers()] == []
     finally:
         await store.close()
@@ -67,6 +79,32 @@ async def test_places_in_line_stay_and_new_jobs_come_behind_them(file: SqliteSto
         await store.enqueue(late)
         order = sorted([*jobs, *late], key=lambda job: -job.priority)  # stable: else as they came
         assert suite.ids_of(await suite.claim(store, 20)) == suite.ids_of(order)
+    finally:
+        await store.close()
+
+
+async def test_whose_turn_it_is_in_an_ordered_lane_keeps_it(file: SqliteStore, postgres_url: str) -> None:
+    await suite.register(file)
+    asked = replace(suite.request(suspects=None), limits=(TaskLimit("charge", ordered=True),))
+    jobs = [suite.new_job(lane_key=key) for key in "aab"]
+    await file.enqueue(jobs)
+    claimed = (await file.exchange(suite.WORKER, (), asked)).claimed
+    again = Retried(kit.FAILURE, 3600.0)
+    await file.exchange(suite.WORKER, [Settle(job.id, job.fence, again) for job in claimed], None)
+    await file.cancel([jobs[2].id])
+    await kit.move(file.path, postgres_url)
+    store = await kit.target_of(postgres_url)
+    try:
+        await suite.register(store)
+        await store.enqueue([suite.new_job(lane_key="b")])
+        assert [state.holder for state in await store.scopes([turn_of("charge", key) for key in "ab"])] == [
+            jobs[0].id,
+            None,
+        ]
+        (other,) = (await store.exchange(suite.WORKER, (), asked)).claimed
+        assert other.id not in suite.ids_of(jobs)
+        await store.cancel([jobs[0].id])
+        assert suite.ids_of((await store.exchange(suite.WORKER, (), asked)).claimed) == [jobs[1].id]
     finally:
         await store.close()
 
@@ -188,6 +226,7 @@ async def test_what_changes_while_it_is_copied_is_followed(
     """Between any two bites somebody claims, ends, revives, edits, cancels, takes over and forgets."""
     monkeypatch.setattr(source_module, "JOBS_MAX", 4)
     told = await kit.fill(file)
+    await kit.fill_post(file, told)
     await file.pause("billing", paused=False)
     changes = _Changes(file, told)
     await kit.move(file.path, postgres_url, grace_s=0.2, tell=changes.heard)
@@ -195,8 +234,9 @@ async def test_what_changes_while_it_is_copied_is_followed(
     store = await kit.target_of(postgres_url)
     other = SqliteStore(file.path, kit.SETTINGS)
     try:
-        expected = await _pictures_of_the_dead_file(other, told)
+        expected, post = await _pictures_of_the_dead_file(other, told)
         assert await kit.pictures(store, told.jobs) == expected
+        assert await kit.post_of(store, told.jobs) == post
     finally:
         await store.close()
 
@@ -232,16 +272,34 @@ class _Changes:
         _exchange(tx, suite.WORKER, settles[: n % 5], None)
         vault.begin(tx, "k1", f"r{n}", b"f", 3600.0)
         vault.finish(tx, "k1", "done" if n == 3 else f"r{n - 1}", None if n % 2 else b"a")
+        self._change_post(tx, n)
+
+    def _change_post(self, tx: Tx, n: int) -> None:
+        letter = Letter("rabbitmq:orders", f"why {n}", size=3, body=b"abc")
+        came = Arrival(suite.new_job(queue="held", promises=("ends",)), digest_of(f"new {n}"), letter)
+        self._told.also(came.job)
+        incoming.receive(tx, "rabbitmq:orders" if n % 2 else f"nats:new{n}", Intake([came]), 1.0)
+        known = incoming.bookmarks(tx, "kafka:orders:g")["0"].next
+        incoming.receive(
+            tx, "kafka:orders:g", Intake((), {"0": Mark(known, known + 1), str(50 + n): Mark(None, 1)}), 1.0
+        )
+        incoming.put_bookmark(tx, "kafka:orders:g", str(49 + n), None)
+        incoming.forget_seen(tx, "rabbitmq:orders", -1.0, 1)
+        outbox.publish(tx, [kit.event(100 + n), kit.event(50 + n)], None, once=n % 2 == 0)
+        first, *_, last = outbox.outgoing(tx, "kafka", 0, 1_000, 1 << 20, without=()).events
+        outbox.sent(tx, "kafka", [first.place], [Refusal(last.place, f"no {n}", parked=n % 3 == 0)])
+        kept = outbox.promised(tx, None, 3).ended[:1]
+        outbox.keep_promises(tx, [(promise, kit.event(150 + n)) for promise in kept])
 
 
-async def _pictures_of_the_dead_file(store: SqliteStore, told: kit.Filled) -> dict[str, kit.Picture]:
+async def _pictures_of_the_dead_file(store: SqliteStore, told: kit.Filled) -> tuple[dict[str, kit.Picture], list[Any]]:
     """As the file was when it was marked: the mark is taken away, since it answers nobody."""
     with sqlite3.connect(store.path) as connection:
         connection.execute("DELETE FROM headrace_meta WHERE key = 'moved_to'")
     connection.close()
     await store.open()
     try:
-        return await kit.pictures(store, told.jobs)
+        return await kit.pictures(store, told.jobs), await kit.post_of(store, told.jobs)
     finally:
         await store.close()
 
@@ -249,8 +307,10 @@ async def _pictures_of_the_dead_file(store: SqliteStore, told: kit.Filled) -> di
 async def test_the_target_is_closed_until_the_file_has_moved(file: SqliteStore, postgres_url: str) -> None:
     """Workers and APIs that are started too early change nothing, and begin by themselves."""
     told = await kit.fill(file)
+    await kit.fill_post(file, told)
     await file.pause("later", paused=False)
     job, _ = await kit.leave_running(file, told, "slow")
+    post = await kit.post_of(file, told.jobs)
     held = asyncio.Event()
     store = await kit.target_of(postgres_url)
     moving = asyncio.create_task(
@@ -265,12 +325,27 @@ async def test_the_target_is_closed_until_the_file_has_moved(file: SqliteStore, 
         claimed = suite.ids_of(await suite.claim(store, 50, queues=["later", "of slow"]))
         assert job in claimed
         assert len(claimed) == 13
+        assert await kit.post_of(store, told.jobs) == post
     finally:
         await store.close()
 
 
 async def _meddle(store: PostgresStore, told: kit.Filled) -> None:
     said = r"takes in the jobs of another store just now, by `headrace move`: repeat"
+    refused: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.receive("rabbitmq:orders", Intake([Arrival(suite.new_job(), digest_of("mine"))])),
+        lambda: store.receive("kafka:orders:g", Intake((), {"0": Mark(None, 1)})),
+        lambda: store.put_bookmark("kafka:orders:g", "0", 1),
+        lambda: store.publish([kit.event(9)], once=True),
+    ]
+    for verb in refused:
+        with pytest.raises(StoreUnavailable, match=said):
+            await verb()
+    assert await store.take_chore("sink:kafka", "mine", 1.0) is None
+    for out in (await store.outgoing("kafka", 0, 100, 1 << 20)).events:
+        await store.sent("kafka", [out.place])
+    for promise in (await store.promised(None, 100)).ended:
+        assert await store.keep_promises([(promise, None)]) == 0
     with pytest.raises(StoreUnavailable, match=said):
         await store.enqueue([suite.new_job()])
     assert await suite.claim(store, 100, suspects=None) == []

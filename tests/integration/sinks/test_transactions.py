@@ -52,6 +52,7 @@ async def test_with_sqlite3(tmp_path: Path) -> None:
 
 async def test_with_asyncpg(postgres_url: str) -> None:
     async with sending(postgres_url) as (hr, broker):
+        await hr.publish(kafka("orders"), 0)
         mine = await asyncpg.connect(postgres_url)
         dropped = mine.transaction()
         await dropped.start()
@@ -63,9 +64,9 @@ async def test_with_asyncpg(postgres_url: str) -> None:
         await hr.publish(kafka("orders"), 2, using=early)  # an earlier place, and a later commit
         async with mine.transaction():
             await hr.publish(kafka("orders"), 1, using=mine)
-        await until(broker, [b"1"])
+        await until(broker, [b"0", b"1"])
         await open_first.commit()
-        await until(broker, [b"1", b"2"])
+        await until(broker, [b"0", b"1", b"2"])
         await early.close()
         await mine.close()
 

@@ -30,6 +30,9 @@ ROUTES = [
     ("POST", "/api/upstreams/bank/open", "operate"),
     ("POST", "/api/upstreams/bank/close", "operate"),
     ("POST", "/api/upstreams/bank/disable", "operate"),
+    ("GET", "/api/webhooks", "read"),
+    ("POST", "/api/webhooks/partner/enable", "operate"),
+    ("POST", f"/api/webhooks/deliveries/{JOB}/replay", "operate"),
     ("GET", "/api/workers", "read"),
     ("GET", "/api/stats", "read"),
     ("GET", "/metrics", "read"),
@@ -52,7 +55,10 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, object]
 
 def test_every_route_is_in_the_table_of_the_tests(served: Served) -> None:
     documented = {
-        (method.upper(), path.removeprefix("/headrace").format(job_id=JOB, queue="default", upstream="bank"))
+        (
+            method.upper(),
+            path.removeprefix("/headrace").format(job_id=JOB, queue="default", upstream="bank", webhook="partner"),
+        )
         for path, methods in served.app.openapi()["paths"].items()
         for method in methods
     }

@@ -70,7 +70,7 @@ def test_a_job_that_fitted_has_no_message(taking: Served) -> None:
     job = taking.enqueue("add", a=1)
     with taking.client("read") as client:
         answer = client.get(f"/api/jobs/{job['id']}/message")
-    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (404, "unknown-job")
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:headrace:problem:unknown-job")
 
 
 def test_sources_say_how_they_stand_and_an_absent_broker_is_no_reason_to_be_unready(
@@ -92,6 +92,9 @@ def test_sources_say_how_they_stand_and_an_absent_broker_is_no_reason_to_be_unre
         until(lambda: source()["state"] == "away")
         assert source()["why"] == "127.0.0.1:5672 refuses connections"
         ready = client.get("/health/ready")
+        page = client.get("/").text
+        assert "rabbitmq:orders" in page
+        assert "127.0.0.1:5672 refuses connections" in page
     assert ready.status_code == 200
     assert ready.json()["bridges"] == {"rabbitmq:orders": "away: 127.0.0.1:5672 refuses connections"}
     with taking.anonymous() as nobody:

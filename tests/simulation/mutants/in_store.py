@@ -2,7 +2,7 @@
 """Safeguards of the store, removed from the one that the simulator runs on."""
 
 from tests.simulation.mutants.edits import edit
-from tests.simulation.mutants.kinds import CRASHES, ZOMBIES, busy_people, limited, lost_answers, sim
+from tests.simulation.mutants.kinds import CRASHES, ZOMBIES, busy_people, limited, lost_answers, ordered, sim
 
 MEMORY = "stores.memory.store:MemoryStore"
 BOARD = "stores.memory.board:Board"
@@ -141,5 +141,20 @@ MUTANTS = (
         "A claim of a task with a rate moves on when the next may start.",
         edit(f"{LIMITS}.keep", ("self._rates.update(rates)", "pass")),
         worlds=limited, bound=60, breaks=("limits hold over all workers",),
+    ),
+    sim(
+        "a turn lasts as long as its job",
+        "In an ordered lane nobody else starts while a job that has begun waits for its next attempt.",
+        edit(f"{BOARD}._lives", ("not self.rows[job].state.terminal", "self.rows[job].state is JobState.RUNNING")),
+        worlds=ordered, bound=120, breaks=("ordered jobs keep their order",),
+    ),
+    sim(
+        "a turn is its job's, wherever that stands",
+        "In an ordered lane a job that is ready again goes before those that came while it ran.",
+        edit(
+            f"{BOARD}._turn",
+            ("if holder is not None:", "if holder is not None and self.rows[holder].state is not JobState.READY:"),
+        ),
+        worlds=ordered, bound=120, breaks=("ordered jobs keep their order",),
     ),
 )  # fmt: skip

@@ -43,6 +43,11 @@ def limited(scenario: Scenario) -> bool:
     return bool(scenario.limits)
 
 
+def ordered(scenario: Scenario) -> bool:
+    """Worlds with an ordered task."""
+    return any(limit.ordered for limit in scenario.limits)
+
+
 Befalls: TypeAlias = Callable[[World], None]
 
 

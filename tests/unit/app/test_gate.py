@@ -199,6 +199,26 @@ async def test_a_store_that_cannot_be_looked_at_stops_nobody(app: App) -> None:
     assert app.store.looks == 1
 
 
+async def test_how_much_a_queue_takes_now_is_counted_afresh(app: App) -> None:
+    hr = app.hr
+    assert (await hr.gate.left("billing", 0))[0] >= 1_000, "a queue that is not declared takes all"
+    assert app.store.looks == 0
+    hr.queue("billing", depth_max=3)
+    await hr.open()
+    assert await hr.gate.left("billing", 0) == (3, 0.0)
+    await app.charge.enqueue(1)
+    assert (await hr.gate.left("billing", 0))[0] == 2
+    await hr.enqueue_many([app.charge.call(2), app.charge.call(3)])
+    left, retry_in_s = await hr.gate.left("billing", 0)
+    assert left == 0
+    assert retry_in_s > 0
+    await app.store.cancel([job.id.bytes for job in await hr.jobs(limit=1)])
+    assert (await hr.gate.left("billing", 0))[0] == 1, "no answer is an old one"
+    app.store.away = True
+    app.clock.advance(5)
+    assert (await hr.gate.left("billing", 0))[0] >= 1, "a store that does not count holds nobody up"
+
+
 async def test_what_is_refused_is_counted(app: App) -> None:
     tally = app.hr.services.metrics.begin()
     app.hr.queue("billing", depth_max=1)

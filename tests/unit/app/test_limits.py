@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 
 import pytest
 
-from headrace import Headrace, Job, JobContext, Limit, RateLimit
+from headrace import Headrace, Job, JobContext, Limit, RateLimit, Retry
 from headrace.app.limits import limit_of
 from headrace.settings import Settings
 from headrace.testing import ManualClock, drain, inline
@@ -112,3 +112,68 @@ async def test_the_testing_kit_keeps_to_limits_and_leaves_rates_out() -> None:
     await hr.close()
     async with inline(hr):
         assert await (await call.enqueue()).result() == 1
+
+
+# -- ordered tasks ---------------------------------------------------------------------------
+
+
+async def test_jobs_of_a_key_run_one_after_the_other_in_order(hr: Headrace) -> None:
+    running: Counter[str] = Counter()
+    seen: defaultdict[str, list[int]] = defaultdict(list)
+
+    @hr.task(ordered_by="tenant", retry=Retry(max_attempts=3, initial=0.001))
+    async def charge(ctx: JobContext, tenant: str, number: int) -> None:
+        assert not running[tenant]
+        running[tenant] += 1
+        await asyncio.sleep(0.001)
+        running[tenant] -= 1
+        if number % 5 == 1 and ctx.attempt == 1:
+            raise RuntimeError
+        seen[tenant].append(number)
+
+    async with hr.embedded(3):
+        jobs = await hr.enqueue_many([charge.call(tenant, number) for number in range(12) for tenant in "abcd"])
+        for job in jobs:
+            await job.result(timeout=DEADLINE_S)
+    assert seen == {tenant: list(range(12)) for tenant in "abcd"}
+
+
+async def test_a_job_that_waits_for_its_turn_says_for_whom(hr: Headrace) -> None:
+    @hr.task(ordered_by="tenant")
+    async def charge(ctx: JobContext, tenant: str) -> None:
+        raise ctx.snooze(3600)
+
+    async with hr.embedded():
+        first, second, other = [await charge.enqueue(tenant) for tenant in ("acme", "acme", "globex")]
+        async with asyncio.timeout(DEADLINE_S):
+            while (await other.refresh()).state != "scheduled":  # noqa: ASYNC110 - the store is asked
+                await asyncio.sleep(0.01)
+        (record,) = await hr.store.get([second.id.bytes])
+        assert record is not None
+        said = await limit_of(hr, record)
+        assert said == f"the job {first.id} of its key, or of one that shares its lane, has begun and not ended"
+        await first.cancel()  # and nobody polls: the next one is told
+        async with asyncio.timeout(DEADLINE_S):
+            while (await second.refresh()).state != "scheduled":  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+
+
+async def test_the_testing_kit_keeps_the_order_and_leaves_what_waits_for_its_turn() -> None:
+    hr = Headrace("memory://", clock=ManualClock())
+    seen: list[int] = []
+
+    @hr.task(ordered_by="tenant")
+    async def charge(ctx: JobContext, tenant: str, number: int) -> None:
+        if number == 2 and ctx.attempt == 1:
+            raise ctx.snooze(60)
+        seen.append(number)
+
+    await hr.enqueue_many([charge.call("acme", number) for number in range(5)])
+    assert await drain(hr) == 3
+    assert seen == [0, 1]
+    assert await drain(hr, until=60) == 3
+    assert seen == list(range(5))
+    await hr.close()
+    async with inline(hr):
+        await charge.enqueue("acme", 2)
+        assert (await charge.enqueue("acme", 3)).state == "ready"

@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from headrace import Headrace, InvalidConfig, JobContext, Message, StoreUnavailable, kafka, nats, rabbitmq, redis_stream
+from headrace.app import brokers
 from headrace.app.bridging import bridging, post_of
 from headrace.app.source_status import reset
+from headrace.core.broker import broker as broker_of
 from headrace.core.model import JobFilter, JobRecord
 from headrace.core.states import JobState
+from headrace.ports.bridge import Source
 from headrace.ports.post import Intake, Received
-from headrace.runtime import sources
+from headrace.runtime import intake, sources
 from headrace.settings import Settings
 from headrace.testing import MemoryBroker
 
@@ -68,6 +71,13 @@ def counted(hr: Headrace, address: Any, **options: Any) -> None:
         """Count."""
 
 
+def kept_by(broker: MemoryBroker) -> list[bytes]:
+    """The messages of queues that are acknowledged from here on."""
+    acknowledged: list[bytes] = []
+    broker.acknowledged = lambda record: acknowledged.append(record.body)
+    return acknowledged
+
+
 @asynccontextmanager
 async def taking(hr: Headrace) -> AsyncIterator[None]:
     """As beside a worker, without one."""
@@ -88,12 +98,13 @@ async def test_a_job_for_each_message_of_a_queue_though_acknowledgements_are_los
     hr: Headrace, broker: MemoryBroker
 ) -> None:
     broker.queue("orders")
+    acknowledged = kept_by(broker)
     done = count()
     broker.lost = lambda what: what == "done" and next(done) in {0, 1, 3}
     counted(hr, rabbitmq("orders"))
     put_all(broker, "orders", range(300))
     async with taking(hr):
-        await until(lambda: not broker.queues["orders"] and not any(link._given for link in broker.links))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        await until(lambda: len(acknowledged) == 300)
     assert await numbers(hr) == Counter(range(300))
     assert next(done) > 6, "batches came again"
 
@@ -146,12 +157,13 @@ async def test_a_store_whose_answers_are_lost_is_asked_again_with_the_same_jobs(
 
     monkeypatch.setattr(post, "receive", sometimes)
     broker.queue("no ids")
+    acknowledged = kept_by(broker)
     counted(hr, rabbitmq("no ids"))
     for number in range(120):
         broker.put("no ids", str(number).encode())  # nothing but the jobs' own ids tells the repeat
     async with taking(hr):
         await until(lambda: _all_there(hr, 120))
-        await until(lambda: not any(link._given for link in broker.links))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        await until(lambda: len(acknowledged) == 120)
     assert await numbers(hr) == Counter(range(120))
 
 
@@ -330,6 +342,28 @@ async def test_who_takes_alone_hands_on_to_the_one_that_stands_by(
         await until(lambda: _all_there(hr, 5))
 
 
+async def test_an_intake_that_breaks_is_replaced(
+    hr: Headrace, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sources, "AGAIN_S", 0.05)
+    broken = count()
+    perform = intake.IntakeShell._perform
+
+    def breaks(self: intake.IntakeShell, effects: list[Any]) -> None:
+        if next(broken) == 3:
+            raise RuntimeError("a bug")
+        perform(self, effects)
+
+    monkeypatch.setattr(intake.IntakeShell, "_perform", breaks)
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"))
+    put_all(broker, "orders", range(100))
+    async with taking(hr):
+        await until(lambda: _all_there(hr, 100))
+    assert await numbers(hr) == Counter(range(100))
+    assert "its intake failed; another one takes its place" in caplog.text
+
+
 # -- ids that are forgotten ---------------------------------------------------------------------------
 
 
@@ -400,7 +434,7 @@ def test_a_function_becomes_a_task_and_a_task_stays_what_it_is(hr: Headrace) -> 
         (lambda hr: hr.on(rabbitmq("q"), batch=0), "batch must be a whole number"),
         (lambda hr: hr.on(rabbitmq("q"), dedup_window=0), "dedup_window"),
         (lambda hr: hr.on(rabbitmq("q"), priority=5_000), "priority is between"),
-        (lambda hr: hr.on(rabbitmq("q"), decode=7), "decode is a function"),
+        (lambda hr: hr.on(rabbitmq("q"), decode=7), "decode is a plain function"),
         (lambda hr: hr.broker("kafka", "kafka://host"), "there already, with another URL"),
         (lambda hr: hr.broker("legacy", "https://host"), "no broker that there is"),
         (lambda hr: hr.brokers.named("legacy", "kafka"), "name it with hr.broker"),
@@ -421,6 +455,15 @@ async def test_a_broker_without_a_url_is_told_when_a_worker_starts() -> None:
         async with made.embedded(1):
             pass
     await made.close()
+
+
+def test_a_client_that_is_not_installed_is_named() -> None:
+    def missing() -> Source:
+        raise ModuleNotFoundError("No module named 'aiokafka'", name="aiokafka")
+
+    found = broker_of("kafka://ada:s3cret@host:9092", "it")
+    with pytest.raises(InvalidConfig, match=r"kafka://ada:…@host:9092 needs aiokafka: pip install 'headrace\[kafka\]'"):
+        brokers._loaded(found, missing)
 
 
 async def test_nothing_is_taken_for_other_queues_or_where_sources_are_off(hr: Headrace, broker: MemoryBroker) -> None:

@@ -73,11 +73,11 @@ async def test_a_broker_that_takes_no_connections_is_told_without_its_password()
         port = taken.getsockname()[1]
         hr = Headrace(settings=Settings(store="memory://", rabbitmq_url=f"amqp://ada:s3cret@127.0.0.1:{port}/shop"))
         hr.on(rabbitmq("orders"))(_take)
-        refused, _ = [check async for check in check_brokers(hr)]
+        refused, *_ = [check async for check in check_brokers(hr)]
         assert refused.grade is Grade.FAIL
         assert refused.saw.startswith(f"rabbitmq (amqp://ada:…@127.0.0.1:{port}/shop): 127.0.0.1:{port} cannot be")
         taken.listen()
-        well, waits = [check async for check in check_brokers(hr)]
+        well, waits = [check async for check in check_brokers(hr)][:2]
         assert (well.grade, waits.saw) == (Grade.OK, f"nobody takes from {NAME}")
     await hr.close()
 

@@ -58,12 +58,17 @@ def test_none_and_closed_ones_are_fine() -> None:
             "`headrace upstreams close bank`",
         ),
         (
+            upstream(BreakerState.FORCED_OPEN, reason="it answered 410 Gone"),
+            "bank is open until somebody closes it, for 5.0s (it answered 410 Gone); it holds pay",
+            "`headrace upstreams close bank`",
+        ),
+        (
             upstream(BreakerState.DISABLED),
             "bank is disabled by hand, for 5.0s: its failures stop nothing",
             "`headrace upstreams close bank`",
         ),
     ],
-    ids=["open", "due", "by hand", "disabled"],
+    ids=["open", "due", "by hand", "gone", "disabled"],
 )
 def test_what_is_not_closed_comes_with_the_command_that_closes(one: UpstreamRecord, saw: str, mend: str) -> None:
     assert said(one, worker("pay")) == [Check("upstreams", Grade.WARN, saw, mend)]

@@ -347,6 +347,8 @@ def test_what_is_shown_of_it() -> None:
     assert shown.definitions == 2, "one of them has another one"
     assert record("bank", forced("open", server.text, server.now), server.now).state is BreakerState.FORCED_OPEN
     assert record("new", forced("disable", None, 5.0), 5.0).state is BreakerState.DISABLED
+    assert record("new", forced("open", None, 5.0, "it answered 410"), 5.0).reason == "it answered 410"
+    assert record("new", forced("close", None, 5.0, "it answered 410"), 5.0).reason == ""
 
 
 def test_a_document_that_is_older_than_what_a_process_knows_goes_on_from_there() -> None:

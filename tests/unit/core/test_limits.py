@@ -3,6 +3,7 @@
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from headrace.core.errors import InvalidConfig
 from headrace.core.limits import (
+    N_MAX,
     Gate,
     Limit,
     RateLimit,
+    ScopeState,
     TaskLimit,
     kept_back,
     may_start,
@@ -20,6 +23,7 @@ from headrace.core.limits import (
     scope_of,
     scopes,
     started,
+    turn_of,
 )
 
 rates = st.builds(RateLimit, st.integers(1, 20), st.floats(0.01, 100.0), st.none() | st.integers(1, 30))
@@ -206,4 +210,20 @@ def test_a_gate_with_a_rate_alone_takes_no_slot() -> None:
     ],
 )
 def test_why_a_job_is_kept_back(limit: TaskLimit, found: dict[str, tuple[int, float | None]], why: str | None) -> None:
-    assert kept_back(limit, "a", found) == why
+    assert kept_back(limit, "a", {name: ScopeState(*each) for name, each in found.items()}) == why
+
+
+def test_why_a_job_of_an_ordered_task_waits() -> None:
+    limit = TaskLimit("t", Limit(2), ordered=True)
+    lane, first, second = turn_of("t", "0a"), bytes(16), bytes(15) + b"\1"
+    assert scopes(limit, "0a") == ["t", lane]
+    for holder, job, why in ((None, second, None), (first, first, None), (first, second, "has begun and not ended")):
+        said = kept_back(limit, "0a", {"t": ScopeState(0, None), lane: ScopeState(0, None, holder)}, job)
+        assert (said is None) if why is None else (said is not None and why in said and str(UUID(bytes=first)) in said)
+
+
+def test_turns_are_no_scope_of_a_limit() -> None:
+    gate = Gate([TaskLimit("t", ordered=True)], BASE_AT, Scopes().look)
+    assert (gate.ordered("t"), gate.ordered("other"), gate.room("t", "a")) == (True, False, N_MAX)
+    assert gate.start("t", "a", 1) is None
+    assert turn_of("t", "a") not in {scope_of("t", "a"), scope_of("t", None), scope_of("ta", "")}

@@ -79,3 +79,51 @@ def test_what_cannot_work_is_refused(fields: dict[str, float]) -> None:
 @pytest.mark.parametrize("max_attempts", [1, MAX_ATTEMPTS])
 def test_the_bounds_themselves_work(max_attempts: int) -> None:
     assert Retry(max_attempts=max_attempts).max_attempts == max_attempts
+
+
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=20),
+    st.floats(0, 1),
+    st.integers(1, 50),
+    st.randoms(use_true_random=False),
+)
+def test_a_schedule_says_each_delay_and_how_many_there_are(
+    delays: list[float], jitter: float, failures: int, rng: random.Random
+) -> None:
+    policy = Retry(schedule=tuple(delays), jitter=jitter)
+    assert policy.max_attempts == len(delays) + 1
+    upper = delays[min(failures, len(delays)) - 1]
+    assert upper * (1 - jitter) <= policy.delay_s(failures, rng) <= upper
+    assert (policy.decide(failures, ValueError, rng) is None) is (failures > len(delays))
+
+
+def test_a_part_of_jitter_is_drawn_from_its_whole_range() -> None:
+    rng = random.Random(7)
+    delays = [Retry(schedule=(100.0,), jitter=0.2).delay_s(1, rng) for _ in range(2000)]
+    assert 80 <= min(delays) < 80.1
+    assert 99.9 < max(delays) <= 100
+
+
+def test_a_schedule_without_jitter_is_kept_to_the_second() -> None:
+    policy = Retry(schedule=(5.0, 300.0), jitter=False)
+    assert [policy.delay_s(n, random.Random(0)) for n in (1, 2)] == [5, 300]
+    assert Retry(schedule=[1.0], max_attempts=2).schedule == (1.0,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"schedule": (1, 2), "max_attempts": 2}, "makes 3 attempts, and max_attempts says 2"),
+        ({"schedule": (-1,)}, "between 0 and"),
+        ({"schedule": (float("nan"),)}, "between 0 and"),
+        ({"schedule": (1e9,)}, "between 0 and"),
+        ({"schedule": (1,) * 1000}, "at most 999 delays"),
+        ({"jitter": 1.5}, "between 0 and 1, not 1.5"),
+        ({"jitter": -0.1}, "between 0 and 1"),
+        ({"jitter": float("nan")}, "between 0 and 1"),
+    ],
+    ids=str,
+)
+def test_a_schedule_or_a_jitter_that_cannot_be_is_refused(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        Retry(**fields)  # type: ignore[arg-type]

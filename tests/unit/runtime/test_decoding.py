@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
-from headrace import Headrace, InvalidConfig, JobContext, Limit, Message, kafka, nats, rabbitmq
+from headrace import MESSAGE_KEY, Headrace, InvalidConfig, JobContext, Limit, Message, kafka, nats, rabbitmq
 from headrace.app.consuming import SourceTable
 from headrace.core.message import digest_of
 from headrace.ports.post import Arrival
@@ -288,6 +288,21 @@ def test_who_a_message_is() -> None:
     assert arrival.digest is None, "a bookmark does without"
 
 
+@hr.on(rabbitmq("by key"))
+@hr.task(ordered_by=MESSAGE_KEY)
+async def by_key(ctx: JobContext, order: Order) -> None:
+    """In the order of its messages."""
+
+
+def test_an_order_by_messages_goes_by_their_own_keys() -> None:
+    lane_of = hr.registry.get("by_key").lane_of
+    assert arrive("by key", ORDER, key="ada").job.lane_key == lane_of("ada")
+    assert arrive("by key", ORDER).job.lane_key == lane_of("")
+    named = {**BINARY, "cloudEvents:partitionkey": "bob"}
+    assert arrive("by key", ORDER, key="ada", headers=named).job.lane_key == lane_of("bob")
+    assert arrive("by key", b"?", key="ada").job.lane_key == lane_of("ada"), "a letter waits for its turn"
+
+
 def test_a_job_is_as_its_task_says_and_ids_rise() -> None:
     decoder = hr.sources.decoder("kafka:whole:g")
     arrivals = decoder.arrivals([Message("kafka:whole:g", str(at), "0", body=NAMED) for at in range(500)], {"0": 0})
@@ -305,6 +320,31 @@ def test_what_is_too_large_is_kept_in_part() -> None:
     assert (len(arrival.letter.body), arrival.letter.size, arrival.letter.truncated) == (65_536, 100_000, True)
     said = json.loads(arrival.job.args)["headrace.letter"]
     assert (said["bytes"], said["headers"], said["content_type"]) == (100_000, {"h": "1"}, "a/b")
+
+
+class Fussy(BaseModel):
+    """A model whose validator breaks."""
+
+    id: int
+
+    @field_validator("id")
+    @classmethod
+    def _break(cls, value: int) -> int:
+        return 1 // (value - 1)
+
+
+@hr.on(rabbitmq("fussy"))
+async def fussy(ctx: JobContext, value: Fussy) -> None:
+    """Never."""
+
+
+def test_a_validator_that_breaks_makes_a_letter_of_its_message_alone() -> None:
+    decoder = hr.sources.decoder("rabbitmq:fussy")
+    bodies = (b'{"id": 2}', b'{"id": 1}', b'{"id": 2}')
+    arrivals = decoder.arrivals([Message("rabbitmq:fussy", body=body) for body in bodies])
+    assert [arrival.letter is None for arrival in arrivals] == [True, False, True]
+    assert arrivals[1].letter is not None
+    assert arrivals[1].letter.why.startswith("reading it raised ZeroDivisionError")
 
 
 # -- definitions --------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Keys of limits and of fair shares: which parameter, what they come to, what is refused."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,6 +11,8 @@ from pydantic import BaseModel
 
 from headrace import Headrace, Injected, InvalidConfig, JobContext, Limit, RateLimit, UsageError
 from headrace.app.task import new_job
+from headrace.core.limits import TaskLimit
+from headrace.core.order import MESSAGE_KEY, lane_of
 
 
 class Plan(StrEnum):
@@ -112,6 +115,16 @@ SessionDep = Annotated[int, Depends(int)]
         ({"concurrency": 5}, r"concurrency is a Limit, as in Limit\(5\), not 5"),
         ({"rate": 5}, "rate is a RateLimit"),
         ({"concurrency": Limit(2, key="tenant"), "fair_by": "invoice"}, "its keys differ .* give all of them the same"),
+        ({"ordered_by": 7}, "ordered_by is the name of a parameter"),
+        ({"ordered_by": "nobody"}, "limits, fair_by or ordered_by is of the parameter 'nobody'"),
+        (
+            {"ordered_by": "tenant", "concurrency": Limit(2, key="tenant")},
+            r"one job of a key .* Limit\(5\) without a key=",
+        ),
+        ({"ordered_by": "tenant", "rate": RateLimit(2, 1, key="tenant")}, "leave the rate's key= out"),
+        ({"ordered_by": MESSAGE_KEY, "fair_by": "tenant"}, "leave fair_by out"),
+        ({"ordered_by": "tenant", "ordered_lanes": 257}, "ordered_lanes must be .* 256"),
+        ({"ordered_by": "tenant", "ordered_lanes": 0}, "ordered_lanes"),
     ],
 )
 def test_what_cannot_work_is_refused_at_definition(hr: Headrace, policies: dict[str, Any], said: str) -> None:
@@ -126,3 +139,40 @@ def test_a_key_that_all_policies_share_is_one_key(hr: Headrace) -> None:
     async def charge(tenant: str) -> None: ...
 
     assert tenants_of(hr, charge, "acme") == "acme"
+
+
+def test_jobs_of_an_ordered_task_go_to_the_lane_of_their_key(hr: Headrace) -> None:
+    @hr.task(ordered_by="tenant", concurrency=Limit(5), rate=RateLimit(5, 1))
+    async def charge(invoice: int, tenant: str) -> None: ...
+
+    @hr.task(ordered_by=lambda tenant, region: f"{region}/{tenant}", ordered_lanes=7)
+    async def rebuild(tenant: str, region: str = "eu") -> None: ...
+
+    @hr.task(ordered_by=MESSAGE_KEY)
+    async def take(invoice: int) -> None: ...
+
+    assert tenants_of(hr, charge, 7, "acme") == lane_of("acme") == tenants_of(hr, charge, 8, "acme")
+    assert tenants_of(hr, rebuild, "acme") == lane_of("eu/acme", 7)
+    assert tenants_of(hr, take, 7) == lane_of("")
+    assert take.definition.lane_key("{}", "acme") == lane_of("acme")
+    assert charge.definition.limit == TaskLimit("charge", Limit(5), RateLimit(5, 1), ordered=True)
+    assert take.definition.limit == TaskLimit("take", ordered=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"delay": 1}, "delay"),
+        ({"run_at": datetime(2030, 1, 1, tzinfo=UTC)}, "run_at"),
+        ({"priority": 5}, "priority"),
+        ({"queue": "mail", "delay": 1}, "delay and queue"),
+    ],
+)
+def test_what_would_break_the_order_is_refused_at_enqueue(hr: Headrace, options: dict[str, Any], named: str) -> None:
+    @hr.task(ordered_by="tenant", queue="billing", priority=3)
+    async def charge(tenant: str) -> None: ...
+
+    with pytest.raises(UsageError, match=f"task charge is ordered: .* which {named} would change; leave it out"):
+        new_job(charge.options(**options).call("acme"), hr)
+    same = charge.options(delay=0, priority=3, queue="billing", key="k", tags=["t"], timeout=5, deadline=60)
+    assert new_job(same.call("acme"), hr).priority == 3

@@ -110,6 +110,13 @@ async def until(holds: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+def service(ground: Ground, sinks: dict[str, Sink]) -> Relays:
+    return Relays(
+        ground.store, LocalNotifier(None), ground.clock, random.Random(1), open_sink=sinks.get,
+        observer=lambda: ground.counting,
+    )  # fmt: skip
+
+
 async def test_events_arrive_in_order_and_leave_the_outbox(ground: Ground) -> None:
     events = await ground.publish(100)
     async with ground.relaying(ground.relay()) as relay:
@@ -236,7 +243,7 @@ async def test_who_dies_between_sending_and_deleting_leaves_it_to_the_next(
         async with ground.relaying(ground.relay(doer="first")):
             await deaf.wait()
     assert len(ground.arrived) == 10
-    async with ground.relaying(ground.relay(doer="second")):
+    async with service(ground, {"kafka": ground.broker.sink()}).running("second"):
         await asyncio.sleep(0.1)
         assert len(ground.arrived) == 10  # the lease of the first
         await ground.emptied()
@@ -246,7 +253,7 @@ async def test_who_dies_between_sending_and_deleting_leaves_it_to_the_next(
 async def test_the_chores_of_a_dead_worker_are_free_at_once(ground: Ground) -> None:
     await ground.publish(1)
     assert await ground.store.take_chore("sink:kafka", "w_dead", 3600.0) == 1
-    async with ground.relaying(ground.relay()):
+    async with service(ground, {"kafka": ground.broker.sink()}).running("me"):
         await asyncio.sleep(0.2)
         assert ground.arrived == []
         await let_go(ground.store, "w_dead")
@@ -315,13 +322,6 @@ async def test_a_broker_that_does_not_answer_is_left_and_asked_anew(ground: Grou
 
 
 # -- the service ----------------------------------------------------------------------------------
-
-
-def service(ground: Ground, sinks: dict[str, Sink]) -> Relays:
-    return Relays(
-        ground.store, LocalNotifier(None), ground.clock, random.Random(1), open_sink=sinks.get,
-        observer=lambda: ground.counting,
-    )  # fmt: skip
 
 
 async def test_each_sink_that_has_something_gets_its_relay(ground: Ground) -> None:

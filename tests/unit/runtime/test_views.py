@@ -168,14 +168,22 @@ SINCE = "2027-01-15T07:59:00.000Z"
 def test_an_upstream_holds_the_tasks_that_need_it(
     state: BreakerState, retry_at: float | None, next_try: str | None, said: str
 ) -> None:
-    bank = replace(BANK, state=state, retry_at=retry_at)
+    by_hand = state is BreakerState.FORCED_OPEN
+    bank = replace(BANK, state=state, retry_at=retry_at, reason="by hand" if by_hand else BANK.reason)
     (hold,), why = explain(READY, Surroundings(NOW, workers=(WORKER,), upstreams=(bank,)))
     fields = {name: value for name, value in hold.items() if name != "reason"}
     asked = {} if next_try is None else {"next_try": next_try}
     assert fields == {"kind": "upstream", "upstream": "bank", "state": state.value, "since": SINCE, **asked}
     assert said in hold["reason"]
-    assert ("9 of 10 calls failed" in hold["reason"]) == (state is not BreakerState.FORCED_OPEN)
+    assert ("9 of 10 calls failed" in hold["reason"]) == (not by_hand)
     assert why == f"it is held: {hold['reason']}"
+
+
+def test_one_that_a_rule_of_ours_has_opened_says_why() -> None:
+    gone = replace(BANK, state=BreakerState.FORCED_OPEN, retry_at=None, reason="it answered 410 Gone")
+    (hold,), _ = explain(READY, Surroundings(NOW, workers=(WORKER,), upstreams=(gone,)))
+    words = f"the upstream 'bank' is open since {SINCE} (it answered 410 Gone); it stays so until somebody closes it"
+    assert hold["reason"] == words
 
 
 def test_an_upstream_holds_no_others_and_none_while_calls_go_through() -> None:

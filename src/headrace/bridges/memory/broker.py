@@ -187,6 +187,7 @@ class MemorySink:
     def __init__(self, broker: MemoryBroker, *, one_per_key: bool) -> None:
         """Connected whenever the broker is there."""
         self._broker = broker
+        self._closed = False
         self.one_per_key = one_per_key
 
     async def send(self, events: Sequence[Outgoing], tell: Callable[[SinkEnd], None]) -> None:
@@ -208,7 +209,7 @@ class MemorySink:
     def _one(self, out: Outgoing) -> SinkEnd:
         broker = self._broker
         with broker.lock:
-            if broker.away is not None or broker.loses("event"):
+            if self._closed or broker.away is not None or broker.loses("event"):
                 return Unsent((out.place,), AWAY)
             why = broker.send(out)
             if why:
@@ -221,4 +222,5 @@ class MemorySink:
         """Nothing is unanswered between two calls."""
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Send nothing more."""
+        self._closed = True

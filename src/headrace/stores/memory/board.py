@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
 
-from headrace.core.limits import Gate
+from headrace.core.limits import Gate, turn_of
 from headrace.core.model import (
     AttemptOutcome,
     ClaimRequest,
@@ -53,7 +53,7 @@ class Board:
         self.ended: dict[JobId, Row] = {}  # in the order in which they ended
         self.hints: set[str] = set()
         self.grown: set[JobId] = set()  # feeds to hint about
-        self.limits = Limits()
+        self.limits = Limits(self._lives)
         self.letters: dict[JobId, Letter] = {}
         self.promises: list[Promise] = []  # sorted
         self._seq = count(1)
@@ -99,10 +99,14 @@ class Board:
                     self.limits.hold(scope, row.job.id)
                 limited -= gate.limited(row.job.task)
             may_more = pool.limited is None or limited > 0
-            for (_, task, key), _ in self.lanes(pool, request):
+            for lane in self.lanes(pool, request):
+                (_, task, key), _ = lane
+                if gate.ordered(task) and self._turn(lane, gate) is None:
+                    continue
                 more = more or not gate.limited(task) or (may_more and gate.room(task, key) > 0)
                 waits += [gate.next_start_s(task, key) or 0.0] if gate.limited(task) else []
         self.limits.keep(gate.rates)
+        self.limits.take_turns(gate.turns)
         return claimed, more, min((wait_s for wait_s in waits if wait_s), default=None)
 
     def settle(self, row: Row, outcome: Outcome, now: float) -> None:
@@ -222,6 +226,7 @@ class Board:
     def _choose(self, pool: Pool, request: ClaimRequest, gate: Gate, limited: int) -> list[tuple[Row, str | None]]:
         """What is taken, each with the scope in which it takes a slot; at most `limited` of tasks with limits."""
         taken: dict[tuple[Lane, Suspicion], int] = {}
+        turns: dict[tuple[Lane, Suspicion], JobId] = {}
         scopes: dict[Lane, str | None] = {}
         lanes, left = self.lanes(pool, request), pool.limit
         while left > 0 and lanes:
@@ -231,6 +236,11 @@ class Board:
                 had, most = taken.get(lane, 0), min(share, left)
                 if gate.limited(task):
                     most = min(most, limited, gate.room(task, key))
+                if gate.ordered(task) and most:
+                    turn = self._turn(lane, gate)
+                    most = 0
+                    if turn is not None:
+                        most, turns[lane], gate.turns[turn_of(task, key)] = 1, turn, turn
                 size = min(most, len(self.ready[lane]) - had)
                 if size:
                     taken[lane] = had + size
@@ -244,8 +254,24 @@ class Board:
         return [
             (self.rows[job_id], scopes.get(lane[0]))
             for lane, size in taken.items()
-            for _, _, job_id in self.ready[lane][:size]
+            for job_id in ([turns[lane]] if lane in turns else [place[2] for place in self.ready[lane][:size]])
         ]
+
+    def _turn(self, lane: tuple[Lane, Suspicion], gate: Gate) -> JobId | None:
+        """The job whose turn it is in an ordered lane, if it is ready and such a suspect; None: nobody's here."""
+        (_, task, key), _ = lane
+        scope = turn_of(task, key)
+        if scope in gate.turns:
+            return None
+        holder = self.limits.holder(scope)
+        if holder is not None:
+            row = self.rows[holder]
+            return holder if row.state is JobState.READY and _lane(row) == lane else None
+        first = min(self.ready[lane[0], kind][0] for kind in Suspicion if (lane[0], kind) in self.ready)
+        return first[2] if lane in self.ready and self.ready[lane][0] == first else None
+
+    def _lives(self, job: JobId) -> bool:
+        return job in self.rows and not self.rows[job].state.terminal
 
     def _wait(self, row: Row, state: JobState, due_at: float, now: float) -> None:
         row.state, row.seq = state, next(self._seq)
@@ -279,6 +305,8 @@ class Board:
             row.failure = None
         self.ended[row.job.id] = row
         self.grown.add(row.job.id)
+        if self.limits.had_turn(row.job.task, row.job.lane_key, row.job.id):
+            self.hints.add(f"queue:{row.job.queue}")
         key = self._key(row)
         if key is not None:
             key.expires_at = now + self.settings.key_retention_s

@@ -16,7 +16,6 @@ from headrace.core.states import JobState
 from headrace.ports.post import (
     PUBLISHED_S,
     WAITING_MAX,
-    Disabled,
     Intake,
     Letter,
     OutboxPage,
@@ -71,7 +70,6 @@ class MemoryPost(MemoryVault):
         self._place = 0
         self._published: dict[bytes, float] = {}
         self._chores: dict[str, ChoreRow] = {}
-        self._disabled: dict[str, tuple[str, float]] = {}
 
     def _transaction(self) -> AbstractContextManager[tuple[Board, float]]:
         """The board and the instant of a verb."""
@@ -281,20 +279,6 @@ class MemoryPost(MemoryVault):
                 parked = len(rows) - len(waiting)
                 records.append(SinkRecord(name, min(len(waiting), WAITING_MAX), age_s, min(parked, WAITING_MAX)))
             return records
-
-    async def disable(self, endpoint: str, why: str | None) -> None:
-        """Send nothing more to an endpoint of webhooks; None: send again."""
-        with self._transaction() as (_, now):
-            if why is None:
-                self._disabled.pop(endpoint, None)
-            else:
-                _, since = self._disabled.get(endpoint, ("", now))
-                self._disabled[endpoint] = (why, since)
-
-    async def disabled(self) -> dict[str, Disabled]:
-        """The endpoints to which nothing is sent, by name."""
-        with self._transaction() as (_, now):
-            return {name: Disabled(why, now - at) for name, (why, at) in sorted(self._disabled.items())}
 
     def _prune_post(self, now: float, limit: int) -> int:
         return _forget(self._published, now - PUBLISHED_S, limit)

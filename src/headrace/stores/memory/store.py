@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TypeVar
 
 from headrace.core.errors import Conflict, StoreUnavailable, UsageError
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -329,11 +330,11 @@ class MemoryStore(MemoryPost):
         with self._transaction() as (board, now):
             return queue_records(board, now)
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
-        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
+        """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
         with self._transaction() as (board, now):
-            found = [board.limits.look(name) for name in names]
-            return [(running, None if at is None else at - now) for running, at in found]
+            found = [board.limits.state(name) for name in names]
+            return [ScopeState(running, None if at is None else at - now, holder) for running, at, holder in found]
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
         """How much waits in these queues, in order."""

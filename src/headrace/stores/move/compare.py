@@ -23,16 +23,28 @@ _SAME: Final = {  # the same question to both
     "keys": "SELECT count(*) FROM headrace_job_key",
     "updates": "SELECT count(*) FROM headrace_feed",
     "attempts": "SELECT count(*) FROM headrace_attempt",
+    "letters": "SELECT count(*) FROM headrace_letter",
+    "promises": "SELECT count(*) FROM headrace_promise",
+    "bookmarks": "SELECT count(*) FROM headrace_bookmark",
+    "seen": "SELECT count(*) FROM headrace_seen",
+    "events": "SELECT count(*) FROM headrace_outbox",
 }
 _STATES: Final = (
     "SELECT state, count(*) FROM headrace_job GROUP BY state",
     "SELECT state, count(*) FROM headrace_history GROUP BY state",
+)
+_SMALL: Final = ("bookmarks", "events")  # of these, what is quick to count
+_BOOKMARKS: Final = (
+    "SELECT source.name, bookmark.part, bookmark.next FROM headrace_bookmark AS bookmark "
+    "JOIN headrace_source AS source ON source.id = bookmark.source"
 )
 _KEPT: Final = {  # the target may have had some of its own
     "queues": ("queue", "name"),
     "workers": ("worker", "id"),
     "secrets": ("secret", "name"),
     "api_keys": ("api_key", "id"),
+    "sources": ("source", "name"),
+    "sinks": ("sink", "name"),
 }
 _LIVE: Final = "SELECT id, state, fence, feed_end FROM headrace_job"
 _REPLAYS: Final = "SELECT count(*) FROM headrace_idempotency WHERE expires_at > "
@@ -42,14 +54,18 @@ _HERE: Final = """
 SELECT job.id, job.state, job.fence, job.feed_end,
     (SELECT count(*) FROM headrace_feed AS feed WHERE feed.n = job.n),
     (SELECT count(*) FROM headrace_attempt AS attempt WHERE attempt.n = job.n),
-    (SELECT count(*) FROM headrace_job_key AS k WHERE k.task = lane.task AND k.key = call.key AND k.job = job.id)
+    (SELECT count(*) FROM headrace_job_key AS k WHERE k.task = lane.task AND k.key = call.key AND k.job = job.id),
+    (SELECT count(*) FROM headrace_letter AS letter WHERE letter.job = job.id),
+    (SELECT count(*) FROM headrace_promise AS promise WHERE promise.job = job.id)
 FROM {table} AS job JOIN headrace_call AS call ON call.n = job.n JOIN headrace_lane AS lane ON lane.id = job.lane
 WHERE job.id IN ({marks})"""
 _THERE: Final = """
 SELECT job.id, job.state, job.fence, job.feed_end,
     (SELECT count(*) FROM headrace_feed AS feed WHERE feed.job = job.id),
     (SELECT count(*) FROM headrace_attempt AS attempt WHERE attempt.job = job.id),
-    (SELECT count(*) FROM headrace_job_key AS k WHERE k.task = line.task AND k.key = job.key AND k.job = job.id)
+    (SELECT count(*) FROM headrace_job_key AS k WHERE k.task = line.task AND k.key = job.key AND k.job = job.id),
+    (SELECT count(*) FROM headrace_letter AS letter WHERE letter.job = job.id),
+    (SELECT count(*) FROM headrace_promise AS promise WHERE promise.job = job.id)
 FROM {table} AS job JOIN headrace_line AS line ON line.id = job.line WHERE job.id = ANY ($1::uuid[])"""
 _TABLES: Final = ("headrace_job", "headrace_history")
 
@@ -84,7 +100,16 @@ async def compare_all(source: Source, target: Target, now: float) -> list[str]:
     ]
     if _checksum(source.ask(_LIVE)) != _checksum((row[0].bytes, *row[1:]) for row in await target.fetch(_LIVE)):
         differences.append("the live jobs' states, fences or feeds")
-    return differences
+    return differences + await compare_bookmarks(source, target)
+
+
+async def compare_bookmarks(source: Source, target: Target) -> list[str]:
+    """Which bookmarks stand elsewhere there, and what of the post is not as many."""
+    here = {tuple(row) for row in source.ask(_BOOKMARKS)}
+    there = {tuple(row) for row in await target.fetch(_BOOKMARKS)}
+    differences = [f"the bookmark of {name}, {part}" for name, part, _ in sorted(here ^ there)]
+    counts = {name: (await target.fetch(_SAME[name]))[0][0] for name in _SMALL}
+    return differences + [name for name in _SMALL if source.ask(_SAME[name])[0][0] != counts[name]]
 
 
 async def compare_jobs(source: Source, target: Target, jobs: Sequence[JobId]) -> list[str]:

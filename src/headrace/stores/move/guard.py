@@ -1,7 +1,8 @@
 """What keeps others out of a database while jobs move into it: triggers, for every session but the mover's.
 
-Claims and chores find nothing to change; who adds, cancels, retries or edits jobs is refused as
-unavailable. So workers and APIs may be started before the jobs are there.
+Claims and chores find nothing to change, and nobody gets a chore, so that no event is sent from here; who
+adds, cancels, retries or edits jobs, brings messages or publishes events is refused as unavailable. So
+workers and APIs may be started before the jobs are there.
 """
 
 from typing import Final
@@ -23,6 +24,12 @@ _TRIGGERS: Final = {
     "headrace_move_refuse_delete": "BEFORE DELETE ON headrace_job FOR EACH ROW",
     "headrace_move_refuse_cancel": "BEFORE UPDATE OF cancelling ON headrace_job FOR EACH ROW",
     "headrace_move_refuse_edit": "BEFORE UPDATE OF args ON headrace_history FOR EACH ROW",
+    "headrace_move_refuse_event": "BEFORE INSERT ON headrace_outbox FOR EACH STATEMENT",
+    "headrace_move_refuse_bookmark": "BEFORE INSERT OR UPDATE OR DELETE ON headrace_bookmark FOR EACH STATEMENT",
+    "headrace_move_skip_event": "BEFORE UPDATE OR DELETE ON headrace_outbox FOR EACH ROW",
+    "headrace_move_skip_seen": "BEFORE UPDATE OR DELETE ON headrace_seen FOR EACH ROW",
+    "headrace_move_skip_promise": "BEFORE DELETE ON headrace_promise FOR EACH ROW",
+    "headrace_move_skip_chore": "BEFORE INSERT OR UPDATE ON headrace_chore FOR EACH ROW",
     "headrace_move_skip_job": "BEFORE UPDATE ON headrace_job FOR EACH ROW",
     "headrace_move_skip_history": "BEFORE UPDATE OR DELETE ON headrace_history FOR EACH ROW",
 }

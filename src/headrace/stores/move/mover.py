@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from headrace.core.errors import StoreUnavailable, StoreUnusable
 from headrace.ports.clock import Clock
-from headrace.stores.move.compare import compare_all, compare_jobs, count
+from headrace.stores.move.compare import compare_all, compare_bookmarks, compare_jobs, count
+from headrace.stores.move.post import outbox_end
 from headrace.stores.move.rows import identity
 from headrace.stores.move.source import IDS_MAX, Freed, Jobs, Source
 from headrace.stores.move.target import Progress, Target
@@ -137,7 +138,7 @@ class Mover:
 
     async def _open(self, progress: Progress) -> None:
         self._tell(Stage("moved"))
-        await self._target.open_up(progress)
+        await self._target.open_up(progress, outbox_end(self._source))
         self._tell(Stage("open"))
 
     async def _open_if_closed(self) -> None:
@@ -165,6 +166,7 @@ class Mover:
         await self._copy_ended(progress)
         if not progress.followed:
             await self._copy_replays()
+            await self._target.post.copy(self._source)
             await self._copy_live(progress)
         await self._target.settle_down()
         await self._catch_up(progress)
@@ -236,6 +238,8 @@ class Mover:
             if changes.replays:
                 keys = sorted(changes.replays)
                 await self._target.put_replays(keys, self._source.replays(keys), self._replay_retention_s)
+            await self._target.post.replace_seen(self._source, sorted(changes.seen))
+            await self._target.post.replace_events(self._source, sorted(changes.events))
             progress.log_seq = changes.upto
             await self._target.replace(self._source, Jobs([]), progress)
             followed += changes.count
@@ -274,7 +278,10 @@ class Mover:
         """What is otherwise since the rehearsal found all the same."""
         if self._since is None or len(self._since) > SINCE_MAX:
             return await compare_all(self._source, self._target, self._clock.wall())
-        return await compare_jobs(self._source, self._target, sorted(self._since))
+        return [
+            *await compare_jobs(self._source, self._target, sorted(self._since)),
+            *await compare_bookmarks(self._source, self._target),
+        ]
 
     async def _grace(self, progress: Progress) -> None:
         """Until nothing runs, at most for the grace."""

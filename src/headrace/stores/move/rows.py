@@ -79,6 +79,11 @@ def identity(row: Row) -> UUID:
     return UUID(row[_AT + 28])
 
 
+def made(row: Row) -> int:
+    """When the job was, in microseconds since the epoch."""
+    return int(row[_AT])
+
+
 def size(row: Row) -> int:
     """About how many bytes it has."""
     long = (row[_AT + 24], row[_AT + 25], row[-1])

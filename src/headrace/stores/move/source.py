@@ -48,6 +48,7 @@ class Changes:
     jobs: set[JobId] = field(default_factory=set[JobId])
     replays: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     seen: set[tuple[int, bytes]] = field(default_factory=set[tuple[int, bytes]])
+    events: set[int] = field(default_factory=set[int])  # by their places
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +310,12 @@ class Source:
         return [row for key in keys for row in self._connection.execute(sql, key)]
 
     def ask(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        """The answer to a question of `compare`."""
+        """All that a question is answered with."""
         return self._connection.execute(sql, params).fetchall()
+
+    def each(self, sql: str, params: Sequence[object] = ()) -> Iterator[Row]:
+        """The same, read as it goes."""
+        return iter(self._connection.execute(sql, params))
 
     # -- the log ------------------------------------------------------------------------------------
 
@@ -336,6 +341,8 @@ class Source:
                 edited.add(n)
             elif scope is not None:
                 changes.replays.add((scope, key))
+            elif key is not None:
+                changes.events.add(int(key))
             else:
                 changes.count -= 1  # of a table that is copied whole
         if edited:  # rare, and no index leads from an ended job's number to it

@@ -15,9 +15,11 @@ from asyncpg.pgproto.pgproto import UUID
 
 from headrace.core.errors import HeadraceError, StoreUnavailable, StoreUnusable
 from headrace.stores.move import guard, rows
+from headrace.stores.move.post import Post
 from headrace.stores.move.rows import Row, Turn
 from headrace.stores.move.source import Jobs, Source
 from headrace.stores.postgres import days, schema
+from headrace.stores.postgres.chores import PRUNE_LOCK
 from headrace.stores.postgres.faults import mapped, shown, sqlstate
 from headrace.stores.postgres.loop_pool import CONNECT_S, Connection
 from headrace.stores.postgres.sql import query
@@ -39,7 +41,9 @@ _META_PUT: Final = query("meta_put")
 _LINE: Final = query("line")
 _RECORD: Final = "move"
 _MOVED_FROM: Final = "moved_from"
-_JOB_TABLES: Final = ("job", "history", "job_key", "feed", "attempt")
+_JOB_TABLES: Final = ("job", "history", "job_key", "feed", "attempt", "letter", "promise")
+_POST_TABLES: Final = ("source", "bookmark", "seen", "sink", "outbox")
+_TABLES: Final = _JOB_TABLES + _POST_TABLES
 _NOT_OURS: Final = (
     "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') "
     "AND relname ~ '^headrace_' AND NOT pg_has_role(relowner, 'MEMBER') LIMIT 1"
@@ -62,6 +66,10 @@ WITH live AS (
     DELETE FROM headrace_feed WHERE job = ANY ($1::uuid[])
 ), attempts AS (
     DELETE FROM headrace_attempt WHERE job = ANY ($1::uuid[])
+), letters AS (
+    DELETE FROM headrace_letter WHERE job = ANY ($1::uuid[])
+), promises AS (
+    DELETE FROM headrace_promise WHERE job = ANY ($1::uuid[])
 )
 DELETE FROM headrace_job_key AS job_key
 USING (SELECT * FROM live UNION ALL SELECT * FROM ended) AS job JOIN headrace_line AS line ON line.id = job.line
@@ -93,6 +101,7 @@ class Target:
     def __init__(self, connection: Connection, where: str) -> None:
         """The session is this target's alone."""
         self.where: Final = where
+        self.post: Final = Post(connection)
         self._connection: Final = connection
         self._names: dict[int, tuple[str, str, str]] = {}  # of the file's lanes
         self._lines: Final[dict[tuple[int, int], int]] = {}  # by the file's lane, and priority
@@ -136,6 +145,7 @@ class Target:
         if not await self._connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
             raise StoreUnavailable(f"another `headrace move` into {self.where} is under way: wait for it, or end it")
         await self._connection.execute(f"SELECT pg_advisory_lock({days.LOCK})")  # nobody drops a day meanwhile
+        await self._connection.execute(f"SELECT pg_advisory_lock({PRUNE_LOCK})")  # nor what is past its retention
 
     # -- what is there ------------------------------------------------------------------------------
 
@@ -151,7 +161,7 @@ class Target:
 
     async def empty(self) -> bool:
         """Whether no job is or was here."""
-        for table in _JOB_TABLES:
+        for table in _TABLES:
             if await self._connection.fetchval(f"SELECT EXISTS (SELECT FROM headrace_{table})"):  # noqa: S608 - ours
                 return False
         return True
@@ -194,22 +204,24 @@ class Target:
         await self._connection.execute(f"SELECT set_config('{guard.SETTING}', $1, false)", move_id)
 
     async def _clear(self) -> None:
-        await self._connection.execute("TRUNCATE " + ", ".join(f"headrace_{table}" for table in _JOB_TABLES))
+        await self._connection.execute("TRUNCATE " + ", ".join(f"headrace_{table}" for table in _TABLES))
 
     async def _note(self, progress: Progress) -> None:
         await self._connection.execute(_META_PUT, _RECORD, json.dumps(asdict(progress)))
 
     async def settle_down(self) -> None:
         """Have the planner know what is there now."""
-        for table in _JOB_TABLES:
+        for table in _TABLES:
             await self._connection.execute(f"ANALYZE headrace_{table}")
 
-    async def open_up(self, progress: Progress) -> None:
-        """Let others in; places in line go on above those that came."""
+    async def open_up(self, progress: Progress, outbox_end: int) -> None:
+        """Let others in; places in line and in the outbox go on above those that came, or that were ever given."""
         async with self._connection.transaction():
             await self._connection.execute(
                 "SELECT setval('headrace_place', "
-                "greatest((SELECT max(seq) FROM headrace_job), nextval('headrace_place')))"
+                "greatest((SELECT max(seq) FROM headrace_job), nextval('headrace_place'))), "
+                "setval('headrace_outbox_place', $1)",
+                max(1, outbox_end),
             )
             await self._connection.execute(guard.open_up())
             await self._connection.execute("DELETE FROM headrace_meta WHERE key = $1", _RECORD)
@@ -227,12 +239,20 @@ class Target:
     # -- small tables -------------------------------------------------------------------------------
 
     async def put_small(self, source: Source) -> None:
-        """Queues, workers, secrets and API keys as they are in the file; others stay."""
+        """Queues, workers, limits, secrets and API keys as they are in the file; others stay."""
         async with self._connection.transaction():
             await self._connection.executemany(
                 "INSERT INTO headrace_queue (name, paused) VALUES ($1, $2) "
                 "ON CONFLICT (name) DO UPDATE SET paused = excluded.paused",
                 [(name, bool(paused)) for name, paused in source.table("queue", "name, paused")],
+            )
+            await self._connection.executemany(
+                "INSERT INTO headrace_limit (scope, rate_at, holder) VALUES ($1, $2, $3) "
+                "ON CONFLICT (scope) DO UPDATE SET rate_at = excluded.rate_at, holder = excluded.holder",
+                [
+                    (scope, rate_at, None if job is None else UUID(job))
+                    for scope, rate_at, job in source.table("limit", "scope, rate_at, holder")
+                ],
             )
             await self._connection.executemany(
                 "INSERT INTO headrace_secret (name, value) VALUES ($1, $2) "
@@ -247,6 +267,7 @@ class Target:
                 ],
             )
             await self._put_workers(source)
+            await self.post.put_small(source)
 
     async def _put_workers(self, source: Source) -> None:
         """Workers that attempts name; they are gone, as far as this database is concerned."""
@@ -305,6 +326,7 @@ class Target:
             )
             updates = (rows.update(row, linked[row[0]]) for row in source.feed(linked))
             await self._connection.copy_records_to_table("headrace_feed", records=updates, columns=rows.FEED_COLUMNS)
+        await self.post.add_of_jobs(source, {rows.identity(row).bytes: rows.made(row) for row in everyone})
 
     async def _copy(self, table: str, columns: Sequence[str], found: Sequence[Row], turn: Turn) -> None:
         if found:

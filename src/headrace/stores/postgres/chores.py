@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from headrace.core.limits import ScopeState
 from headrace.core.load import LineLoad, LoadAsked, QueueLoad, gathered
 from headrace.core.model import QueueRecord
+from headrace.ports.post import PUBLISHED_S
 from headrace.ports.store import StoreSettings
 from headrace.stores.encoding import state_of
 from headrace.stores.postgres.lines import Lines
@@ -33,19 +35,24 @@ _SEEN: Final = query("prune_seen")
 _RESULTS: Final = query("prune_results")
 _REPLAYS: Final = query("prune_replays")
 _WORKERS: Final = query("prune_workers")
+_LETTERS: Final = query("prune_letters")
+_PROMISES: Final = query("prune_promises")
+_PUBLISHED: Final = query("prune_published")
 _PRUNED_TO_PUT: Final = query("pruned_to_put")
 _OTHER: Final = query("prune_other")
 PRUNE_LOCK: Final = 0x5072756E  # "Prun"
 _BEGIN_PRUNE: Final = "SELECT pg_try_advisory_xact_lock($1), clock_timestamp()"
 _RESULTS_PRUNED_TO: Final = "results_pruned_to"
 _ENDED_MAX: Final = 200_000  # ended jobs that are worth counting
+_LOOK_MAX: Final = 10_000  # letters and promises at a time: old ones may be of jobs that live
 _DEAR: Final = 50_000  # from so many jobs on
 _SHARE: Final = 20  # so that a page which asks all the time costs at most a twentieth of a core
 
 
-async def scopes(tx: Tx, names: Sequence[str]) -> list[tuple[int, float | None]]:
-    """Of each scope of limits how many attempts run, and how far its rate is ahead."""
-    return [(row[0], row[1]) for row in await tx.all(_SCOPES, list(names), tx.now)]
+async def scopes(tx: Tx, names: Sequence[str]) -> list[ScopeState]:
+    """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
+    found = await tx.all(_SCOPES, list(names), tx.now)
+    return [ScopeState(row[0], row[1], None if row[2] is None else row[2].bytes) for row in found]
 
 
 async def pause(tx: Tx, queue: str, *, paused: bool) -> None:
@@ -139,7 +146,19 @@ async def prune(tx: Tx, limit: int, settings: StoreSettings) -> int:
         count += len(await tx.all(_REPLAYS, now, limit - count))
     if count < limit and settings.result_retention_s < settings.retention_s:
         count += await _prune_results(tx, limit - count, now - timedelta(seconds=settings.result_retention_s))
+    count += await _prune_post(tx, limit - count, kept_since, now)
     await tx.all(_WORKERS, kept_since)
+    return count
+
+
+async def _prune_post(tx: Tx, limit: int, kept_since: datetime, now: datetime) -> int:
+    """What came with jobs that are gone, and ids of events that were published once, at most `limit` rows."""
+    count = 0
+    for sql in (_LETTERS, _PROMISES):
+        if count < limit:
+            count += len(await tx.all(sql, kept_since, _LOOK_MAX, limit - count))
+    if count < limit:
+        count += len(await tx.all(_PUBLISHED, now - timedelta(seconds=PUBLISHED_S), limit - count))
     return count
 
 

@@ -148,11 +148,11 @@ class Claim:
         scopes = scopes_of(offer.lanes, request.limits, lines.kept.floors)
         rows = await self._tx.all(_LIMITED, self._tx.now, self._worker, *offer.params, *scopes)
         last = rows[-1]
-        lines.kept.floors.update(zip(scopes[2], last[21], strict=True))
+        lines.kept.floors.update(zip(scopes[3], last[21], strict=True))
         more: list[Lane] = [offer.lanes[at - 1] for at in last[18]]
         kept: list[Lane] = [offer.lanes[at - 1] for at in last[19]]
         lines.taken_limited(offer, self._note(offer, rows[:-1]), more, kept)
-        counted = {limit.task for limit in request.limits if limit.concurrency is not None}
+        counted = {limit.task for limit in request.limits if limit.concurrency is not None or limit.ordered}
         for row in rows[:-1]:
             lane = lines.lane_of(row[2])
             if lane[1] in counted:

@@ -1,7 +1,7 @@
 """Adding jobs: each id once, live or ended, and each `(task, key)` once while its job holds it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +16,7 @@ from headrace.stores.postgres.tx import Tx, instant
 
 _ENQUEUE: Final = query("enqueue")
 _LINE: Final = query("line")
+_PROMISE: Final = query("promise_insert")
 _V7: Final = 7
 
 
@@ -28,6 +29,8 @@ async def enqueue(
 ) -> list[Enqueued]:
     """Add jobs, all or none; `numbers` are their lines'. `notify`: channel and message that go out with them.
 
+    Where a job has promises, `tx` is one transaction.
+
     Raises:
         Conflict: a key is held by a job with another digest; nothing was written.
     """
@@ -35,7 +38,7 @@ async def enqueue(
     (row,) = await tx.all(
         _ENQUEUE,
         tx.now,
-        _since(jobs),
+        since(jobs),
         key_retention_s,
         [UUID(job.id) for job in jobs],
         numbers,
@@ -47,7 +50,7 @@ async def enqueue(
         [job.timeout_s for job in jobs],
         [job.signature for job in jobs],
         [job.traceparent for job in jobs],
-        [json.dumps(job.tags, ensure_ascii=False) if job.tags else None for job in jobs],
+        [tags_of(job) for job in jobs],
         [job.args for job in jobs],
         [job.key for job in jobs] if keyed else None,
         [job.key_digest for job in jobs] if keyed else None,
@@ -63,11 +66,21 @@ async def enqueue(
         )
     tx.hints.update(hints_of(jobs))
     if landed is None:
-        return [Enqueued(job.id, state_of(state), 1, created=True) for job, state in zip(jobs, states, strict=True)]
-    return [
-        Enqueued(UUID(id_).bytes, state_of(state), end, created=new)
-        for id_, state, end, new in zip(landed, states, ends, created, strict=True)
-    ]
+        answers = [Enqueued(job.id, state_of(state), 1, created=True) for job, state in zip(jobs, states, strict=True)]
+    else:
+        answers = [
+            Enqueued(UUID(id_).bytes, state_of(state), end, created=new)
+            for id_, state, end, new in zip(landed, states, ends, created, strict=True)
+        ]
+    await _promise(tx, [job for job, answer in zip(jobs, answers, strict=True) if job.promises and answer.created])
+    return answers
+
+
+async def _promise(tx: Tx, jobs: Sequence[NewJob]) -> None:
+    """Keep what is owed of these new jobs."""
+    if jobs:
+        promises = [(UUID(job.id), name) for job in jobs for name in job.promises]
+        await tx.all(_PROMISE, [job for job, _ in promises], [name for _, name in promises], tx.now)
 
 
 def hints_of(jobs: Sequence[NewJob]) -> set[str]:
@@ -75,7 +88,7 @@ def hints_of(jobs: Sequence[NewJob]) -> set[str]:
     return {f"queue:{job.queue}" for job in jobs}
 
 
-def names(jobs: Sequence[NewJob]) -> list[LineName]:
+def names(jobs: Iterable[NewJob]) -> list[LineName]:
     """The lines that jobs stand in."""
     return [(job.queue, job.task, job.lane_key, job.priority) for job in jobs]
 
@@ -87,7 +100,12 @@ async def line(tx: Tx, name: LineName) -> Line:
     return Line(row[0], row[1], name)
 
 
-def _since(jobs: Sequence[NewJob]) -> datetime | None:
+def tags_of(job: NewJob) -> str | None:
+    """A job's tags, as the functions take them."""
+    return json.dumps(job.tags, ensure_ascii=False) if job.tags else None
+
+
+def since(jobs: Sequence[NewJob]) -> datetime | None:
     """No job of these can have ended before: when the oldest id was made."""
     if any(job.id[6] >> 4 != _V7 for job in jobs):
         return None

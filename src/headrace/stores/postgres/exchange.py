@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from headrace.core.limits import TaskLimit, room_of
 from headrace.core.model import ClaimRequest, Exchanged, JobId, Settle, WorkerId
 from headrace.stores.postgres.claim import Claim
+from headrace.stores.postgres.limits import Kept
 from headrace.stores.postgres.lines import LaneName, Lines
 from headrace.stores.postgres.settle import Settles, note_ended
 from headrace.stores.postgres.tx import Tx
@@ -40,18 +42,20 @@ async def exchange(
         await claim.fill(again=again)
     tx.grown += [job.id for job in claim.claimed]
     if freed:
-        tx.hints |= _freed(freed, claim)
+        tx.hints |= _freed(freed, claim, lines.kept, () if request is None else request.limits)
     due_s = claim.next_due_s
     return Exchanged(
         answers, tuple(claim.claimed), None if due_s is None else max(0.0, due_s), claim.more, claim.next_start_s
     )
 
 
-def _freed(lanes: Iterable[LaneName], claim: Claim) -> set[str]:
-    """The hints for slots of limits that this exchange freed and did not take: others may want them."""
-    taken = Counter(job.task for job in claim.claimed)
-    free = Counter(task for _, task, _ in lanes) - taken
-    return {f"queue:{queue}" for queue, task, _ in lanes if free[task] and task in (claim.waiting or free)}
+def _freed(lanes: Sequence[LaneName], claim: Claim, kept: Kept, limits: Iterable[TaskLimit]) -> set[str]:
+    """The hints for slots of limits, and turns, that this exchange freed and did not take: others may want them."""
+    ordered = frozenset(limit.task for limit in limits if limit.ordered)
+    taken = Counter(room_of(kept.lane_of(job), ordered) for job in claim.claimed)
+    free = Counter(room_of(lane, ordered) for lane in lanes) - taken
+    tasks = claim.waiting or {lane[1] for lane in lanes}
+    return {f"queue:{lane[0]}" for lane in lanes if free[room_of(lane, ordered)] and lane[1] in tasks}
 
 
 def _second_fence(settles: Sequence[Settle]) -> int:

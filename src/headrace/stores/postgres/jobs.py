@@ -70,7 +70,8 @@ async def find(tx: Tx, where: JobFilter, after: JobId | None, limit: int, retent
 
 async def cancel(tx: Tx, jobs: Sequence[JobId]) -> list[JobState | None]:
     """Cancel waiting jobs at once; ask running ones to stop."""
-    live = {row[0].bytes: row[2] for row in await tx.all(_LOCK, [UUID(id_) for id_ in jobs])}
+    rows = await tx.all(_LOCK, [UUID(id_) for id_ in jobs])
+    live = {row[0].bytes: row[2] for row in rows}
     running = [id_ for id_, state in live.items() if state == RUNNING]
     waiting = [id_ for id_, state in live.items() if state != RUNNING]
     if running:
@@ -79,6 +80,8 @@ async def cancel(tx: Tx, jobs: Sequence[JobId]) -> list[JobState | None]:
     if waiting:
         await tx.all(_CANCEL_WAITING, [UUID(id_) for id_ in waiting], tx.now)
         tx.grown += waiting
+    if any(row[2] != RUNNING and row[5] for row in rows):  # one that has started may have had the turn of a lane
+        tx.hints.add("queue:")
     return await states(tx, jobs)
 
 

@@ -12,14 +12,17 @@ from importlib import import_module
 from typing import Any, Final, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable, UsageError
-from headrace.core.model import Enqueued, NewJob, Settle, SettleResult
+from headrace.core.event import Event
+from headrace.core.model import Enqueued, Lease, NewJob, Settle, SettleResult
 from headrace.core.states import JobState
 from headrace.ports.store import Joined
 from headrace.stores.joins import unknown
 from headrace.stores.postgres.enqueue import enqueue, line, names
 from headrace.stores.postgres.faults import NO_SCHEMA, mapped, sqlstate, words_of
+from headrace.stores.postgres.incoming import fitting
 from headrace.stores.postgres.lines import LineName, Lines
 from headrace.stores.postgres.link import Link, LinkTx, failed
+from headrace.stores.postgres.outbox import publish
 from headrace.stores.postgres.settle import settle_one
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
@@ -117,6 +120,15 @@ class JoinedPostgres:
             return await settle_one(tx, self._home.lines, settle)
 
         return await self._run(end)
+
+    async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
+        """Put events into outboxes with the user's transaction."""
+
+        async def put(tx: Tx) -> list[bool]:
+            await self._numbers(tx, ())
+            return await publish(tx, events, guard, once=once)
+
+        return await fitting(self._run(put)) if events else []
 
     async def commit(self) -> None:
         """Commit the user's transaction; what refuses rows of the user's is raised as it is."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from headrace.core.limits import Limit, RateLimit, TaskLimit, scope_of
-from headrace.core.model import ClaimRequest, JobId, Pool
+from headrace.core.limits import Limit, RateLimit, TaskLimit, scope_of, turn_of
+from headrace.core.model import ClaimedJob, ClaimRequest, JobId, Pool
 
 if TYPE_CHECKING:
     from headrace.stores.postgres.lines import Lane, LaneName
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 REST_S: Final = 0.05  # so long room is not set aside for a lane that was kept back, nor an empty one looked at
 HELD_MAX: Final = 100_000
 Params: TypeAlias = tuple[
-    list[int], list[int], list[str], list[int | None], list[float | None], list[int | None], list[int]
+    list[int], list[int], list[int], list[str], list[int | None], list[float | None], list[int | None], list[int]
 ]
 
 
@@ -37,25 +37,28 @@ def limited_of(pool: Pool) -> int:
 
 
 def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit], floors: Mapping[str, int]) -> Params:
-    """The scopes of these lanes as `headrace_claim_limited` takes them: two places a lane, and what stands there."""
+    """The scopes of these lanes as `headrace_claim_limited` takes them: three places a lane, and what stands there."""
     by_task = {limit.task: limit for limit in limits}
     places: dict[str, int] = {}
     runs: list[int] = []
     rates: list[int] = []
+    turns: list[int] = []
     concurrency: list[int | None] = []
     intervals_s: list[float | None] = []
     bursts: list[int | None] = []
 
-    def place(limit: Limit | RateLimit | None, task: str, key: str) -> int:
-        if limit is None:
-            return 0
-        name = scope_of(task, None if limit.key is None else key)
+    def named(name: str) -> int:
         if name not in places:
             places[name] = len(places) + 1
             concurrency.append(None)
             intervals_s.append(None)
             bursts.append(None)
-        at = places[name] - 1
+        return places[name]
+
+    def place(limit: Limit | RateLimit | None, task: str, key: str) -> int:
+        if limit is None:
+            return 0
+        at = named(scope_of(task, None if limit.key is None else key)) - 1
         if isinstance(limit, Limit):
             concurrency[at] = limit.n
         else:
@@ -65,7 +68,8 @@ def scopes_of(lanes: Iterable["Lane"], limits: Iterable[TaskLimit], floors: Mapp
     for _, (_, task, key) in lanes:
         runs.append(place(by_task[task].concurrency, task, key))
         rates.append(place(by_task[task].rate, task, key))
-    return runs, rates, list(places), concurrency, intervals_s, bursts, [floors.get(name, 0) for name in places]
+        turns.append(named(turn_of(task, key)) if by_task[task].ordered else 0)
+    return runs, rates, turns, list(places), concurrency, intervals_s, bursts, [floors.get(name, 0) for name in places]
 
 
 class Kept:
@@ -85,6 +89,10 @@ class Kept:
         if len(self._held) > HELD_MAX:
             self._held.clear()  # left by jobs that others ended
         self._held[job] = lane
+
+    def lane_of(self, job: ClaimedJob) -> "LaneName":
+        """The lane of a job that was claimed here, as far as it matters: without its key where nothing limits it."""
+        return self._held.get(job.id, (job.queue, job.task, ""))
 
     def let_go(self, jobs: Iterable[JobId]) -> "list[LaneName]":
         """Their attempts have ended; the lanes of those that had limits. What these kept back may go on."""

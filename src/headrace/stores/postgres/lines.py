@@ -276,11 +276,12 @@ class Lines:
         """What to ask for, less what was `taken` before, by pool; of each at `most` so many lanes."""
         offer = Offer()
         lanes, hot = self._serving(request)
+        ordered = frozenset(limit.task for limit in request.limits if limit.ordered)
         for pool in request.pools:
             limit = pool.limit - taken.get(pool.tasks, 0)
             mine = [lane for lane in lanes if lane[1][1] in pool.tasks]
             if limit > 0 and mine:
-                self._offer_pool(offer, pool, limit, mine, hot, most)
+                self._offer_pool(offer, pool, limit, mine, hot, most, ordered)
         return offer
 
     def _serving(self, request: ClaimRequest) -> tuple[list[Lane], set[Lane]]:
@@ -295,7 +296,14 @@ class Lines:
         return sorted(lane for lane in lanes if request.queues is None or lane[1][0] in request.queues), hot
 
     def _offer_pool(  # noqa: PLR0917 - private
-        self, offer: Offer, pool: Pool, limit: int, lanes: list[Lane], hot: set[Lane], most: int
+        self,
+        offer: Offer,
+        pool: Pool,
+        limit: int,
+        lanes: list[Lane],
+        hot: set[Lane],
+        most: int,
+        ordered: frozenset[str],
     ) -> None:
         served = self._served.get(pool.tasks)
         start = 0 if served is None else sum(lane <= served for lane in lanes)
@@ -316,7 +324,8 @@ class Lines:
             offer.lane_from.append(len(offer.lines) + 1)
             offer.lines += [line.number for line in lines]
             offer.kinds += [lane[0]] * len(lines)
-            offer.floors += [0 if lane[0] else line.floor for line in lines]
+            exact = lane[1][1] in ordered  # who commits late below a floor is not passed by who came after
+            offer.floors += [0 if lane[0] else line.proven if exact else line.floor for line in lines]
             offer.lane_to.append(len(offer.lines))
         offer.pool_to.append(len(offer.lanes))
 

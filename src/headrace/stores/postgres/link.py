@@ -87,6 +87,8 @@ def as_text(param: object) -> object:
     """A value as PostgreSQL reads it; a number that stands alone stays what it is."""
     if isinstance(param, list):
         return [None if each is None else str(as_text(each)) for each in cast("list[object]", param)]
+    if isinstance(param, bytes):
+        return f"\\x{param.hex()}"
     return param.isoformat() if isinstance(param, datetime) else param
 
 

@@ -5,14 +5,12 @@ renew) one round trip.
 """
 
 import asyncio
-import contextlib
-import time as _time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
-from headrace.core.errors import HeadraceError, StoreUnavailable
+from headrace.core.errors import StoreUnavailable
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -36,68 +34,28 @@ from headrace.core.model import (
     WorkerRecord,
 )
 from headrace.core.states import JobState
-from headrace.ports.store import Amendment, Capabilities, Joined, StoreSettings
+from headrace.ports.store import Amendment, Capabilities, Joined
 from headrace.ports.vacuum import Laggard
 from headrace.ports.vault import ApiKey, Replay, Taken
 from headrace.stores.postgres import chores, days, feed, horizon, schema, upstreams, vault, workers
 from headrace.stores.postgres import jobs as verbs
-from headrace.stores.postgres.enqueue import enqueue, hints_of, line, names
 from headrace.stores.postgres.exchange import exchange
-from headrace.stores.postgres.faults import shown, sqlstate
-from headrace.stores.postgres.gather import Gatherer
 from headrace.stores.postgres.holder import CLASS, Holder
 from headrace.stores.postgres.join import Home, join
-from headrace.stores.postgres.lines import LineName, Lines
-from headrace.stores.postgres.pool import Pools
+from headrace.stores.postgres.post import PostgresPost
 from headrace.stores.postgres.sql import query
-from headrace.stores.postgres.tx import ConnectionTx, EachTx, Tx, instant
+from headrace.stores.postgres.tx import ConnectionTx
 
 T = TypeVar("T")
-Ride: TypeAlias = tuple[str, str, Callable[[], None]]  # of hints that go out with a transaction: see `PostgresNotifier`
-_NOTIFY: Final = "SELECT pg_notify($1, $2)"
 _DEAD: Final = query("workers_dead")
-_AGAIN: Final = 4  # tries of a transaction that met another one (a deadlock), in all
 _ABSENT_S: Final = 0.1  # between the two looks that must miss a holder's lock
 _DAYS_EVERY_S: Final = 3600.0
 
 
-class PostgresStore:
+class PostgresStore(PostgresPost):
     """Jobs in PostgreSQL, durable when a verb has returned."""
 
     capabilities = Capabilities(durable=True, shared=True, joins=True)
-
-    def __init__(
-        self,
-        url: str,
-        settings: StoreSettings | None = None,
-        *,
-        wall: Callable[[], float] | None = None,
-        notify: Callable[[Iterable[str]], None] | None = None,
-        wants: Callable[[str], bool] | None = None,
-        speak: Callable[[Iterable[str]], tuple[str, str] | None] | None = None,
-        ride: Callable[[Iterable[str]], Ride | None] | None = None,
-        connections: int = 10,
-    ) -> None:
-        """`wall` replaces the database's clock (for tests); `notify`, `wants`, `speak` and `ride` are a notifier's.
-
-        `connections` is the most that one event loop of this process opens.
-        """
-        self.where = shown(url)
-        self._url = url
-        self._settings = settings if settings is not None else StoreSettings()
-        self._wall = wall
-        self._notify = notify
-        self._wants = wants
-        self._speak = speak
-        self._ride = ride
-        self._clock = _time.monotonic  # noqa: TID251 - how long things took; instants are the database's
-        self._pools = Pools(url, size=connections)
-        self._lines = Lines(self._clock)
-        self._gatherer = Gatherer(self._enqueue)
-        self._counts = chores.Counts(self._clock)
-        self._holder: Holder | None = None
-        self._days_at = float("-inf")
-        self._epoch = ""
 
     @property
     def epoch(self) -> str:
@@ -122,80 +80,14 @@ class PostgresStore:
         if holder is not None:
             await holder.close()
         await self._pools.close()
-        self._lines = Lines(self._clock)
+        self._forget()
         self._epoch = ""
-
-    def _now(self) -> datetime | None:
-        return None if self._wall is None else instant(self._wall())
-
-    async def _each(self, op: Callable[[Tx], Awaitable[T]]) -> T:
-        """Each statement of it is a transaction."""
-        tx = EachTx(self._pools, self._now())
-        answer = await op(tx)
-        await self._tell(tx)
-        return answer
-
-    async def _write(self, op: Callable[[Tx], Awaitable[T]]) -> T:
-        """All of it is one transaction, which is tried again if it met another one."""
-        for left in reversed(range(_AGAIN)):
-            try:
-                async with self._pools.transaction() as connection:
-                    tx = ConnectionTx(connection, self._now())
-                    answer = await op(tx)
-            except StoreUnavailable as error:
-                met = (sqlstate(error) or "").startswith("40")
-                if not met or not left:
-                    raise
-            else:
-                await self._tell(tx)
-                return answer
-        raise AssertionError
-
-    def _ring(self, tx: Tx) -> None:
-        if self._notify is not None and (hints := self._owed(tx)):
-            self._notify(hints)
-
-    async def _tell(self, tx: Tx) -> None:
-        """Ring; where the notifier has no connection, as in a script that ends soon, by one of the store's."""
-        hints = self._owed(tx)
-        if not hints or self._notify is None:
-            return
-        self._notify(hints)
-        if self._speak is not None and (spoken := self._speak(hints)) is not None:
-            with contextlib.suppress(HeadraceError):  # the work is done; polling finds it
-                await self._pools.fetch(_NOTIFY, *spoken)
-
-    def _owed(self, tx: Tx) -> Sequence[str]:
-        if not (tx.hints or tx.grown):
-            return ()
-        wants_jobs = bool(tx.grown) and (self._wants is None or self._wants("job:"))
-        return tuple(tx.owed(wants_jobs=wants_jobs))
 
     # -- jobs ---------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Add jobs, all or none."""
         return await self._gatherer.add(jobs) if jobs else []
-
-    async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        tx = EachTx(self._pools, self._now())
-        wanted = names(jobs)
-        numbers = [(await self._line(tx, name)) for name in wanted]
-        ride = self._ride(hints_of(jobs)) if self._ride is not None else None
-        answers = await enqueue(tx, jobs, numbers, self._settings.key_retention_s, ride[:2] if ride else (None, None))
-        self._lines.woke(name for name, answer in zip(wanted, answers, strict=True) if answer.state is JobState.READY)
-        if ride is not None:
-            ride[2]()
-        else:
-            await self._tell(tx)
-        return answers
-
-    async def _line(self, tx: Tx, name: LineName) -> int:
-        known = self._lines.get(name)
-        if known is None:
-            made = await line(tx, name)
-            known = self._lines.learn(made.number, made.queue, name)
-        return known.number
 
     async def exchange(self, worker: WorkerId, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
         """Settle ended attempts, then claim."""
@@ -320,8 +212,8 @@ class PostgresStore:
         """Every queue that has or had jobs, by name."""
         return await self._each(self._counts.queues)
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
-        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
+        """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
         return await self._each(lambda tx: chores.scopes(tx, names))
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:

@@ -1,14 +1,16 @@
 """Claiming: a fair share to every lane in turn, in order within each."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from headrace.core.limits import Gate
+from headrace.core.limits import Gate, ScopeState, room_of
 from headrace.core.model import ClaimedJob, ClaimRequest, Pool, Suspicion, WorkerId
 from headrace.core.states import JobState
 from headrace.core.story import state_data
+from headrace.stores.sqlite import turns
 from headrace.stores.sqlite.rows import tags_of
 from headrace.stores.sqlite.sql import query
 from headrace.stores.sqlite.tx import MICRO, LaneName, Row, Tx
@@ -68,13 +70,23 @@ def claim(tx: Tx, worker: WorkerId, request: ClaimRequest | None) -> Claimed:
         tx.many(_SLOT_INSERT, claimed.slots)
     if gate.rates:
         tx.many(_RATE_PUT, list(gate.rates.items()))
+    if gate.turns:
+        turns.put(tx, gate.turns)
     return claimed
 
 
-def scopes(tx: Tx, names: Sequence[str]) -> list[tuple[int, float | None]]:
-    """Of each scope of limits how many attempts run, and how far its rate is ahead."""
-    found = [_count(tx, name) for name in names]
-    return [(running, None if at is None else at - tx.now / MICRO) for running, at in found]
+def left_free(tx: Tx, lanes: Sequence[LaneName], claimed: Claimed, request: ClaimRequest | None) -> set[str]:
+    """The hints for slots of limits, and turns, that were freed in these lanes and not taken: others may want them."""
+    ordered = frozenset(limit.task for limit in (() if request is None else request.limits) if limit.ordered)
+    taken = Counter(room_of(tx.ledger.held.get(job.id, (job.queue, job.task, "")), ordered) for job in claimed.jobs)
+    free = Counter(room_of(lane, ordered) for lane in lanes) - taken
+    return {f"queue:{lane[0]}" for lane in lanes if free[room_of(lane, ordered)]}
+
+
+def scopes(tx: Tx, names: Sequence[str]) -> list[ScopeState]:
+    """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
+    found = [(*_count(tx, name), turns.holder(tx, name)) for name in names]
+    return [ScopeState(running, None if at is None else at - tx.now / MICRO, held) for running, at, held in found]
 
 
 def _look(tx: Tx, scope: str) -> tuple[int, float | None]:
@@ -134,9 +146,8 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed, gate: Gate) 
             if most <= 0:
                 kept.append(lane)
                 continue
-            rows = _pick(tx, lane, had + most + 1)
-            if len(rows) > had + most:
-                rows.pop()
+            rows, rest = _pick(tx, lane, had + most, gate)
+            if rest:
                 still.append(lane)
             count = len(rows) - had
             left -= count
@@ -147,16 +158,22 @@ def _take(tx: Tx, pool: Pool, lanes: list[_Lane], claimed: Claimed, gate: Gate) 
             tx.ledger.served[pool.tasks] = lane
         open_lanes = still
     for lane, rows in taken.items():
-        _note(tx, lane, rows, scopes.get(lane), claimed)
-    may_more = pool.limited is None or limited > 0
-    for lane in (*open_lanes, *kept):
+        _note(tx, lane, rows, scopes.get(lane), claimed, gate)
+    _note_left(tx, (*open_lanes, *kept), claimed, gate, may_more=pool.limited is None or limited > 0)
+
+
+def _note_left(tx: Tx, lanes: Sequence[_Lane], claimed: Claimed, gate: Gate, *, may_more: bool) -> None:
+    """Whether some of what was left in these lanes could be claimed, and what waits for a rate."""
+    for lane in lanes:
         _, task, key = tx.lane_name(lane[1])
-        claimed.more = claimed.more or not gate.limited(task) or (may_more and gate.room(task, key) > 0)
         wait_s = gate.next_start_s(task, key) if gate.limited(task) else None
+        if (claimed.more and not wait_s) or (gate.ordered(task) and turns.turn(tx, lane, gate) is None):
+            continue
+        claimed.more = claimed.more or not gate.limited(task) or (may_more and gate.room(task, key) > 0)
         claimed.waits += [wait_s] if wait_s else []
 
 
-def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Claimed) -> None:
+def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Claimed, gate: Gate) -> None:  # noqa: PLR0917 - private
     """What starting these jobs of a lane comes to."""
     suspect, lane_number = lane
     queue, task, _ = tx.lane_name(lane_number)
@@ -169,12 +186,20 @@ def _note(tx: Tx, lane: _Lane, rows: list[Row], scope: str | None, claimed: Clai
     ]
     if scope is not None:
         claimed.slots += [(scope, row[1], row[2] + 1) for row in rows]
+    if scope is not None or gate.ordered(task):
         tx.ledger.held.update((row[1], tx.lane_name(lane_number)) for row in rows)
 
 
-def _pick(tx: Tx, lane: _Lane, limit: int) -> list[Row]:
+def _pick(tx: Tx, lane: _Lane, most: int, gate: Gate) -> tuple[list[Row], bool]:
+    """The first of a lane, in order; and whether there are more."""
     kind, number = lane
-    return tx.all(_PICK_SUSPECTS, (number, limit, int(kind))) if kind else tx.all(_PICK, (number, limit))
+    if gate.ordered(tx.lane_name(number)[1]):
+        return turns.pick(tx, lane, gate), False
+    rows = tx.all(_PICK_SUSPECTS, (number, most + 1, int(kind))) if kind else tx.all(_PICK, (number, most + 1))
+    rest = len(rows) > most
+    if rest:
+        rows.pop()
+    return rows, rest
 
 
 def _start(tx: Tx, lane: tuple[str, str, Suspicion], rows: Sequence[Row], jobs: list[ClaimedJob]) -> None:

@@ -100,6 +100,8 @@ def _cancel_one(tx: Tx, job: JobId) -> JobState | None:
         return JobState.RUNNING
     finish(tx, live.n, JobState.CANCELLED, (None, live.settled_fence, 0, 0, 0, 0))
     tx.grown.append(job)
+    if live.fence:  # it may have had the turn of an ordered lane
+        tx.hints.add(f"queue:{tx.lane_name(live.lane)[0]}")
     return JobState.CANCELLED
 
 

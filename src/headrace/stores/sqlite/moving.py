@@ -26,21 +26,22 @@ _RECORD: Final = "move"
 _FOR_EVER: Final = 2**62
 _TABLES: Final = (
     "queue", "lane", "call", "job", "history", "job_key", "feed", "progress", "attempt", "worker", "secret", "api_key",
-    "idempotency", "source", "bookmark", "seen", "letter", "sink", "outbox", "promise", "chore", "endpoint",
+    "idempotency", "source", "bookmark", "seen", "letter", "sink", "outbox", "promise", "chore",
 )  # fmt: skip
-_COPIED_WHOLE: Final = ("source", "bookmark", "sink", "outbox", "endpoint")
+_COPIED_WHOLE: Final = ("source", "bookmark", "sink")
 _NOW: Final = "CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)"
 _IN_FORCE: Final = f"(SELECT CAST(value AS INTEGER) FROM headrace_meta WHERE key = '{HELD_UNTIL}') > {_NOW}"  # noqa: S608 - ours
 _ROOM: Final = f"(SELECT coalesce(max(seq) - min(seq), 0) FROM headrace_move_log) < {LOG_MAX}"  # noqa: S608 - ours
 
 # What each change notes: a job by its id, arguments by the job's number, an idempotency record by its key, what was
-# seen by source and digest; of tables that are copied whole, that something changed. A letter comes and goes with its
-# job.
+# seen by source and digest, an event by its place; of tables that are copied whole, that something changed. A letter
+# comes and goes with its job.
 _JOB: Final = "INSERT INTO headrace_move_log (job) SELECT {row}.id"
 _CALL: Final = "INSERT INTO headrace_move_log (n) SELECT {row}.n"
 _REPLAY: Final = "INSERT INTO headrace_move_log (scope, key) SELECT {row}.scope, {row}.key"
 _PROMISED: Final = "INSERT INTO headrace_move_log (job) SELECT {row}.job"
 _SEEN: Final = "INSERT INTO headrace_move_log (n, job) SELECT {row}.source, {row}.digest"
+_EVENT: Final = "INSERT INTO headrace_move_log (key) SELECT {row}.n"
 _CHANGED: Final = "INSERT INTO headrace_move_log (seq) SELECT NULL"
 _WATCHED: Final = (
     ("job", "INSERT", _JOB),  # that it leaves the table is noted where it comes to the history
@@ -54,7 +55,11 @@ _WATCHED: Final = (
     ("idempotency", "DELETE", _REPLAY),
     ("promise", "DELETE", _PROMISED),
     ("seen", "INSERT", _SEEN),
+    ("seen", "UPDATE", _SEEN),
     ("seen", "DELETE", _SEEN),
+    ("outbox", "INSERT", _EVENT),
+    ("outbox", "UPDATE", _EVENT),
+    ("outbox", "DELETE", _EVENT),
     *((table, change, _CHANGED) for table in _COPIED_WHOLE for change in ("INSERT", "UPDATE", "DELETE")),
 )
 

@@ -8,7 +8,6 @@ from headrace.core.message import Bookmark
 from headrace.core.model import JobId, Lease
 from headrace.core.relay_events import Refusal
 from headrace.ports.post import (
-    Disabled,
     Intake,
     Letter,
     OutboxPage,
@@ -27,9 +26,6 @@ from headrace.stores.sqlite.tx import MICRO, Tx
 T = TypeVar("T")
 _CHORE_TAKE: Final = query("chore_take")
 _CHORE_LEAVE: Final = query("chore_leave")
-_DISABLE: Final = query("endpoint_disable")
-_ENABLE: Final = query("endpoint_enable")
-_DISABLED: Final = query("endpoints")
 
 
 class SqlitePost:
@@ -110,7 +106,7 @@ class SqlitePost:
         """Publish what was promised, and be free of it: all or none; how many by this call."""
         return await self._write(lambda tx: outbox.keep_promises(tx, kept))
 
-    # -- chores and endpoints -------------------------------------------------------------------
+    # -- chores -----------------------------------------------------------------------------------
 
     async def take_chore(self, name: str, doer: str, lease_s: float) -> int | None:
         """Be the one who does this, or stay it; the term."""
@@ -124,16 +120,3 @@ class SqlitePost:
     async def leave_chore(self, name: str, doer: str) -> None:
         """Let others do this at once."""
         await self._write(lambda tx: tx.run(_CHORE_LEAVE, (name, doer, tx.now)))
-
-    async def disable(self, endpoint: str, why: str | None) -> None:
-        """Send nothing more to an endpoint of webhooks; None: send again."""
-        if why is None:
-            await self._write(lambda tx: tx.run(_ENABLE, (endpoint,)))
-        else:
-            await self._write(lambda tx: tx.run(_DISABLE, (endpoint, tx.now, why)))
-
-    async def disabled(self) -> dict[str, Disabled]:
-        """The endpoints to which nothing is sent, by name."""
-        return await self._read(
-            lambda tx: {name: Disabled(why, max(0.0, (tx.now - at) / MICRO)) for name, why, at in tx.all(_DISABLED)}
-        )

@@ -7,13 +7,13 @@ the file.
 import sqlite3
 import threading
 import time as _time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from headrace.core.errors import InvalidConfig, StoreUnavailable
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -42,7 +42,7 @@ from headrace.ports.vault import ApiKey, Replay, Taken
 from headrace.stores.sqlite import chores, feed, load, schema, upstreams, vault, workers
 from headrace.stores.sqlite import jobs as verbs
 from headrace.stores.sqlite.claim import claim as start
-from headrace.stores.sqlite.claim import scopes
+from headrace.stores.sqlite.claim import left_free, scopes
 from headrace.stores.sqlite.connection import (
     SYNCHRONOUS,
     check_path,
@@ -297,8 +297,8 @@ class SqliteStore(SqlitePost):
         """Every queue that has or had jobs, by name."""
         return await self._read(self._counts.queues)
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
-        """Of each scope of limits how many attempts run, and how far its rate is ahead."""
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
+        """Of each scope of limits how many attempts run, how far its rate is ahead, and whose turn it is."""
         return await self._read(lambda tx: scopes(tx, names))
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:
@@ -359,8 +359,7 @@ def _exchange(tx: Tx, worker: WorkerId, settles: Sequence[Settle], request: Clai
     free = freed(tx, settles)
     claimed = start(tx, worker, request)
     if free:
-        left = Counter(task for _, task, _ in free) - Counter(job.task for job in claimed.jobs)
-        tx.hints.update(f"queue:{queue}" for queue, task, _ in free if left[task])
+        tx.hints.update(left_free(tx, free, claimed, request))
     due = claimed.next_due_at
     next_due_s = None if due is None else max(0.0, (due - tx.now) / MICRO)
     return Exchanged(settled, tuple(claimed.jobs), next_due_s, claimed.more, min(claimed.waits, default=None))

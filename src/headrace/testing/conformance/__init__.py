@@ -18,6 +18,8 @@ new place at every call, on a manual clock.
 `NotifierConformance` is for notifiers, and what is built on it for those that ring in other processes
 (`SharedNotifierConformance`) and for those behind a server (`ServedNotifierConformance`). The system suites
 (`NotifierSystemConformance`, `ServedNotifierSystemConformance`) run an app and a worker with the worst of them.
+`BridgeSourceConformance` (or `BookmarkedSourceConformance`) and `BridgeSinkConformance` are for bridges; those behind a
+server inherit `ServedSourceConformance` and `ServedSinkConformance` too, and ordered ones `OrderedSourceConformance`.
 """
 
 import pytest
@@ -39,10 +41,27 @@ for _part in (
     pytest.register_assert_rewrite(f"headrace.testing.conformance.store_{_part}")
 for _part in ("receive", "outbox", "chores", "model"):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.post_{_part}")
-for _part in ("notifier", "notifier_system", "store_limits", "vault"):
+for _part in (
+    "bridge_base",
+    "bridge_sink",
+    "bridge_source",
+    "notifier",
+    "notifier_system",
+    "store_limits",
+    "store_order",
+    "vault",
+):
     pytest.register_assert_rewrite(f"headrace.testing.conformance.{_part}")
 
-from headrace.testing.conformance.notifier import (  # noqa: E402 - after the rewriting is asked for
+from headrace.testing.conformance.bridge_base import Found, MakeSink, MakeSource, Put, Read  # noqa: E402 - after that
+from headrace.testing.conformance.bridge_sink import BridgeSinkConformance, ServedSinkConformance  # noqa: E402
+from headrace.testing.conformance.bridge_source import (  # noqa: E402
+    BookmarkedSourceConformance,
+    BridgeSourceConformance,
+    OrderedSourceConformance,
+    ServedSourceConformance,
+)
+from headrace.testing.conformance.notifier import (  # noqa: E402
     MakeNotifier,
     NotifierConformance,
     Outage,
@@ -61,17 +80,28 @@ from headrace.testing.conformance.store_model import StoreModelConformance  # no
 from headrace.testing.conformance.vault import VaultConformance  # noqa: E402
 
 __all__ = [
+    "BookmarkedSourceConformance",
+    "BridgeSinkConformance",
+    "BridgeSourceConformance",
+    "Found",
     "FullStore",
     "MakeNotifier",
+    "MakeSink",
+    "MakeSource",
     "MakeStore",
     "ManualTime",
     "NotifierConformance",
     "NotifierSystemConformance",
+    "OrderedSourceConformance",
     "Outage",
     "PostConformance",
     "PostModelConformance",
+    "Put",
+    "Read",
     "ServedNotifierConformance",
     "ServedNotifierSystemConformance",
+    "ServedSinkConformance",
+    "ServedSourceConformance",
     "SharedNotifierConformance",
     "StoreConformance",
     "StoreModelConformance",

@@ -1,5 +1,5 @@
 # ruff: noqa: D102, PLR2004 - the names of the tests describe them, numbers are their point
-"""Chores that one process at a time does, and endpoints that nobody sends to."""
+"""Chores that one process at a time does."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ CHORE = "sink:kafka"
 
 
 class PostChoresSuite(StoreSuite):
-    """What `take_chore`, `leave_chore`, `disable` and `disabled` promise."""
+    """What `take_chore` and `leave_chore` promise."""
 
     async def test_one_does_a_chore(self, store: FullStore) -> None:
         assert await store.take_chore(CHORE, "first", FOREVER_S) == 1
@@ -43,24 +43,9 @@ class PostChoresSuite(StoreSuite):
         await store.leave_chore(CHORE, "second")
         assert await store.take_chore(CHORE, "first", FOREVER_S) == 3
 
-    async def test_endpoints_are_disabled_by_name(self, store: FullStore, time: TimeControl) -> None:
-        assert await store.disabled() == {}
-        await store.disable("partner", "410: gone é")
-        await store.disable("other", "by hand")
-        await time.pass_time(2 * time.tick)
-        await store.disable("partner", "410 again")
-        found = await store.disabled()
-        assert {name: endpoint.why for name, endpoint in found.items()} == {"other": "by hand", "partner": "410 again"}
-        assert found["partner"].age_s >= 2 * time.tick * 0.9
-        await store.disable("partner", None)
-        await store.disable("unknown", None)
-        assert list(await store.disabled()) == ["other"]
-
-    async def test_they_survive(self, make_store: MakeStore) -> None:
+    async def test_it_survives(self, make_store: MakeStore) -> None:
         async with opened(make_store) as store:
             durable = store.capabilities.durable
-            await store.disable("partner", "gone")
             await store.take_chore(CHORE, "first", FOREVER_S)
         async with opened(make_store) as store:
-            assert (list(await store.disabled()) == ["partner"]) is durable
             assert (await store.take_chore(CHORE, "second", FOREVER_S) is None) is durable

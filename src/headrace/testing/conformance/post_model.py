@@ -232,10 +232,6 @@ class PostWalk(RuleBasedStateMachine):
         else:
             self.both(lambda store: store.take_chore(name, doer, lease_s))
 
-    @rule(name=st.sampled_from(("partner", "other")), why=st.sampled_from([None, "410", "by hand"]))
-    def disable(self, name: str, why: str | None) -> None:
-        self.both(lambda store: store.disable(name, why))
-
     @rule(seconds=st.sampled_from([1.0, 20.0, 400.0, 700_000.0]), pruning=st.booleans())
     def let_time_pass(self, seconds: float, *, pruning: bool) -> None:
         async def prune(store: FullStore) -> None:
@@ -250,7 +246,7 @@ class PostWalk(RuleBasedStateMachine):
 
     @invariant()
     def look(self) -> None:
-        """Records, letters, bookmarks, outboxes, promises, endpoints."""
+        """Records, letters, bookmarks, outboxes, promises."""
         ids = [job.id for job in self.jobs[-6:]]
 
         async def look(store: FullStore) -> Any:
@@ -272,7 +268,6 @@ class PostWalk(RuleBasedStateMachine):
                     for sink in SINKS
                 ],
                 await store.promised(None, 100),
-                [(name, each.why, rounded(each.age_s)) for name, each in (await store.disabled()).items()],
             ]
 
         self.both(look)

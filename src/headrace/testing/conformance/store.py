@@ -6,6 +6,7 @@ from headrace.testing.conformance.store_claim import ClaimSuite
 from headrace.testing.conformance.store_enqueue import EnqueueSuite
 from headrace.testing.conformance.store_feed import FeedSuite
 from headrace.testing.conformance.store_limits import LimitsSuite
+from headrace.testing.conformance.store_order import OrderSuite
 from headrace.testing.conformance.store_read import ReadSuite
 from headrace.testing.conformance.store_settle import SettleSuite
 from headrace.testing.conformance.store_threads import ThreadsSuite
@@ -17,6 +18,7 @@ class StoreConformance(
     EnqueueSuite,
     ClaimSuite,
     LimitsSuite,
+    OrderSuite,
     SettleSuite,
     FeedSuite,
     ReadSuite,

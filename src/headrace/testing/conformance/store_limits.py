@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headrace.core.limits import Limit, RateLimit, TaskLimit, scope_of
+from headrace.core.limits import Limit, RateLimit, ScopeState, TaskLimit, scope_of
 from headrace.core.model import (
     Cancelled,
     ClaimedJob,
@@ -278,14 +278,14 @@ class LimitsSuite(StoreSuite):
     async def test_scopes_tell_what_runs_and_where_rates_stand(self, store: FullStore, time: TimeControl) -> None:
         limit = TaskLimit("charge", Limit(3, key="tenant"), RateLimit(4, 400 * time.tick))
         names = [scope_of("charge", "a"), scope_of("charge", "b"), scope_of("charge", None)]
-        assert await store.scopes(names) == [(0, None)] * 3
+        assert await store.scopes(names) == [ScopeState(0, None)] * 3
         await store.enqueue([new_job(lane_key=key) for key in "aaab"])
         jobs = await take(store, limit, most=2)
         await settle(store, next(job for job in jobs if job.id == jobs[0].id), Succeeded())
         found = await store.scopes(names)
-        assert sum(running for running, _ in found) == 1
-        assert [ahead is None for _, ahead in found[:2]] == [True, True]
-        ahead_s = found[2][1]
+        assert sum(state.running for state in found) == 1
+        assert [state.rate_at for state in found[:2]] == [None, None]
+        ahead_s = found[2].rate_at
         assert ahead_s is not None
         assert 190 * time.tick < ahead_s <= 200 * time.tick
         assert await store.scopes([]) == []

@@ -46,7 +46,7 @@ from headrace.testing.conformance.store_base import (
     request,
 )
 from headrace.testing.conformance.store_looks import look_at
-from headrace.testing.conformance.store_moves import LIMITS, OUTCOMES, SPECS, WORKERS, Limits, draw_move
+from headrace.testing.conformance.store_moves import IN_ORDER, LIMITS, OUTCOMES, SPECS, WORKERS, Limits, draw_move
 
 SETTINGS = StoreSettings(
     retention_s=300.0,
@@ -229,7 +229,7 @@ class StoreWalk(RuleBasedStateMachine):
         task=st.sampled_from(["charge", "refund"]),
         queue=st.sampled_from(["billing", "mail"]),
         most=st.sampled_from([1, 3, 1000]),
-        limits=st.sampled_from(LIMITS),
+        limits=st.sampled_from((*LIMITS, *IN_ORDER)),
         outcome=st.sampled_from(OUTCOMES),
         unlimited=st.booleans(),
     )

@@ -42,14 +42,15 @@ SPECS: tuple[Sequence[Any], ...] = (
     (None, None, 30.0),  # deadlines
     (0, 0, 5),  # priorities
 )
-Limits: TypeAlias = tuple[Limit | None, RateLimit | None]
+Limits: TypeAlias = tuple[Limit | None, RateLimit | None, bool]  # and whether it is ordered
 LIMITS: tuple[Limits, ...] = (
-    (Limit(1), None),
-    (Limit(2, key="tenant"), None),
-    (Limit(4), None),
-    (None, RateLimit(2, 40.0)),
-    (Limit(3), RateLimit(1, 20.0, burst=2)),
+    (Limit(1), None, False),
+    (Limit(2, key="tenant"), None, False),
+    (Limit(4), None, False),
+    (None, RateLimit(2, 40.0), False),
+    (Limit(3), RateLimit(1, 20.0, burst=2), False),
 )
+IN_ORDER: tuple[Limits, ...] = ((None, None, True), (Limit(1), None, True), (None, RateLimit(2, 40.0), True))
 WAITS_S = (1.0, 1.0, 20.0, 20.0, 110.0, 110.0, 250.0, 600.0)
 KINDS = (UpdateKind.ITEM, UpdateKind.ITEM, UpdateKind.LOG, UpdateKind.PROGRESS)
 MOVES = (
@@ -57,6 +58,7 @@ MOVES = (
     *("leave_or_reconcile", "let_time_pass", "enqueue", "enqueue_again", "reap", "renew", "pause_or_resume"),
 )
 SELDOM, OFTEN = 0.2, 0.5
+ORDERED = 0.3  # of claims under limits
 
 
 def draw_spec(rng: random.Random) -> Any:
@@ -103,5 +105,8 @@ def draw_move(rng: random.Random) -> tuple[str, dict[str, Any]]:
     own = random.Random(f"{worker} {picks} {task} {queue}")  # noqa: S311 - so that the others are drawn as ever
     if name == "claim_what_is_first" and own.random() < OFTEN:
         limits = {"limits": own.choice(LIMITS), "most": own.choice((1, 3, 1000)), "unlimited": own.random() < OFTEN}
+        order = random.Random(f"{worker} {picks} {queue} in order")  # noqa: S311 - as above
+        if order.random() < ORDERED:
+            limits["limits"] = order.choice(IN_ORDER)
         return "claim_under_limits", {"worker": worker, "task": task, "queue": queue, "outcome": outcomes[0], **limits}
     return name, arguments[name]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.core.errors import HeadraceError, StoreUnavailable, UsageError
 from headrace.core.event import Event
+from headrace.core.limits import ScopeState
 from headrace.core.load import LoadAsked, QueueLoad
 from headrace.core.model import (
     AttemptRecord,
@@ -220,9 +221,9 @@ class RemoteStore:
         result: list[QueueRecord] = await self.call("queues")
         return result
 
-    async def scopes(self, names: Sequence[str]) -> list[tuple[int, float | None]]:
+    async def scopes(self, names: Sequence[str]) -> list[ScopeState]:
         """As `Store.scopes`."""
-        result: list[tuple[int, float | None]] = await self.call("scopes", tuple(names))
+        result: list[ScopeState] = await self.call("scopes", tuple(names))
         return result
 
     async def loads(self, asked: Sequence[LoadAsked]) -> list[QueueLoad]:

@@ -14,6 +14,7 @@ from headrace.testing.sim.outages import Outages
 from headrace.testing.sim.strain import Strain
 
 UNLIMITED = 0.7  # so many worlds are
+ORDERED = 0.1  # in so many the task is, whatever its limits
 HEARTBEATS_PER_LEASE = 20  # as in production: a lease of 10 s, renewed every 0.5 s
 
 
@@ -85,6 +86,7 @@ class Scenario:
         at_once = float(self.trees * self.processes)
         for limit in self.limits:
             at_once = min(at_once, at_once if limit.concurrency is None else limit.concurrency.n)
+            at_once = min(at_once, 0.5 if limit.ordered else at_once)  # the others wait while one of them waits too
         spread_s = sum(0.0 if limit.rate is None else 9 * limit.rate.interval_s for limit in self.limits)
         return self.jobs * ((30.0 + 8 * 60.0) * self.pace_s / at_once + spread_s)
 
@@ -137,14 +139,15 @@ def _draw_faults(seed: int, share: float) -> dict[FaultKind, float]:
 
 def _draw_limits(seed: int, pace_s: float) -> tuple[TaskLimit, ...]:
     """Of the task that every version knows; most worlds have none. A job's lane key is drawn with it."""
-    rng = _rng(f"{seed} limits")
+    rng, ordered = _rng(f"{seed} limits"), _rng(f"{seed} order").random() < ORDERED
     if rng.random() < UNLIMITED:
-        return ()
+        return (TaskLimit("both", ordered=True),) if ordered else ()
     concurrency = Limit(rng.choice((1, 2, 5)), rng.choice((None, "steps")))
     rate = RateLimit(
         rng.choice((1, 5)), rng.uniform(0.2, 5.0) * pace_s, rng.choice((None, 1)), rng.choice((None, "steps"))
     )
-    return (TaskLimit("both", *rng.choice(((concurrency, None), (None, rate), (concurrency, rate)))),)
+    either = rng.choice(((concurrency, None), (None, rate), (concurrency, rate)))
+    return (TaskLimit("both", *either, ordered=ordered),)
 
 
 def _rng(name: str) -> random.Random:

@@ -158,7 +158,6 @@ async def write_to_everything(store: SqliteStore) -> dict[str, Verb]:
         "refused": lambda store: store.sent("kafka", [], [Refusal(2, "no", parked=True)]),
         "promise": lambda store: store.keep_promises([(Promise(promised.id, "a"), None)]),
         "chore": lambda store: store.take_chore("sink:kafka", "me", 1.0),
-        "endpoint": lambda store: store.disable("partner", "gone"),
     }
 
 
@@ -306,7 +305,6 @@ async def test_every_change_of_the_post_is_noted(store: SqliteStore, mover: sqli
         (None, None, None),
     ]
     assert await notes(store.sent("kafka", [1], [Refusal(2, "no", parked=True)])) == [(None, None, None)] * 2
-    assert await notes(store.disable("partner", "gone")) == [(None, None, None)]
     assert await notes(store.take_chore("sink:kafka", "me", 1.0)) == [], "it does not go over"
 
 

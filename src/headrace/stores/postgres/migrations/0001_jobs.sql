@@ -167,7 +167,8 @@ CREATE TABLE headrace_attempt (
 -- Scopes of limits: a task, or a task and one key of its lanes. A claim locks those that it takes from; never deleted.
 CREATE TABLE headrace_limit (
     scope text PRIMARY KEY,
-    rate_at double precision            -- when the next start would be due if all came evenly: seconds since the epoch
+    rate_at double precision,           -- when the next start would be due if all came evenly: seconds since the epoch
+    holder uuid                         -- of an ordered lane: the job that started last; it has its turn while it lives
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 
 -- Attempts that count for a limit. A slot counts while its job runs under its very fence, so that no end of an attempt

@@ -404,17 +404,63 @@ BEGIN
 END
 $$;
 
+-- In these of the lanes that are ordered, the job whose turn it is, where that is ready in the lane and such a suspect. Who
+-- started last has its turn as long as it lives, in whatever state it is. Where nobody has it, the first ready one is next,
+-- suspects and others in one line.
+CREATE FUNCTION headrace_turns_1(
+    p_wanted integer[], p_lane_turns integer[], p_scopes text[],
+    p_lane_from integer[], p_lane_to integer[], p_kinds smallint[], p_lines integer[], p_floors bigint[]
+)
+RETURNS TABLE (ord integer, id uuid)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT wanted.ord, next.id FROM unnest(p_wanted) AS wanted (ord)
+    LEFT JOIN LATERAL (
+        SELECT live.* FROM headrace_limit AS turn
+        CROSS JOIN LATERAL (
+            SELECT job.id, job.state, job.suspect, job.line FROM headrace_job AS job
+            WHERE job.id = ANY (ARRAY[turn.holder]) LIMIT 1
+        ) AS live
+        WHERE turn.scope = p_scopes[p_lane_turns[wanted.ord]]
+    ) AS held ON true
+    CROSS JOIN LATERAL (
+        SELECT held.id, held.suspect
+        WHERE held.state = 1 AND held.line = ANY (p_lines[p_lane_from[wanted.ord]:p_lane_to[wanted.ord]])
+        UNION ALL
+        (SELECT first.id, kind.suspect
+        FROM unnest(p_lines[p_lane_from[wanted.ord]:p_lane_to[wanted.ord]], p_floors[p_lane_from[wanted.ord]:p_lane_to[wanted.ord]])
+            WITH ORDINALITY AS line (id, floor, ord)
+        CROSS JOIN (VALUES (0::smallint), (1::smallint), (2::smallint)) AS kind (suspect)
+        CROSS JOIN LATERAL (
+            SELECT job.id, job.seq FROM headrace_job AS job
+            WHERE job.state = 1 AND job.suspect = kind.suspect AND job.line = line.id
+                AND job.seq > CASE WHEN kind.suspect = 0 THEN line.floor ELSE 0 END
+            ORDER BY job.seq LIMIT 1
+        ) AS first
+        WHERE held.id IS NULL
+        ORDER BY line.ord, first.seq LIMIT 1)
+    ) AS next (id, suspect)
+    WHERE p_lane_turns[wanted.ord] > 0 AND next.suspect = p_kinds[p_lane_from[wanted.ord]];
+END
+$$;
+
 -- Claim jobs of tasks that have limits: pools, lanes and lines as in headrace_exchange_1, and for each lane the places of
 -- its scopes (0: none) among those behind. What is full is left out as far as it is seen without a lock; the scopes of what
 -- is then taken are locked first, and looked at again: nobody else claims from them until this has committed. A scope that
 -- another claim has locked is left to the next one. The last row tells which lanes have more (`more_lanes`), which are kept
--- back by their limits (`kept_lanes`), and until when the first of those by a rate alone.
+-- back by their limits (`kept_lanes`), and until when the first of those by a rate alone. From an ordered lane comes the job
+-- whose turn it is, and none but that, see headrace_turns_1; nothing will ever be ready below the floors of its lines.
 CREATE FUNCTION headrace_claim_limited_1(
     p_now timestamptz, p_worker text,
     p_pool_from integer[], p_pool_to integer[], p_pool_limits integer[],
     p_lane_from integer[], p_lane_to integer[], p_lane_shares integer[], p_lane_queues integer[],
     p_kinds smallint[], p_lines integer[], p_floors bigint[],
-    p_lane_runs integer[], p_lane_rates integer[],  -- the scope of its concurrency, of its rate
+    p_lane_runs integer[], p_lane_rates integer[], p_lane_turns integer[],  -- the scope of its concurrency, rate, turns
     p_scopes text[], p_concurrency integer[], p_intervals_s double precision[], p_bursts integer[],
     p_slot_floors bigint[]
 )
@@ -444,7 +490,10 @@ DECLARE
     v_lane integer;
     v_runs integer;
     v_rate integer;
+    v_turn integer;
     v_room integer;
+    v_nexts uuid[] := array_fill(NULL::uuid, ARRAY[cardinality(p_lane_from)]);  -- in ordered lanes: whose turn it is
+    v_takers uuid[] := array_fill(NULL::uuid, ARRAY[cardinality(p_scopes)]);    -- of turns: who took it
     v_ids uuid[];
     v_picked uuid[] := '{}';
     v_slots text[] := '{}';
@@ -476,12 +525,22 @@ BEGIN
             v_waits[v_each.ord] := v_each.wait_s;
         END LOOP;
 
+        IF 0 < ANY (p_lane_turns) THEN
+            FOR v_each IN SELECT * FROM headrace_turns_1(v_ready, p_lane_turns, p_scopes, p_lane_from, p_lane_to, p_kinds, p_lines, p_floors) LOOP
+                v_nexts[v_each.ord] := v_each.id;
+            END LOOP;
+        END IF;
+
         -- Of each pool the first lanes that have room; the others are full, or for the next claim.
         FOR v_pool IN 1 .. cardinality(p_pool_limits) LOOP
             v_left := p_pool_limits[v_pool];
             FOREACH v_lane IN ARRAY v_ready LOOP
                 CONTINUE WHEN v_lane < p_pool_from[v_pool];
                 EXIT WHEN v_lane > p_pool_to[v_pool];
+                IF p_lane_turns[v_lane] > 0 AND v_nexts[v_lane] IS NULL THEN
+                    v_kept := v_kept || v_lane;
+                    CONTINUE;
+                END IF;
                 v_room := least(v_rooms[nullif(p_lane_runs[v_lane], 0)], v_rooms[nullif(p_lane_rates[v_lane], 0)]);
                 IF v_room = 0 OR v_left = 0 THEN
                     v_again := v_again || v_lane;
@@ -494,7 +553,8 @@ BEGIN
     END IF;
     IF cardinality(v_try) > 0 THEN
         v_wanted := ARRAY(SELECT DISTINCT scope FROM unnest(v_try) AS lane (ord)
-            CROSS JOIN LATERAL (VALUES (p_lane_runs[lane.ord]), (p_lane_rates[lane.ord])) AS scopes (scope) WHERE scope > 0);
+            CROSS JOIN LATERAL (VALUES (p_lane_runs[lane.ord]), (p_lane_rates[lane.ord]), (p_lane_turns[lane.ord]))
+                AS scopes (scope) WHERE scope > 0);
         INSERT INTO headrace_limit (scope)
         SELECT p_scopes[wanted.ord] FROM unnest(v_wanted) AS wanted (ord)
         WHERE NOT EXISTS (SELECT FROM headrace_limit AS limited WHERE limited.scope = p_scopes[wanted.ord] OFFSET 0)
@@ -509,6 +569,7 @@ BEGIN
             ) AS limited);
         v_now := coalesce(p_now, clock_timestamp());
         FOREACH v_runs IN ARRAY v_wanted LOOP
+            CONTINUE WHEN p_concurrency[v_runs] IS NULL;
             DELETE FROM headrace_slot AS slot WHERE slot.scope = p_scopes[v_runs] AND slot.n > p_slot_floors[v_runs] AND NOT EXISTS (
                 SELECT FROM headrace_job AS job
                 WHERE job.id = ANY (ARRAY[slot.job]) AND job.fence = slot.fence AND job.state + 0 = 2 OFFSET 0
@@ -519,6 +580,12 @@ BEGIN
             v_rooms[v_each.ord] := v_each.room;
             v_waits[v_each.ord] := v_each.wait_s;
         END LOOP;
+        IF 0 < ANY (p_lane_turns) THEN
+            v_nexts := array_fill(NULL::uuid, ARRAY[cardinality(p_lane_from)]);
+            FOR v_each IN SELECT * FROM headrace_turns_1(v_try, p_lane_turns, p_scopes, p_lane_from, p_lane_to, p_kinds, p_lines, p_floors) LOOP
+                v_nexts[v_each.ord] := v_each.id;
+            END LOOP;
+        END IF;
         v_pool := 0;
         FOREACH v_lane IN ARRAY v_try LOOP
             WHILE v_pool = 0 OR v_lane > p_pool_to[v_pool] LOOP
@@ -527,24 +594,35 @@ BEGIN
             END LOOP;
             v_runs := nullif(p_lane_runs[v_lane], 0);
             v_rate := nullif(p_lane_rates[v_lane], 0);
+            v_turn := nullif(p_lane_turns[v_lane], 0);
             v_room := least(v_rooms[v_runs], v_rooms[v_rate], p_lane_shares[v_lane], v_left);
-            IF coalesce(v_busy[v_runs], false) OR coalesce(v_busy[v_rate], false) THEN
+            IF coalesce(v_busy[v_runs], false) OR coalesce(v_busy[v_rate], false) OR coalesce(v_busy[v_turn], false) THEN
                 v_more := v_more || v_lane;
             ELSE
+                IF v_turn IS NOT NULL AND (v_nexts[v_lane] IS NULL OR v_takers[v_turn] IS NOT NULL) THEN
+                    v_kept := v_kept || v_lane;  -- taken: in a lane of another queue
+                    CONTINUE;
+                END IF;
                 v_again := v_again || v_lane;
                 CONTINUE WHEN v_room = 0;
-                SELECT coalesce(array_agg(picked.id), '{}') INTO v_ids FROM (
-                    SELECT job.id
-                    FROM unnest(p_kinds[p_lane_from[v_lane]:p_lane_to[v_lane]], p_lines[p_lane_from[v_lane]:p_lane_to[v_lane]],
-                        p_floors[p_lane_from[v_lane]:p_lane_to[v_lane]]) AS line (kind, id, floor)
-                    CROSS JOIN LATERAL (
-                        SELECT job.id FROM headrace_job AS job
-                        WHERE job.state = 1 AND job.suspect = line.kind AND job.line = line.id AND job.seq > line.floor
-                        ORDER BY job.seq
-                        LIMIT v_room FOR UPDATE SKIP LOCKED
-                    ) AS job
-                    LIMIT v_room
-                ) AS picked;
+                IF v_turn IS NOT NULL THEN
+                    v_ids := ARRAY(SELECT job.id FROM headrace_job AS job WHERE job.id = ANY (ARRAY[v_nexts[v_lane]])
+                        AND job.state + 0 = 1 AND job.suspect + 0 = p_kinds[p_lane_from[v_lane]] FOR UPDATE SKIP LOCKED);
+                    v_takers[v_turn] := v_ids[1];
+                ELSE
+                    SELECT coalesce(array_agg(picked.id), '{}') INTO v_ids FROM (
+                        SELECT job.id
+                        FROM unnest(p_kinds[p_lane_from[v_lane]:p_lane_to[v_lane]], p_lines[p_lane_from[v_lane]:p_lane_to[v_lane]],
+                            p_floors[p_lane_from[v_lane]:p_lane_to[v_lane]]) AS line (kind, id, floor)
+                        CROSS JOIN LATERAL (
+                            SELECT job.id FROM headrace_job AS job
+                            WHERE job.state = 1 AND job.suspect = line.kind AND job.line = line.id AND job.seq > line.floor
+                            ORDER BY job.seq
+                            LIMIT v_room FOR UPDATE SKIP LOCKED
+                        ) AS job
+                        LIMIT v_room
+                    ) AS picked;
+                END IF;
                 v_picked := v_picked || v_ids;
                 v_slots := v_slots || array_fill(p_scopes[v_runs], ARRAY[cardinality(v_ids)]);
                 v_left := v_left - cardinality(v_ids);
@@ -564,6 +642,10 @@ BEGIN
                 + greatest(0, least(coalesce(limited.rate_at, 0) - extract(epoch FROM v_now), p_intervals_s[v_rate] * p_bursts[v_rate]))
             WHERE limited.scope = p_scopes[v_rate];
         END LOOP;
+        IF 0 < ANY (p_lane_turns) THEN
+            UPDATE headrace_limit AS turn SET holder = taker.job FROM unnest(v_takers, p_scopes) AS taker (job, scope)
+            WHERE taker.job IS NOT NULL AND turn.scope = taker.scope AND turn.holder IS DISTINCT FROM taker.job;
+        END IF;
         RETURN QUERY
         WITH started AS (
             UPDATE headrace_job AS job SET state = 2, fence = job.fence + 1, attempt = job.attempt + 1, worker = v_worker,
@@ -609,7 +691,9 @@ BEGIN
     FOREACH v_lane IN ARRAY v_again LOOP
         v_runs := nullif(p_lane_runs[v_lane], 0);
         v_rate := nullif(p_lane_rates[v_lane], 0);
-        IF least(v_rooms[v_runs], v_rooms[v_rate]) > 0 THEN
+        IF v_takers[nullif(p_lane_turns[v_lane], 0)] IS NOT NULL THEN
+            v_kept := v_kept || v_lane;
+        ELSIF coalesce(least(v_rooms[v_runs], v_rooms[v_rate]), 1) > 0 THEN
             v_more := v_more || v_lane;
         ELSE
             v_kept := v_kept || v_lane;

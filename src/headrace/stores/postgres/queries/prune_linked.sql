@@ -7,6 +7,10 @@ WITH old AS MATERIALIZED (
     DELETE FROM headrace_feed AS feed USING old WHERE feed.job = old.id
 ), attempts AS (
     DELETE FROM headrace_attempt AS attempt USING old WHERE attempt.job = old.id
+), letters AS (
+    DELETE FROM headrace_letter AS letter USING old WHERE letter.job = old.id
+), promises AS (
+    DELETE FROM headrace_promise AS promise USING old WHERE promise.job = old.id
 ), keys AS (
     DELETE FROM headrace_job_key AS job_key USING old JOIN headrace_line AS line ON line.id = old.line
     WHERE job_key.task = line.task AND job_key.key = old.key AND job_key.job = old.id

@@ -157,10 +157,11 @@ CREATE TABLE headrace_attempt (
     PRIMARY KEY (n, fence)
 ) WITHOUT ROWID;
 
--- Where rates stand; a scope is a task, or a task and one key of its lanes.
+-- Where rates stand, and whose turn it is; a scope is a task, or a task and one key of its lanes.
 CREATE TABLE headrace_limit (
     scope TEXT PRIMARY KEY,
-    rate_at REAL NOT NULL               -- when the next start would be due if all came evenly: seconds since the epoch
+    rate_at REAL,                       -- when the next start would be due if all came evenly: seconds since the epoch
+    holder BLOB                         -- of an ordered lane: the job that started last; it has its turn while it lives
 ) WITHOUT ROWID;
 
 -- Attempts that count for a limit. A slot counts while its job runs under its very fence, so that no end of an attempt

@@ -75,10 +75,3 @@ CREATE TABLE headrace_chore (
     term INTEGER NOT NULL,              -- raised when the doer changes
     ends_at INTEGER NOT NULL
 ) WITHOUT ROWID;
-
--- Endpoints of webhooks to which nothing is sent any more.
-CREATE TABLE headrace_endpoint (
-    name TEXT PRIMARY KEY,
-    disabled_at INTEGER NOT NULL,
-    why TEXT NOT NULL
-) WITHOUT ROWID;

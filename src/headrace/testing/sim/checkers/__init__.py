@@ -19,6 +19,7 @@ from headrace.testing.sim.checkers.leases import LeasesHold
 from headrace.testing.sim.checkers.lent import TheDeadHoldNothing
 from headrace.testing.sim.checkers.limits import LimitsHold
 from headrace.testing.sim.checkers.live import BrowsersAreServed
+from headrace.testing.sim.checkers.order import OrderIsKept
 from headrace.testing.sim.checkers.outcomes import OutcomeOnce
 from headrace.testing.sim.checkers.pressure import NewsComesLate, PressureIsLawful
 from headrace.testing.sim.checkers.quarantine import OnlyPoisonIsQuarantined
@@ -37,6 +38,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     LeasesHold,
     Slots,
     LimitsHold,
+    OrderIsKept,
     NothingIsEarly,
     OneHolderPerKey,
     WorkIsKept,

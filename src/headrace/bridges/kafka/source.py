@@ -1,0 +1,101 @@
+"""A topic of Kafka as a source: one member of a group for each connection.
+
+Kafka shares the partitions out; how far each is read, the store knows. So neither a rebalance nor a member that does
+not know of one takes a message twice: bookmarks move only from where they stand.
+"""
+
+import asyncio
+from typing import Any, Final, Protocol
+
+from headrace.bridges.closing import finished
+from headrace.bridges.kafka.client import (
+    CONNECT_S,
+    STRATEGIES,
+    KafkaError,
+    aiokafka,
+    begin,
+    close_consumer,
+    settings,
+    why_not,
+)
+from headrace.bridges.kafka.link import KafkaLink
+from headrace.bridges.kafka.parts import Says, Taking
+from headrace.core.broker import Broker
+from headrace.ports.bridge import SourceLink, Stand
+
+SESSION_MS: Final = 6_000
+"""A member that is not heard of for so long is gone; the least that a broker takes unless it is told otherwise."""
+HEARTBEAT_MS: Final = 2_000
+NEVER_MS: Final = 2**31 - 1
+PARTITION_BYTES: Final = 1 << 20
+FETCH_BYTES: Final = 8 << 20
+
+
+class Topic(Protocol):
+    """A topic, the group whose members share its partitions, and where one begins of which nothing was read."""
+
+    @property
+    def topic(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def group(self) -> str | None:
+        """The group's name."""
+        ...
+
+    @property
+    def start(self) -> str:
+        """`earliest` or `latest`."""
+        ...
+
+
+class KafkaSource:
+    """Records of one topic as messages."""
+
+    alone: Final = False
+
+    def __init__(self, broker: Broker, topic: Topic, name: str, *, member: str | None = None) -> None:
+        """Not connected. `member`: a name that no other process has, and that this one has again when it is restarted:
+        it then takes its partitions over at once, though it never left the group.
+        """
+        self._broker: Final = broker
+        self._taking: Final = Taking(name, topic.topic, topic.group or "", topic.start)
+        self._member: Final = member
+
+    async def open(self, stand: Stand) -> SourceLink:
+        """Connect and join the group; partitions are given during the first fetches."""
+        taking = self._taking
+        given = settings(self._broker, "headrace-source")
+        consumer = aiokafka.AIOKafkaConsumer(
+            **given,
+            group_id=taking.group,
+            group_instance_id=self._member,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=SESSION_MS,
+            # The client would leave the group when it is not asked for long, and not join again (aiokafka #1187).
+            max_poll_interval_ms=NEVER_MS,
+            max_partition_fetch_bytes=PARTITION_BYTES,
+            fetch_max_bytes=FETCH_BYTES,
+            partition_assignment_strategy=STRATEGIES,
+        )
+        try:
+            await begin(consumer)
+            async with asyncio.timeout(CONNECT_S):
+                link = await self._join(consumer, stand)
+        except BaseException as error:
+            await finished(close_consumer(consumer))
+            if isinstance(error, KafkaError | OSError):
+                raise await why_not(self._broker, given, error) from None
+            raise
+        return link
+
+    async def _join(self, consumer: Any, stand: Stand) -> KafkaLink:
+        """A topic that is not there would be silent: a group shares out what there is."""
+        if self._taking.topic not in await consumer.topics():
+            raise Says(self._broker, self._taking).missing()
+        return KafkaLink(self._broker, consumer, self._taking, stand)

@@ -1,0 +1,133 @@
+"""One connection to NATS that ends when it is lost, and what the client's errors mean.
+
+The client's own reconnecting is off: while it is at it, what is published fills a buffer or is lost without a word.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+
+from headrace.bridges import faults
+from headrace.bridges.closing import finished, shortly
+from headrace.core.broker import Broker
+from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
+
+_js: Final[Any] = import_module("nats.js.errors")  # its types are unknown in part
+NotFoundError: Final[type[Exception]] = _js.NotFoundError
+APIError: Final[Any] = _js.APIError
+
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 5.0
+CLOSE_S: Final = 0.4
+PING_S: Final = 5
+UNAVAILABLE: Final = 503
+
+
+class _Client(Client):
+    """A client that reads on whatever a subject is: the server takes any bytes, and this would end its reading."""
+
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Any:
+        return super()._build_message(sid, subject.decode("utf-8", "replace").encode(), reply, data, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client that is connected; `ended` is done when it is not any more, by whomever."""
+
+    broker: Broker
+    client: Any
+    ended: "asyncio.Future[None]"
+    troubles: list[Exception]
+
+    async def close(self) -> None:
+        """Let go of it."""
+        await shortly(self.client.close, CLOSE_S)
+        transport: Any = getattr(self.client, "_transport", None)
+        with suppress(Exception):  # it could not write what was left
+            transport._io_writer.transport.abort()  # noqa: SLF001 - there is no other way
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    @asynccontextmanager
+    async def answers(self, within_s: float = ANSWER_S) -> AsyncGenerator[None, None]:
+        """What is asked of JetStream in it is answered in so much time; errors of the client are ours.
+
+        Raises:
+            BridgeError: it is not, or the answer is an error.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                yield
+        except (NatsError, OSError) as error:
+            raise self.told(error) from None
+
+    def told(self, error: Exception) -> BridgeError:
+        """What an error of the client means."""
+        if any("permissions" in str(trouble).lower() for trouble in self.troubles):
+            return faults.refused(self.broker)
+        if isinstance(error, TimeoutError):
+            return BridgeUnavailable(f"{self.broker.shown} does not answer")
+        if isinstance(error, NoRespondersError) or getattr(error, "code", None) == UNAVAILABLE:
+            return BridgeUnavailable(f"the JetStream of {self.broker.shown} is off, or not ready yet")
+        if isinstance(error, APIError):
+            return BridgeRefused(f"{self.broker.shown} refuses: {getattr(error, 'description', None) or error}")
+        return faults.lost(self.broker, error)
+
+
+async def connect(broker: Broker, name: str) -> Connection:
+    """A connection.
+
+    Raises:
+        BridgeError: there is none.
+    """
+    troubles: list[Exception] = []
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def trouble(error: Exception) -> None:
+        troubles.append(error)
+        del troubles[:-8]
+
+    async def lost() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    connection = Connection(broker, _Client(), ended, troubles)
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await connection.client.connect(
+                [f"{'tls' if broker.tls else 'nats'}://{server}" for server in broker.servers],
+                name=name,
+                user=broker.user,
+                password=broker.password,
+                tls=ssl.create_default_context() if broker.tls else None,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=int(CONNECT_S),
+                ping_interval=PING_S,
+                max_outstanding_pings=2,
+                pending_size=-1,
+                error_cb=trouble,
+                closed_cb=lost,
+                disconnected_cb=lost,
+            )
+    except BaseException as error:
+        await finished(connection.close())
+        if isinstance(error, NatsError | OSError):
+            raise _unconnected(broker, [error, *troubles]) from None
+        raise
+    return connection
+
+
+def _unconnected(broker: Broker, errors: list[Exception]) -> BridgeError:
+    if any("authorization" in str(error).lower() for error in errors):
+        return faults.refused(broker)
+    return faults.unreached(broker, errors[-1])

@@ -1,2 +1,0 @@
--- Endpoints to which nothing is sent.
-SELECT name, why, disabled_at FROM headrace_endpoint AS endpoint ORDER BY name
