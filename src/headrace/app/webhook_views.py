@@ -42,8 +42,8 @@ def delivery_view(job: JobRecord) -> dict[str, object]:
 
 def event_of(job: JobRecord) -> dict[str, Any]:
     """The arguments of a delivery's job."""
-    found: Any = json.loads(job.args)
-    return found if isinstance(found, dict) else {}
+    found: dict[str, Any] = json.loads(job.args)
+    return found
 
 
 def last_answer(job: JobRecord) -> str | None:

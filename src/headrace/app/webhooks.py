@@ -174,7 +174,7 @@ class Webhooks(Definitions, ABC):
             InvalidConfig: what cannot work, the name is taken, or httpx is not installed.
         """
         what = f"the webhook {name!r}"
-        if not isinstance(name, str) or _NAME.fullmatch(name) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not _is_name(name):
             raise InvalidConfig(f"a webhook's name has 1 to 56 letters, digits and ._:@-, not {name!r:.80}")
         if name in self.endpoints:
             raise InvalidConfig(f"{what} is defined twice: define it once and import it")
@@ -244,6 +244,10 @@ class Webhooks(Definitions, ABC):
             return await hr.submit(Call(hr.registry.get(record.task), record.args, Options(tags=record.tags)))
         await hr.store.retry([job.id.bytes])
         return await job.refresh()
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def _is(task: str) -> bool:

@@ -132,7 +132,7 @@ class Types:
             return cls()
         names = [given] if isinstance(given, str) else list(given)
         for each in names:
-            if not isinstance(each, str) or _TYPE.fullmatch(each) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not _is_type(each):
                 raise InvalidConfig(
                     f"{what}: types are texts as order.paid, or order.* for all that begin so, not {each!r}"
                 )
@@ -148,6 +148,10 @@ class Types:
             return False
         starts = (event_type[: at + 1] + "*" for at, sign in enumerate(event_type) if sign == ".")
         return event_type in self.names or any(each in self.names for each in starts)
+
+
+def _is_type(name: object) -> bool:
+    return isinstance(name, str) and _TYPE.fullmatch(name) is not None
 
 
 def check_url(what: str, url: str, policy: AddressPolicy, *, insecure: bool) -> str:

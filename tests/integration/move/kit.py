@@ -157,9 +157,8 @@ async def fill_post(store: FullStore, told: Filled) -> None:
 
 def event(n: int) -> Event:
     """One whose id is known."""
-    return Event(
-        bytes([n]) * 16, "nats" if n % 3 == 1 else "kafka", f"ö{n}", f"k{n % 2}", '{"a":"ü"}', bytes([n, 0, 255])
-    )
+    sink = "nats" if n % 3 == 1 else "kafka"
+    return Event(n.to_bytes(16), sink, f"ö{n}", f"k{n % 2}", '{"a":"ü"}', b"\x00\xff%d" % n)
 
 
 async def post_of(store: FullStore, jobs: Sequence[JobId]) -> list[Any]:

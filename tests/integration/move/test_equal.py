@@ -285,11 +285,11 @@ class _Changes:
         )
         incoming.put_bookmark(tx, "kafka:orders:g", str(49 + n), None)
         incoming.forget_seen(tx, "rabbitmq:orders", -1.0, 1)
-        outbox.publish(tx, [kit.event(100 + n), kit.event(50 + n)], None, once=n % 2 == 0)
+        outbox.publish(tx, [kit.event(1_000 + n), kit.event(2_000 + n)], None, once=n % 2 == 0)
         first, *_, last = outbox.outgoing(tx, "kafka", 0, 1_000, 1 << 20, without=()).events
         outbox.sent(tx, "kafka", [first.place], [Refusal(last.place, f"no {n}", parked=n % 3 == 0)])
         kept = outbox.promised(tx, None, 3).ended[:1]
-        outbox.keep_promises(tx, [(promise, kit.event(150 + n)) for promise in kept])
+        outbox.keep_promises(tx, [(promise, kit.event(3_000 + n)) for promise in kept])
 
 
 async def _pictures_of_the_dead_file(store: SqliteStore, told: kit.Filled) -> tuple[dict[str, kit.Picture], list[Any]]:

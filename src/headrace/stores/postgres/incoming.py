@@ -170,7 +170,10 @@ async def forget_seen(tx: Tx, forgotten: dict[str, datetime], source: str, older
 async def letter(tx: Tx, job: JobId) -> Letter | None:
     """The message of which this job was made, if it did not fit its task."""
     row = await tx.one(_LETTER, UUID(job))
-    return None if row is None else Letter(*row[:6], bytes(row[6]))
+    if row is None:
+        return None
+    source, why, content_type, headers, place, size, body = row
+    return Letter(source, why, content_type, headers, place, size, bytes(body))
 
 
 async def sources(tx: Tx) -> list[SourceRecord]:

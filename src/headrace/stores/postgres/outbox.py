@@ -20,6 +20,7 @@ _SENT: Final = query("sent")
 _REFUSED: Final = query("refused")
 _PARKED: Final = query("parked")
 _UNPARK: Final = query("unpark")
+_UNPARK_ALL: Final = query("unpark_all")
 _DROP: Final = query("drop_parked")
 _SINKS: Final = query("sinks")
 _PROMISED: Final = query("promised")
@@ -82,7 +83,8 @@ async def parked(tx: Tx, sink: str, after: int, limit: int) -> list[Parked]:
 
 async def unpark(tx: Tx, sink: str, places: Sequence[int] | None) -> int:
     """Let parked events go again; how many."""
-    count = len(await tx.all(_UNPARK, sink, None if places is None else list(places)))
+    rows = await (tx.all(_UNPARK_ALL, sink) if places is None else tx.all(_UNPARK, sink, list(places)))
+    count = len(rows)
     if count:
         tx.hints.add(f"sink:{sink}")
     return count

@@ -146,8 +146,8 @@ def _draw_limits(seed: int, pace_s: float) -> tuple[TaskLimit, ...]:
     rate = RateLimit(
         rng.choice((1, 5)), rng.uniform(0.2, 5.0) * pace_s, rng.choice((None, 1)), rng.choice((None, "steps"))
     )
-    either = rng.choice(((concurrency, None), (None, rate), (concurrency, rate)))
-    return (TaskLimit("both", *either, ordered=ordered),)
+    chosen = rng.choice(((concurrency, None), (None, rate), (concurrency, rate)))
+    return (TaskLimit("both", chosen[0], chosen[1], ordered),)
 
 
 def _rng(name: str) -> random.Random:

@@ -301,3 +301,106 @@ BEGIN
     RETURN v_keep;
 END
 $$;
+
+-- Events that wait for a sink (or are parked) beyond a place, in order: so many, of so many bytes but at least one, and none
+-- of some keys. `more`: there are others beyond.
+CREATE FUNCTION headrace_outbox_1(
+    p_sink text, p_parked boolean, p_after bigint, p_limit integer, p_bytes_max bigint, p_without text[]
+)
+RETURNS TABLE (
+    n bigint, id uuid, key text, target text, head text, body bytea, failures integer, failure text, at timestamptz, more boolean
+)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_material = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT o.n, o.id, o.key, o.target, o.head, o.body, o.failures, o.failure, o.at, o.left_ > 0 FROM (
+        SELECT f.*, sum(octet_length(f.body)) OVER w AS bytes, row_number() OVER w AS row,
+            count(*) OVER () - row_number() OVER w AS left_
+        FROM (
+            SELECT e.n, e.id, e.key, e.target, e.head, e.body, e.failures, e.failure, e.at FROM headrace_outbox AS e
+            WHERE e.sink = (SELECT s.id FROM headrace_sink AS s WHERE s.name = p_sink) AND e.parked = p_parked AND e.n > p_after
+                AND (e.key IS NULL OR e.key <> ALL (p_without))
+            ORDER BY e.n LIMIT p_limit + 1
+        ) AS f
+        WINDOW w AS (ORDER BY f.n)
+    ) AS o
+    WHERE o.row <= p_limit AND (o.bytes <= p_bytes_max OR o.row = 1);
+END
+$$;
+
+-- Forget what a source has seen from one instant to another, the oldest first, at most so many. Told is when each was seen.
+CREATE FUNCTION headrace_forget_1(p_source integer, p_from timestamptz, p_before timestamptz, p_limit integer)
+RETURNS SETOF timestamptz
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_material = off SET jit = off SET lock_timeout = '5s'
+AS $$
+BEGIN
+    RETURN QUERY
+    DELETE FROM headrace_seen AS seen WHERE seen.ctid = ANY (ARRAY(
+        SELECT s.ctid FROM headrace_seen AS s WHERE s.source = p_source AND s.at >= p_from AND s.at < p_before ORDER BY s.at LIMIT p_limit
+    ))
+    RETURNING seen.at;
+END
+$$;
+
+-- Promises beyond one, in order, so many of them; and whether their jobs have ended.
+CREATE FUNCTION headrace_promised_1(p_job uuid, p_name text, p_limit integer)
+RETURNS TABLE (job uuid, name text, ended boolean)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_material = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT o.job, o.name, NOT EXISTS (SELECT FROM headrace_job AS live WHERE live.id = ANY (ARRAY[o.job])) FROM (
+        SELECT p.job, p.name::text AS name FROM headrace_promise AS p
+        WHERE (p.job, p.name) > (p_job, p_name) ORDER BY p.job, p.name LIMIT p_limit
+    ) AS o;
+END
+$$;
+
+-- Where the events at these places are, whichever of them are there, parked or not as is asked for.
+CREATE FUNCTION headrace_places_1(p_sink text, p_places bigint[], p_parked boolean[])
+RETURNS SETOF tid
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
+SET jit = off
+AS $$
+DECLARE
+    v_sink integer := (SELECT s.id FROM headrace_sink AS s WHERE s.name = p_sink);
+BEGIN
+    RETURN QUERY
+    SELECT found.at FROM unnest(p_places) AS one (n) CROSS JOIN unnest(p_parked) AS is_ (parked)
+    CROSS JOIN LATERAL (
+        SELECT e.ctid AS at FROM headrace_outbox AS e WHERE e.sink = v_sink AND e.parked = is_.parked AND e.n = one.n LIMIT 1
+    ) AS found;
+END
+$$;
+
+-- Note that events were refused, and park some.
+CREATE FUNCTION headrace_refuse_1(p_sink text, p_places bigint[], p_whys text[], p_parks boolean[])
+RETURNS void
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET lock_timeout = '5s'
+AS $$
+DECLARE
+    v_sink integer := (SELECT s.id FROM headrace_sink AS s WHERE s.name = p_sink);
+BEGIN
+    FOR v_at IN 1 .. cardinality(p_places) LOOP
+        UPDATE headrace_outbox AS e SET failures = e.failures + 1, failure = p_whys[v_at], parked = p_parks[v_at]
+        WHERE e.sink = v_sink AND e.parked = false AND e.n = p_places[v_at];
+        CONTINUE WHEN FOUND;
+        UPDATE headrace_outbox AS e SET failures = e.failures + 1, failure = p_whys[v_at]
+        WHERE e.sink = v_sink AND e.parked = true AND e.n = p_places[v_at];
+    END LOOP;
+END
+$$;

@@ -1,3 +1,2 @@
 -- Take parked events out of the outbox for good.
-DELETE FROM headrace_outbox AS outbox
-WHERE sink = (SELECT id FROM headrace_sink WHERE name = $1) AND parked AND n = ANY ($2::bigint[]) RETURNING 1
+DELETE FROM headrace_outbox AS outbox WHERE ctid = ANY (ARRAY(SELECT headrace_places_1($1, $2, '{t}'))) RETURNING 1

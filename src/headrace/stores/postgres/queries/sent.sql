@@ -1,2 +1,2 @@
 -- Take events that were confirmed out of the outbox.
-DELETE FROM headrace_outbox AS outbox WHERE sink = (SELECT id FROM headrace_sink WHERE name = $1) AND parked = ANY ('{f,t}') AND n = ANY ($2::bigint[])
+DELETE FROM headrace_outbox AS outbox WHERE ctid = ANY (ARRAY(SELECT headrace_places_1($1, $2, '{f,t}')))

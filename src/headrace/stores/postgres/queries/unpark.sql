@@ -1,3 +1,3 @@
--- Let parked events go again, these or all, as if never refused.
+-- Let parked events go again, as if never refused.
 UPDATE headrace_outbox AS outbox SET parked = false, failures = 0, failure = NULL
-WHERE sink = (SELECT id FROM headrace_sink WHERE name = $1) AND parked AND ($2::bigint[] IS NULL OR n = ANY ($2::bigint[])) RETURNING 1
+WHERE ctid = ANY (ARRAY(SELECT headrace_places_1($1, $2, '{t}'))) RETURNING 1

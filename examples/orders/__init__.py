@@ -1,0 +1,1 @@
+"""A shop, its payments and its shipping: three services that speak by Kafka and RabbitMQ."""
