@@ -1,5 +1,6 @@
 """Messages and events through trouble: nothing is lost, doubled or out of order; and safeguards are missed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -37,7 +38,10 @@ def test_a_seed_has_one_history() -> None:
     code = "from headrace.testing.sim.bridged import run; print([run(seed).counts.most_common() for seed in range(4)])"
     said = {
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": hash_seed}, capture_output=True, check=True
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
         ).stdout
         for hash_seed in ("1", "2")
     }

@@ -26,7 +26,8 @@ from headrace.core.model import NewJob
 from headrace.ports.observer import SILENT
 from headrace.ports.post import Arrival, Intake, Post
 from headrace.ports.store import StoreSettings
-from headrace.runtime.intake import Counts, IntakeShell, Parts
+from headrace.runtime.intake import IntakeShell
+from headrace.runtime.intake_parts import Counts, Parts
 from headrace.runtime.relay import Relay
 from headrace.runtime.sources import SourcePlan, Sources
 from headrace.testing.sim import events as e
@@ -193,6 +194,7 @@ class BridgedWorld:
             IntakeSettings(batch_max=rng.choice((3, 10, 100))),
             cast("Post", store),
             _Gate(self, rng),
+            store.open,
             partial(store.bookmarks, name),
             node.clock,
             rng,
