@@ -21,7 +21,7 @@ from headrace.stores.memory.post import MemoryPost
 from headrace.testing.sim.bridged import COMES, GOES, LOST, MESSAGES, ONCE, SOURCES, run
 
 pytestmark = pytest.mark.timeout(120)
-SEEDS = 60
+SEEDS = 40
 BOUND = 60
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
