@@ -294,7 +294,7 @@ class BridgedWorld:
             self._look_at_sent(args[1])
         answer = self._apply(verb, args, named)
         if verb == "receive":
-            self._look_at_received(*args, answer.added)
+            self._look_at_received(args[0], args[1], answer.added)
         return answer
 
     def _look_at_sent(self, places: Sequence[int]) -> None:
