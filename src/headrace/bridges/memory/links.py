@@ -63,15 +63,15 @@ class Link:
         """On the running loop."""
         self._broker = broker
         self.taking = taking
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._stirred = asyncio.Event()
         self._held = False
         self._gone: Exception | None = None
 
     def stir(self) -> None:
         """Let a waiting fetch look again; from any thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stirred.set)
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._stirred.set)
 
     def lose(self, why: Exception) -> None:
         """The connection is gone."""

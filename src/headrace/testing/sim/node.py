@@ -209,17 +209,25 @@ class Node:
 
 def bury(loop: NodeLoop) -> None:
     """Unwind what a dead process was doing, so that nothing of it stays in this one. Nothing of it has an effect."""
-    for task in [task for task in loop.tasks if not task.done()]:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-        coroutine: Any = task.get_coro()
-        for _ in range(CLOSE_TRIES):
-            try:
-                with suppress(Exception):
-                    coroutine.close()
-            except BaseException:  # noqa: BLE001, S112 - whatever a dying body raises
-                continue
-            if getattr(coroutine, "cr_frame", None) is None:
-                break
+    before = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    events._set_running_loop(loop)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]  # what it begins is its own
+    try:
+        for task in [task for task in loop.tasks if not task.done()]:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            _unwind(task.get_coro())
+    finally:
+        events._set_running_loop(before)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def _unwind(coroutine: Any) -> None:
+    for _ in range(CLOSE_TRIES):
+        try:
+            with suppress(Exception):
+                coroutine.close()
+        except BaseException:  # noqa: BLE001, S112 - whatever a dying body raises
+            continue
+        if getattr(coroutine, "cr_frame", None) is None:
+            break
 
 
 CALLBACKS_PER_TURN_MAX = 20_000
