@@ -51,8 +51,6 @@ UNFIT: Final[tuple[type[Exception], ...]] = (
 class KafkaSink:
     """Sends events to topics; the target of one is a topic."""
 
-    one_per_key: Final = False
-
     def __init__(self, broker: Broker) -> None:
         """Not connected."""
         self._broker: Final = broker
@@ -61,6 +59,11 @@ class KafkaSink:
         self._sending: asyncio.Task[None] | None = None
         self._turn = 0
         self._closed = False
+
+    @property
+    def one_per_key(self) -> bool:
+        """A partition keeps its order, and a producer sends one batch of it at a time."""
+        return False
 
     async def send(self, events: Sequence[Outgoing], tell: Callable[[SinkEnd], None]) -> None:
         """Send all of them, and wait for the answers."""

@@ -5,7 +5,6 @@ not know of one takes a message twice: bookmarks move only from where they stand
 """
 
 import asyncio
-import secrets
 from typing import Any, Final, Protocol
 
 from headrace.bridges.closing import finished
@@ -20,6 +19,7 @@ from headrace.bridges.kafka.client import (
     why_not,
 )
 from headrace.bridges.kafka.link import KafkaLink
+from headrace.bridges.kafka.member import Member
 from headrace.bridges.kafka.parts import Says, Taking
 from headrace.core.broker import Broker
 from headrace.ports.bridge import SourceLink, Stand
@@ -54,16 +54,19 @@ class Topic(Protocol):
 class KafkaSource:
     """Records of one topic as messages."""
 
-    alone: Final = False
-
     def __init__(self, broker: Broker, topic: Topic, name: str, *, member: str | None = None) -> None:
-        """Not connected. `member`: a name that no other process has, and that this one has again when it is restarted:
-        it then takes its partitions over at once, though it never left the group. Without it, that is so for one
-        connection after another of this source.
+        """Not connected. `member`: a name that no other process has, and that who comes after this one has too: it then
+        takes the partitions over at once, though this one never left the group. By default one of this machine.
         """
         self._broker: Final = broker
         self._taking: Final = Taking(name, topic.topic, topic.group or "", topic.start)
-        self._member: Final = member or f"headrace-{secrets.token_hex(8)}"
+        place = f"{broker.shown} {topic.topic} {topic.group}"
+        self._member: Final = Member(member) if member is not None else Member.take(place)
+
+    @property
+    def alone(self) -> bool:
+        """Never: a group shares out the partitions."""
+        return False
 
     async def open(self, stand: Stand) -> SourceLink:
         """Connect and join the group; partitions are given during the first fetches."""
@@ -72,7 +75,7 @@ class KafkaSource:
         consumer = aiokafka.AIOKafkaConsumer(
             **given,
             group_id=taking.group,
-            group_instance_id=self._member,
+            group_instance_id=self._member.name,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",

@@ -30,13 +30,16 @@ BESIDE: Final = len(": \r\n")
 class NatsSink:
     """Publishes events; the target of one is a subject."""
 
-    one_per_key: Final = True
-
     def __init__(self, broker: Broker) -> None:
         """Not connected."""
         self._broker: Final = broker
         self._line: _Line | None = None
         self._closed = False
+
+    @property
+    def one_per_key(self) -> bool:
+        """Acknowledgements come in any order."""
+        return True
 
     async def send(self, events: Sequence[Outgoing], tell: Callable[[SinkEnd], None]) -> None:
         """Publish all of them; the stream's answers tell the rest."""
