@@ -22,11 +22,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".cache" / "reports"
 LANES = (  # side by side
-    ("lint", "types", "layers", "coverage", "unit", "simulation", "docs", "e2e"),
+    ("lint", "types", "layers", "coverage", "unit", "docs", "e2e"),
     ("integration",),
+    ("brokers", "simulation"),
 )
 ALONE = ("chaos",)  # afterwards
-ARGS = {"unit": "-q --ignore=tests/unit/core"}  # which `coverage` has run
+ARGS = {
+    "unit": "-q --ignore=tests/unit/core",  # which `coverage` has run
+    "integration": "-q --ignore=tests/integration/bridges --ignore=tests/integration/servers",  # which are `brokers`
+}
 BUDGET_S = 20 * 60
 
 

@@ -102,9 +102,9 @@ class _Gate:
         if self._world.troubled and self._rng.random() < self._world.full:
             raise Full("the queue is full", retry_in=self._rng.random())
 
-    async def left(self, queue: str, priority: int) -> tuple[int, float]:
+    async def left(self, name: str, priority: int) -> tuple[int, float]:
         """A few."""
-        del queue, priority
+        del name, priority
         return self._rng.randrange(0, 20) if self._world.troubled else 1_000, 0.5
 
 
