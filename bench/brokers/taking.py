@@ -174,7 +174,7 @@ async def redis_publish(url: str, numbers: Iterable[int]) -> None:
     async with Redis.from_url(url, protocol=2, socket_timeout=30) as client:
         pipeline = client.pipeline(transaction=False)
         for number in numbers:
-            pipeline.xadd(PLACE, {"data": body(number), "id": f"m{number}"})
+            pipeline.xadd(PLACE, {"data": body(number), "message-id": f"m{number}"})
             if len(pipeline) >= BATCH:
                 await pipeline.execute()
         await pipeline.execute()

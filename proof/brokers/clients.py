@@ -87,7 +87,7 @@ async def nats_(url: str) -> AsyncIterator[Send]:
 async def redis(url: str) -> AsyncIterator[Send]:
     """With a reply, after an fsync."""
     async with Redis.from_url(url, protocol=2, socket_timeout=CONFIRM_S) as client:
-        yield lambda name: client.xadd(ORDERS, {"data": _body(name), "id": name})
+        yield lambda name: client.xadd(ORDERS, {"data": _body(name), "message-id": name})
 
 
 SENDERS: Final[dict[str, Callable[[str], AbstractAsyncContextManager[Send]]]] = {
