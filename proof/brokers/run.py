@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -169,7 +170,7 @@ class Run:
                         again = sorted(unconfirmed)[:SENDERS]
                         self._repeated.update(again)
                         room = min(SENDERS - len(again), int((time.monotonic() - began) * RATE_PER_S) - taken)
-                        new = [name for name, _ in zip(names, range(max(room, 0)), strict=False)]
+                        new = list(islice(names, max(room, 0)))
                         taken += len(new)
                         unconfirmed.update(new)
                         told = await asyncio.gather(*map(send, [*again, *new]), return_exceptions=True)
