@@ -35,6 +35,7 @@ print(server.directory, *server.processes(), flush=True)
 sys.stdin.read()
 """
 SENT = 50
+SETTLED_S = 3.0  # a queue that RabbitMQ has just declared is on its disk 2 s later, and lost to a SIGKILL until then
 
 
 @dataclass
@@ -83,6 +84,7 @@ async def of_rabbitmq(server: RabbitMQ) -> AsyncIterator[Line]:
     connection = await aio_pika.connect(server.url())
     channel = await connection.channel()
     queue = await channel.declare_queue("numbers", durable=True)
+    await asyncio.sleep(SETTLED_S)
 
     async def read() -> list[int]:
         found: list[int] = []
