@@ -96,6 +96,10 @@ brokers: $(full) servers ## of the integration tests, those on real RabbitMQ, Ka
 chaos: $(full) servers ## kill, stop and hold up real processes
 	@$(pytest) tests/chaos $(ARGS)
 
+.PHONY: ledger
+ledger: $(full) servers ## of those, the long ones that count what was lost and doubled
+	@$(pytest) tests/chaos/test_ledger.py $(ARGS)
+
 .PHONY: docs
 docs: $(full) ## run every code block of the README and the docs, and the examples' tests
 	@$(pytest) README.md docs examples/testing $(ARGS)
@@ -106,7 +110,7 @@ e2e: $(full) servers ## build the wheel, install it apart, test it from outside 
 
 .PHONY: nightly
 nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
-	@$(pytest) -m nightly tests/nightly $(ARGS)
+	@$(pytest) -m nightly tests/nightly tests/simulation tests/architecture $(ARGS)
 
 .PHONY: proof
 proof: $(full) servers ## the ledger: chaos and simulator (JSON=path writes it, ARGS="--jobs 100000 --seed 7")

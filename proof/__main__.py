@@ -27,13 +27,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proof", description="The chaos ledger.")
     parser.add_argument("--jobs", type=int, default=5_000, help="acknowledged jobs per store (default 5000)")
     parser.add_argument("--seed", type=int, help="of the orders and the faults (default: drawn)")
-    parser.add_argument("--store", action="append", choices=[*BACKINGS, "none"], help="may be repeated (default: all)")
+    parser.add_argument("--store", action="append", choices=list(BACKINGS), help="may be repeated")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every figure")
     parser.add_argument("--disk", choices=["auto", "tmpfs", "limit"], default="auto", help="how the disk gets full")
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="keep the files of the run here, always")
     parser.add_argument("--at-most", type=float, metavar="SECONDS", help="order no longer than this")
     parser.add_argument(
-        "--broker", action="append", choices=[*brokers.KINDS, "none"], help="may be repeated (default: all)"
+        "--broker", action="append", choices=brokers.KINDS, help="may be repeated (no --store and no --broker: all)"
     )
     parser.add_argument("--messages", type=int, default=5_000, help="for each broker (default 5000)")
     parser.add_argument("--sim-seeds", type=int, default=SEEDS, help="seeds of the simulator; 0 leaves it out")
@@ -66,12 +66,6 @@ def _one(store: str, arguments: argparse.Namespace, seed: int) -> Report:
             backing.close()
 
 
-def _brokers(arguments: argparse.Namespace) -> list[str]:
-    """Those that are asked for; all unless any is named."""
-    asked: list[str] = list(dict.fromkeys(arguments.broker or brokers.KINDS))
-    return [kind for kind in asked if kind != "none"]
-
-
 def _bridge(kind: str, arguments: argparse.Namespace, seed: int) -> brokers.Told:
     """One broker, in a folder of its own; its worker's log is kept if something is wrong."""
     with tempfile.TemporaryDirectory(prefix="headrace-proof-") as name:
@@ -102,9 +96,10 @@ def main() -> int:
         "versions": versions(),
         "load_before": round(os.getloadavg()[0], 2),
     }
-    stores = arguments.store or list(BACKINGS)
-    reports = [_one(store, arguments, seed) for store in dict.fromkeys(stores) if store != "none"]
-    bridged = [_bridge(kind, arguments, seed) for kind in _brokers(arguments)]
+    whole = not arguments.store and not arguments.broker
+    stores, kinds = (BACKINGS, brokers.KINDS) if whole else (arguments.store or (), arguments.broker or ())
+    reports = [_one(store, arguments, seed) for store in dict.fromkeys(stores)]
+    bridged = [_bridge(kind, arguments, seed) for kind in dict.fromkeys(kinds)]
     simulated = simulate(arguments.sim_seeds) if arguments.sim_seeds else {"seeds": 0, "failed": []}
     for report in reports:
         given["versions"] |= report.versions

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("local", "redis")  # whose servers start at once
 
 
-def test_it_measures_wake_ups(tmp_path: Path, missing: Callable[[str], NoReturn]) -> None:
+def test_it_measures_every_figure_that_was_promised(tmp_path: Path, missing: Callable[[str], NoReturn]) -> None:
     try:
         find("redis")
     except MissingError as error:
@@ -26,3 +26,5 @@ def test_it_measures_wake_ups(tmp_path: Path, missing: Callable[[str], NoReturn]
     for kind in KINDS:
         assert 0 < keys[f"{kind}.wake_p50_ms"] <= keys[f"{kind}.wake_p99_ms"]
         assert keys[f"{kind}.wake_lost"] == 0
+    for name in ("source_per_s", "source_to_raw", "sink_per_s", "sink_to_raw"):
+        assert keys[f"redis.{name}"] > 0

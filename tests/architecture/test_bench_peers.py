@@ -30,6 +30,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(240)
 def test_floor_and_headrace_are_measured(tmp_path: Path) -> None:
     path = tmp_path / "peers.json"

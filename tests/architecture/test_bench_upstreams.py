@@ -23,6 +23,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(240)
 def test_it_measures_every_figure_that_was_promised(tmp_path: Path, missing: Callable[[str], NoReturn]) -> None:
     try:

@@ -39,7 +39,7 @@ class TestManualClock(StoreConformance, VaultConformance, PostConformance):
         return lambda settings: PostgresStore(url, settings, wall=time.wall)
 
 
-class TestOwnClock(StoreConformance, VaultConformance, PostConformance):
+class TestOwnClock(StoreConformance, VaultConformance):
     @pytest.fixture
     def time(self) -> StoreTime:
         return StoreTime()

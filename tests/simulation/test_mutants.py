@@ -16,6 +16,7 @@ from tests.simulation.mutants.kinds import Finder
 from tests.simulation.mutants_table import PAGE, written
 
 pytestmark = pytest.mark.timeout(300)
+BOUND_BY_DAY = 60
 
 
 class Hunts:
@@ -43,17 +44,22 @@ class Hunts:
         return [broken for broken in self.pool.map(unharmed, names, lasts) if broken is not None]
 
 
+def long(name: str) -> list[pytest.MarkDecorator]:
+    """Those that take many seeds to be found run at night."""
+    mutant = CATALOGUE[name]
+    return [pytest.mark.nightly] if mutant.finder is Finder.SIM and mutant.bound > BOUND_BY_DAY else []
+
+
 @pytest.fixture(scope="module")
 def hunts(request: pytest.FixtureRequest) -> Iterator[Hunts]:
     chosen = {item.name for item in request.session.items}
-    all_of_them = any(name.startswith("test_with_every") for name in chosen)
-    names = [name for name in CATALOGUE if all_of_them or any(f"[{name}]" in item for item in chosen)]
+    names = [name for name in CATALOGUE if any(f"[{name}]" in item for item in chosen)] or list(CATALOGUE)
     with ProcessPoolExecutor(os.cpu_count() or 1, get_context("spawn")) as pool:
         yield Hunts(pool, names)
         pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=long(name)) for name in CATALOGUE])
 def test_a_removed_safeguard_is_found(hunts: Hunts, name: str) -> None:
     mutant, found = CATALOGUE[name], hunts.of(name)
     assert found.promise is not None, f"nothing was seen broken in {mutant.bound} {mutant.finder.unit}"

@@ -122,6 +122,7 @@ def test_dev_runs_jobs_and_starts_anew_on_a_change(shop: Any, port: int) -> None
     text = module.read_text()
     module.write_text(text + "\n1 / 0\n")
     shop.until(lambda: "waiting for a change" in shop.said("dev"), "the broken module is told of")
+    shop.until(lambda: "ZeroDivisionError: division by zero\n" in shop.said("dev"), "what is broken is told")
     assert shop.said("dev").count("ZeroDivisionError: division by zero\n") == 1
     assert dev.poll() is None
     module.write_text(text + "\n@hr.task()\nasync def more() -> None: ...\n")

@@ -98,7 +98,7 @@ MUTANTS = (
     sim(
         "the dead hold nothing",
         "What a worker's process was lent is free as soon as its supervisor has seen it end.",
-        edit("runtime.supervisor:Supervisor._bury", ('await safely(partial(forget, self._store, ward.worker_id), "upstreams")', "pass")),
+        edit("runtime.relays:let_go", ('await safely(partial(forget, store, process), "upstreams")', "pass")),
         upstreams=True, worlds=prompt, bound=60, breaks=("the dead hold nothing of an upstream",),
     ),
     sim(
