@@ -6,6 +6,8 @@ from typing import Final
 
 from servers.server import HOST, Server, ask, find, free_port, wait_for
 
+SETTLED_S: Final = 3.0
+"""A queue that was just declared is on the disk 2 s later, and lost to a SIGKILL until then."""
 HELLO: Final = b"AMQP\x00\x00\x09\x01"
 
 

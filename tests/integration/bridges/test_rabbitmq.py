@@ -22,7 +22,7 @@ from headrace.testing.conformance import (
 )
 from headrace.testing.conformance.bridge_base import PATIENCE_S, Desk, fetched, numbered, opened
 from headrace.testing.conformance.bridge_sink import outgoing, sent
-from servers.rabbitmq import RabbitMQ
+from servers.rabbitmq import SETTLED_S, RabbitMQ
 from tests.integration.bridges.rabbitmq_kit import Queue, bare, broker_of, new_queue, publish, read_all
 from tests.integration.notifiers.outage import ServerOutage
 
@@ -38,7 +38,9 @@ async def queue(rabbitmq: RabbitMQ) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def outage(rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch) -> Outage:
+async def outage(rabbitmq: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch) -> Outage:
+    del queue
+    await asyncio.sleep(SETTLED_S)
     for name in ("CONNECT_S", "ANSWER_S"):  # it is not worth the time to wait for longer
         monkeypatch.setattr(connection, name, 2.0)
     return ServerOutage(rabbitmq)

@@ -27,7 +27,7 @@ from headrace.ports.post import Post
 from headrace.settings import Settings
 from servers.kafka import Kafka
 from servers.nats import Nats
-from servers.rabbitmq import RabbitMQ
+from servers.rabbitmq import SETTLED_S, RabbitMQ
 from servers.redis import Redis
 from servers.server import Server
 
@@ -48,11 +48,16 @@ class Feed:
 
 
 def of_rabbitmq(server: RabbitMQ, name: str) -> Feed:
+    settled: list[str] = []
+
     @asynccontextmanager
     async def putting() -> AsyncGenerator[Put]:
         connection = await aiormq.connect(server.url())
         channel = await connection.channel(publisher_confirms=True)
         await channel.queue_declare(name, durable=True)
+        if not settled:
+            settled.append(name)
+            await asyncio.sleep(SETTLED_S)
 
         async def put(ident: str, body: bytes) -> None:
             properties = Basic.Properties(message_id=ident, delivery_mode=2, content_type="application/json")

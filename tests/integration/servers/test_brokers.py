@@ -23,7 +23,7 @@ from redis.asyncio import Redis as RedisClient
 
 from servers.kafka import Kafka
 from servers.nats import Nats
-from servers.rabbitmq import RabbitMQ
+from servers.rabbitmq import SETTLED_S, RabbitMQ
 from servers.redis import Redis
 from servers.server import ROOT, Server
 
@@ -35,7 +35,6 @@ print(server.directory, *server.processes(), flush=True)
 sys.stdin.read()
 """
 SENT = 50
-SETTLED_S = 3.0  # a queue that RabbitMQ has just declared is on its disk 2 s later, and lost to a SIGKILL until then
 
 
 @dataclass

@@ -49,12 +49,16 @@ class Connection:
     troubles: list[Exception]
     deadlines: set[asyncio.Timeout]
 
+    def abort(self) -> None:
+        """Close its socket, whatever was to be written."""
+        transport: Any = getattr(self.client, "_transport", None)
+        with suppress(Exception):  # there is none, or not any more
+            transport._io_writer.transport.abort()  # noqa: SLF001 - there is no other way
+
     async def close(self) -> None:
         """Let go of it."""
         await shortly(self.client.close, CLOSE_S)
-        transport: Any = getattr(self.client, "_transport", None)
-        with suppress(Exception):  # it could not write what was left
-            transport._io_writer.transport.abort()  # noqa: SLF001 - there is no other way
+        self.abort()
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -99,6 +103,8 @@ async def connect(broker: Broker, name: str) -> Connection:
 
     async def trouble(error: Exception) -> None:
         troubles.append(error)
+        if connection.client.is_connecting:  # it tries again, and forgets the socket
+            connection.abort()
         del troubles[:-TROUBLES_KEPT]
         if _forbids(error):  # which nothing else will answer
             for deadline in connection.deadlines:

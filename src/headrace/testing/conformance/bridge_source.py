@@ -247,7 +247,7 @@ class BookmarkedSourceConformance(BridgeSourceConformance):
         await desk.take(link, batch)
         await link.close()
         (part,) = batch.marks
-        desk.marks[part] = Bookmark(int(batch.messages[4].place), desk.marks[part].at_ms)
+        desk.marks[part] = Bookmark(int(batch.messages[4].place))
         link = await opened(make_source(), desk)
         again = await fetched(link, 6)
         assert bodies(again) == numbered(10)[4:]
