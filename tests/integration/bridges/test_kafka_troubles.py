@@ -273,22 +273,27 @@ async def test_a_rebalance_loses_and_doubles_nothing(kafka: Kafka, opened: Open)
         *(produce(kafka, topic, everything[part * 300 : part * 300 + 300], part=part) for part in range(4))
     )
 
-    async def run(link: Any, turns: int) -> None:
+    async def run(at: int, turns: int) -> None:
         for _ in range(turns):
-            batch = await link.fetch(20, 0.05)
+            try:
+                batch = await links[at].fetch(20, 0.05)
+            except BridgeUnavailable:  # shut out on a busy machine: another connection may do
+                await links[at].close()
+                links[at] = await opened(topic, desk)
+                continue
             await asyncio.sleep(0.01)  # on its way to the store; meanwhile parts change hands
-            await desk.take(link, batch)
+            await desk.take(links[at], batch)
 
-    await run(links[0], 5)
+    await run(0, 5)
     links.append(await opened(topic, desk))
-    await asyncio.gather(*(run(link, 20) for link in links))
+    await asyncio.gather(*(run(at, 20) for at in range(2)))
     links.append(await opened(topic, desk))
-    await asyncio.gather(*(run(link, 20) for link in links))
+    await asyncio.gather(*(run(at, 20) for at in range(3)))
     await links[0].close()
     await producing
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while len(desk.taken) < 1_200:
-            await asyncio.gather(*(run(link, 1) for link in links[1:]))
+            await asyncio.gather(*(run(at, 1) for at in (1, 2)))
     assert sorted(desk.bodies) == sorted(everything)
     for part in range(4):
         mine = [body for body in desk.bodies if body.startswith(b"%d " % part)]
