@@ -1,6 +1,7 @@
 """What an app takes from brokers: `hr.on`, and the sources that it makes."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
@@ -136,7 +137,7 @@ class SourceTable:
         return len(self._defs)
 
 
-class Consuming:
+class Consuming(ABC):
     """The words of `Headrace` that are about messages."""
 
     settings: Settings
@@ -215,11 +216,11 @@ class Consuming:
         """A task of a function that is none yet, with every policy at its default but its order."""
         return self.define(fn, local_names(3), ordered_by)
 
+    @abstractmethod
     def define(
         self, fn: Callable[..., Any], names: dict[str, Any], ordered_by: KeyOf | MessageKey | None
     ) -> Task[..., Any]:
         """Register a function as a task; `names` are those around it."""
-        raise NotImplementedError
 
 
 def _is_plain(decode: object) -> bool:

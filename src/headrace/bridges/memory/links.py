@@ -1,6 +1,7 @@
 """Connections that take messages of a broker in this process."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -56,7 +57,7 @@ def _fitting(records: Iterable[Record], room: int) -> list[Record]:
     return fitting
 
 
-class Link:
+class Link(ABC):
     """One connection."""
 
     def __init__(self, broker: "MemoryBroker", taking: Taking) -> None:
@@ -112,11 +113,12 @@ class Link:
         if self._gone is not None:
             raise self._gone
 
-    async def _prepare(self) -> None:
+    async def _prepare(self) -> None:  # noqa: B027 - not every link has something to do
         """Before each look."""
 
+    @abstractmethod
     def _take(self, most: int) -> Batch:
-        raise NotImplementedError
+        """What there is to take now."""
 
 
 class TopicLink(Link):

@@ -1,6 +1,7 @@
 """The post of the memory store: bookmarks, seen ids, letters, outboxes, promises and chores."""
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -59,7 +60,7 @@ class ChoreRow:
     ends_at: float
 
 
-class MemoryPost(MemoryVault):
+class MemoryPost(MemoryVault, ABC):
     """The post, in dictionaries under the store's lock."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
@@ -71,9 +72,9 @@ class MemoryPost(MemoryVault):
         self._published: dict[bytes, float] = {}
         self._chores: dict[str, ChoreRow] = {}
 
+    @abstractmethod
     def _transaction(self) -> AbstractContextManager[tuple[Board, float]]:
         """The board and the instant of a verb."""
-        raise NotImplementedError
 
     # -- messages in --------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The post of the SQLite store: every verb in one transaction of the writer, or one look of a reader."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -28,16 +29,18 @@ _CHORE_TAKE: Final = query("chore_take")
 _CHORE_LEAVE: Final = query("chore_leave")
 
 
-class SqlitePost:
+class SqlitePost(ABC):
     """What a store on SQLite does with messages and events."""
 
     _settings: StoreSettings
 
+    @abstractmethod
     async def _write(self, op: Callable[[Tx], T]) -> T:
-        raise NotImplementedError
+        """A transaction of the writer's."""
 
+    @abstractmethod
     async def _read(self, question: Callable[[Tx], T]) -> T:
-        raise NotImplementedError
+        """A look."""
 
     # -- messages in --------------------------------------------------------------------------
 
