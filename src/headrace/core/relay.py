@@ -9,7 +9,6 @@ import math
 import random
 from collections import deque
 
-from headrace.core.event import Outgoing
 from headrace.core.pauses import Pause
 from headrace.core.relay_events import (
     Answer,
@@ -164,8 +163,7 @@ class RelayCore:
     def _answered(self, event: Answer, now: float) -> None:
         match event:
             case Confirmed():
-                for place in event.places:
-                    self._confirmed(place, now)
+                self._confirmed(event.places, now)
             case Refused():
                 self._was_refused(event, now)
             case Unsent():
@@ -185,9 +183,10 @@ class RelayCore:
         self._store_back()
         if not self._load_counts:
             return
+        gone, rows = self._gone, self._rows
         for out in event.events:
-            if out.place not in self._rows and out.place not in self._gone:
-                self._rows.add(out)
+            if out.place not in gone:
+                rows.add(out)
         self._gone -= self._left
         self._left.clear()
         if load.after == 0:
@@ -196,14 +195,14 @@ class RelayCore:
             self._floor = event.events[-1].place
             self._wanted = self._wanted or event.more
 
-    def _confirmed(self, place: int, now: float) -> None:
-        if place == self._probe:
+    def _confirmed(self, places: tuple[int, ...], now: float) -> None:
+        if self._probe is not None and self._probe in places:
             self._sink_answers()
-        if self._rows.remove(place):
-            if not self._done and not self._refused:
-                self._done_since = now
-            self._done.append(place)
-            self._gone.add(place)
+        if not self._done and not self._refused:
+            self._done_since = now
+        known = self._rows.remove(places)
+        self._done += known
+        self._gone.update(known)
 
     def _was_refused(self, event: Refused, now: float) -> None:
         failures = self._rows.refuse(event.place)
@@ -214,10 +213,11 @@ class RelayCore:
         if not self._done and not self._refused:
             self._done_since = now
         settings = self._settings
-        parked = failures >= settings.refusals_max or self._rows.paused >= settings.refused_known_max
+        many = self._rows.paused >= settings.refused_known_max or self._rows.paused_bytes >= settings.refused_bytes_max
+        parked = many or failures >= settings.refusals_max
         self._refused.append(Refusal(event.place, event.why, parked))
         if parked:
-            self._rows.remove(event.place)
+            self._rows.remove((event.place,))
             self._gone.add(event.place)
         else:
             longest_s = min(settings.refused_pause_max_s, settings.refused_pause_s * 2.0 ** (failures - 1))
@@ -300,20 +300,18 @@ class RelayCore:
     def _send(self, now: float, effects: list[Effect]) -> None:
         if now < self._sink_at:
             return
-        sent = list[Outgoing]()
-        while self._may_fly():
-            row = self._rows.take(now, now + self._settings.answer_s)
-            if row is None:
-                break
-            sent.append(row.out)
+        most = 1 if self._probing else self._settings.window - self.flying
+        rows = self._rows.take(most, now, now + self._settings.answer_s) if self._may_fly() else []
+        if rows:
             if self._probing:
-                self._probe = row.out.place
-        if sent:
-            effects.append(Send(tuple(sent)))
+                self._probe = rows[0].out.place
+            effects.append(Send(tuple(row.out for row in rows)))
 
     def _room(self) -> int:
         """How many may be read now: while many are under way, no small pages."""
         settings = self._settings
+        if self._rows.bytes >= settings.known_bytes_max:
+            return 0
         room = min(settings.load_max, settings.known_max - self.known)
         return 0 if room * 2 < settings.load_max and self.flying * 2 >= settings.window else room
 

@@ -16,6 +16,7 @@ class RelaySettings:
     load_max: int = 1_000  # events that are read together
     load_bytes_max: int = 4 << 20
     known_max: int = 2_000  # events that are kept here, the confirmed ones that are still in the outbox too
+    known_bytes_max: int = 32 << 20  # of them, beyond which nothing more is read
     key_known_max: int = 20  # of one key; the others of that key stay in the outbox
     sweep_s: float = 1.0  # how often it is looked for events that were committed late
     rewind_s: float = 0.05  # between two readings from the beginning
@@ -23,6 +24,7 @@ class RelaySettings:
     settle_s: float = 0.02  # for so long they gather
     refusals_max: int = 10  # then an event is parked
     refused_known_max: int = 500  # refused events that wait to be tried again; beyond, they are parked at once
+    refused_bytes_max: int = 16 << 20  # of them; likewise
     refused_pause_s: float = 0.5  # doubled with each refusal of the event
     refused_pause_max_s: float = 60.0
     sink_pause_s: float = 0.5  # after a lost connection, doubled while a probe fails

@@ -7,6 +7,7 @@ of which something was left in the outbox stays left out until that is read from
 import heapq
 import math
 from bisect import insort
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headrace.core.event import Outgoing
@@ -34,6 +35,7 @@ class Rows:
         self._timed: list[tuple[float, int]] = []  # heap of events that wait for their time
         self._paused: set[int] = set()
         self.flying: dict[int, float] = {}  # under way, and when an answer is late; the earliest first
+        self.bytes = 0  # of all bodies
         self.left_out: set[str] = set()
         self._returning: set[str] = set()  # those that have nothing here any more
 
@@ -49,6 +51,11 @@ class Rows:
         return len(self._paused)
 
     @property
+    def paused_bytes(self) -> int:
+        """How many bytes those have."""
+        return sum(len(self._known[place].out.event.body) for place in self._paused)
+
+    @property
     def wants_rewind(self) -> bool:
         """Whether a key waits for the outbox to be read from the beginning."""
         return bool(self._returning)
@@ -59,7 +66,9 @@ class Rows:
         self._returning.clear()
 
     def add(self, out: Outgoing) -> None:
-        """An event that was read; it may stay in the outbox, if its key has enough here."""
+        """An event that was read, if it is not known; it may stay in the outbox, if its key has enough here."""
+        if out.place in self._known:
+            return
         key = self._key(out)
         if key is not None:
             if key in self.left_out:
@@ -72,36 +81,43 @@ class Rows:
                 places.remove(last)
                 if last == out.place:
                     return
-                del self._known[last]
+                self._forget(last)
         self._known[out.place] = Row(out, out.failures)
+        self.bytes += len(out.event.body)
         heapq.heappush(self._ready, out.place)
 
-    def take(self, now: float, by: float) -> Row | None:
-        """The next event that may be sent, from now on under way; None: there is none now."""
+    def take(self, most: int, now: float, by: float) -> list[Row]:
+        """The next events that may be sent, from now on under way; fewer: there are no more now."""
+        ready, known, flying = self._ready, self._known, self.flying
         while self._timed and self._timed[0][0] <= now:
-            heapq.heappush(self._ready, heapq.heappop(self._timed)[1])
-        while self._ready:
-            place = heapq.heappop(self._ready)
-            row = self._known.get(place)
-            if row is None or place in self.flying or row.not_before > now or not self._is_first(row):
+            heapq.heappush(ready, heapq.heappop(self._timed)[1])
+        taken = list[Row]()
+        while ready and len(taken) < most:
+            place = heapq.heappop(ready)
+            row = known.get(place)
+            if row is None or place in flying or row.not_before > now or not self._is_first(row):
                 continue
             self._paused.discard(place)
-            self.flying[place] = by
-            return row
-        return None
+            flying[place] = by
+            taken.append(row)
+        return taken
 
-    def remove(self, place: int) -> bool:
-        """An event that is done with; whether it was known."""
-        row = self._known.pop(place, None)
-        if row is None:
-            return False
-        self.flying.pop(place, None)
-        self._paused.discard(place)
-        key = self._key(row.out)
-        if key is not None:
-            self._keys[key].remove(place)
-            self._touch(key)
-        return True
+    def remove(self, places: Iterable[int]) -> list[int]:
+        """Events that are done with; those of them that were known."""
+        known, flying, removed = self._known, self.flying, list[int]()
+        for place in places:
+            row = known.pop(place, None)
+            if row is None:
+                continue
+            removed.append(place)
+            self.bytes -= len(row.out.event.body)
+            flying.pop(place, None)
+            self._paused.discard(place)
+            key = self._key(row.out)
+            if key is not None:
+                self._keys[key].remove(place)
+                self._touch(key)
+        return removed
 
     def back(self, place: int) -> None:
         """An event that was under way waits again."""
@@ -130,13 +146,14 @@ class Rows:
         if key is not None:
             for other in self._keys[key]:
                 if other != place:
-                    del self._known[other]
+                    self._forget(other)
             self._keys[key] = [place]
             self.left_out.add(key)
 
     def forget_waiting(self) -> None:
         """Another may send them: what waits is read anew, when it is ours again."""
         self._known = {place: row for place, row in self._known.items() if place in self.flying}
+        self.bytes = sum(len(row.out.event.body) for row in self._known.values())
         self._keys = {}
         for place, row in sorted(self._known.items()):
             key = self._key(row.out)
@@ -153,6 +170,9 @@ class Rows:
         while self._timed and self._timed[0][1] not in self._paused:
             heapq.heappop(self._timed)
         return self._timed[0][0] if self._timed else math.inf
+
+    def _forget(self, place: int) -> None:
+        self.bytes -= len(self._known.pop(place).out.event.body)
 
     def _key(self, out: Outgoing) -> str | None:
         return out.event.key if self._one_per_key else None

@@ -64,7 +64,7 @@ def settings_for(sink: Sink) -> RelaySettings:
     """How events go to a sink: one that keeps keys in order itself is given pages, while others are read."""
     if sink.one_per_key:
         return RelaySettings()
-    return RelaySettings(one_per_key=False, window=2_000, known_max=5_000)
+    return RelaySettings(one_per_key=False, window=4_000, load_max=2_000, known_max=10_000, settle_max=2_000)
 
 
 class Relay:

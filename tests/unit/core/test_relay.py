@@ -250,6 +250,21 @@ def test_when_too_many_are_refused_the_next_are_parked_at_once() -> None:
     assert {refusal.place for refusal in refusals if refusal.parked} == {4}
 
 
+def test_large_events_are_read_and_kept_by_their_bytes() -> None:
+    def large(place: int) -> Outgoing:
+        return Outgoing(place, Sent(bytes(16), "sink", "target", body=bytes(10)))
+
+    sink = Sink(replace(SETTINGS, known_bytes_max=20, refused_bytes_max=10))
+    effects = sink.appoint(large(1), large(2), more=True)
+    assert (places(effects), only(effects, Load)) == ([1, 2], []), "there is room for more events, and none for bytes"
+    sink.hear(Refused(1, "too large"))
+    sink.hear(Refused(2, "too large"))
+    sink.settled()
+    refusals = [refusal for effect in sink.all if isinstance(effect, Settle) for refusal in effect.refused]
+    assert [(refusal.place, refusal.parked) for refusal in refusals] == [(1, False), (2, True)]
+    assert sink.last(Load) == 2, "what is parked has left room"
+
+
 def test_a_lost_connection_counts_against_no_event_and_is_probed() -> None:
     sink = Sink()
     sink.appoint(*(out(n) for n in range(1, 7)))

@@ -6,8 +6,8 @@ from headrace.core.event import Event, Outgoing
 from headrace.core.relay_rows import Rows
 
 
-def out(place: int, key: str | None = "a") -> Outgoing:
-    return Outgoing(place, Event(bytes(16), "sink", "target", key))
+def out(place: int, key: str | None = "a", body: bytes = b"") -> Outgoing:
+    return Outgoing(place, Event(bytes(16), "sink", "target", key, body=body))
 
 
 def rows(*places: int, key_max: int = 3) -> Rows:
@@ -18,8 +18,8 @@ def rows(*places: int, key_max: int = 3) -> Rows:
 
 
 def take(from_rows: Rows, now: float = 0.0) -> int | None:
-    row = from_rows.take(now, now + 1)
-    return None if row is None else row.out.place
+    taken = from_rows.take(1, now, now + 1)
+    return taken[0].out.place if taken else None
 
 
 def test_a_late_one_takes_the_room_of_the_last() -> None:
@@ -40,7 +40,7 @@ def test_the_last_of_too_many_stays_in_the_outbox() -> None:
 def test_a_key_comes_back_with_a_rewind_and_not_before() -> None:
     known = rows(1, 2, key_max=1)
     assert take(known) == 1
-    known.remove(1)
+    assert known.remove([1]) == [1]
     assert known.wants_rewind
     known.add(out(3))
     assert take(known) is None, "two is still in the outbox"
@@ -74,8 +74,8 @@ def test_one_that_was_refused_waits_for_its_time() -> None:
     assert (known.paused, known.next_at()) == (0, math.inf)
     assert known.refuse(1) == 2
     known.pause(1, 9.0)
-    assert known.remove(1)
-    assert not known.remove(1)
+    assert known.remove([1, 7]) == [1]
+    assert known.remove([1]) == []
     assert known.next_at() == math.inf
     assert known.wants_rewind
 
@@ -100,3 +100,20 @@ def test_what_waits_is_forgotten_and_what_is_under_way_is_not() -> None:
     assert (len(known), known.left_out, known.next_at()) == (1, set(), math.inf)
     known.add(out(2))
     assert take(known) is None
+
+
+def test_bytes_are_those_of_what_is_known() -> None:
+    known = Rows(one_per_key=True, key_max=2)
+    for place, size in ((4, 1), (6, 100), (1, 1_000), (5, 10)):  # 6 makes room, and 5 has none
+        known.add(out(place, body=bytes(size)))
+    known.add(out(7, None, bytes(10_000)))
+    known.add(out(7, None, bytes(10_000)))
+    assert known.bytes == 11_001
+    assert [row.out.place for row in known.take(9, 0.0, 1.0)] == [1, 7]
+    known.refuse(1)
+    known.pause(1, 5.0)
+    assert (known.bytes, known.paused_bytes) == (11_000, 1_000), "4 is left in the outbox"
+    known.forget_waiting()
+    assert (known.bytes, known.paused_bytes) == (10_000, 0)
+    known.remove([7])
+    assert known.bytes == 0

@@ -62,10 +62,14 @@ def headers_of(event: Event) -> list[tuple[str, bytes]]:
         AttributeError, TypeError, ValueError: its head is none.
     """
     head = Head.read(event.head)
-    found = [
-        (name.encode("utf-8", "replace").decode(), value.encode("utf-8", "replace"))
-        for name, value in head.headers.items()
-    ]
+    headers = head.headers
+    if "".join(headers).isascii():
+        found = [(name, value.encode("utf-8", "replace")) for name, value in headers.items()]
+    else:
+        found = [
+            (name.encode("utf-8", "replace").decode(), value.encode("utf-8", "replace"))
+            for name, value in headers.items()
+        ]
     if head.content_type is not None and all(name.lower() != CONTENT_TYPE for name, _ in found):
         found.append((CONTENT_TYPE, head.content_type.encode("utf-8", "replace")))
     found.append((HEADER_OF_ID, event.id.hex().encode("ascii")))

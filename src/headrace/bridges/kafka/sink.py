@@ -1,11 +1,11 @@
 """Kafka as a sink: an idempotent producer, whose retries neither double nor reorder what is in one partition.
 
-Events are given to it in batches, one after another for each partition, and all that `send` was given ends together. A
-producer that has failed once is not asked again: it counts its batches, and the broker would miss one.
+Events are given to it in batches, one after another for each partition, while the next are filled. A producer that has
+failed once is not asked again: it counts its batches, and the broker would miss one.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final
@@ -119,12 +119,16 @@ class KafkaSink:
 
     async def _round(self, events: Sequence[Outgoing], post: "_Post") -> None:
         producer = await self._connected()
-        lines = await self._lines(producer, events, post)
-        ends = await asyncio.gather(
-            *(self._line(producer, *place, batches, post) for place, batches in lines.items()), return_exceptions=True
-        )
+        lines = _Lines(lambda place, batch: self._batch(producer, place, batch, post))
+        try:
+            await self._fill(producer, events, post, lines)
+            ends = await asyncio.gather(*lines.going, return_exceptions=True)
+        finally:
+            for going in lines.going:
+                going.cancel()
+            await asyncio.gather(*lines.going, return_exceptions=True)
         for end in ends:
-            if end is not None:
+            if isinstance(end, BaseException):
                 raise end
 
     async def _connected(self) -> Any:
@@ -143,33 +147,45 @@ class KafkaSink:
         self._producer = producer
         return producer
 
-    async def _lines(
-        self, producer: Any, events: Sequence[Outgoing], post: "_Post"
-    ) -> dict[tuple[str, int], list["_Batch"]]:
-        """The batches of each partition."""
-        self._turn += 1
+    async def _fill(self, producer: Any, events: Sequence[Outgoing], post: "_Post", lines: "_Lines") -> None:
+        """Put them into batches; each that is full goes while the next is filled."""
         topics = dict[str, list[int]]()
-        lines = dict[tuple[str, int], list[_Batch]]()
+        filling = dict[tuple[str, int | None], _Batch]()  # what has no key goes to whichever partition is next
+
+        def go(topic: str, partition: int | None, batch: _Batch) -> None:
+            if partition is None:
+                self._turn += 1
+                partition = topics[topic][self._turn % len(topics[topic])]
+            lines.go((topic, partition), batch)
+
         for out in events:
-            event = out.event
-            if event.target not in topics:
-                topics[event.target] = await self._partitions(producer, event.target)
-            partitions = topics[event.target]
-            if not partitions:
-                post.refuse(out, f"{self._broker.shown} has no topic {event.target} that our user may see: make it")
-            elif not post.waits(out):
-                key = None if event.key is None else event.key.encode("utf-8", "surrogatepass")
-                number = self._turn if key is None else _hash(key)
-                line = lines.setdefault((event.target, partitions[number % len(partitions)]), [])
-                try:
-                    headers = headers_of(event)
-                except (AttributeError, TypeError, ValueError) as error:
-                    post.refuse(out, f"its headers are no text: {error}")
-                    continue
-                if not line or out.place in post.alone or not line[-1].add(out, key, headers):
-                    line.append(_Batch(producer.create_batch()))
-                    line[-1].add(out, key, headers)
-        return lines
+            topic, key = out.event.target, _coded(out.event.key)
+            if topic not in topics:
+                topics[topic] = await self._partitions(producer, topic)
+            headers = self._headers(out, topics[topic], post)
+            if headers is None:
+                continue
+            place = topic, None if key is None else topics[topic][_hash(key) % len(topics[topic])]
+            batch = filling.get(place)
+            if batch is None or out.place in post.alone or not batch.add(out, key, headers):
+                filling[place] = fresh = _Batch(producer.create_batch())
+                fresh.add(out, key, headers)
+                if batch is not None:
+                    go(*place, batch)
+                    await asyncio.sleep(0)  # noqa: TID251 - gives way and does not wait
+        for place, batch in filling.items():
+            go(*place, batch)
+
+    def _headers(self, out: Outgoing, partitions: Sequence[int], post: "_Post") -> list[tuple[str, bytes]] | None:
+        """Those of an event that can be sent now."""
+        if not partitions:
+            post.refuse(out, f"{self._broker.shown} has no topic {out.event.target} that our user may see: make it")
+        elif not post.waits(out):
+            try:
+                return headers_of(out.event)
+            except (AttributeError, TypeError, ValueError) as error:
+                post.refuse(out, f"its headers are no text: {error}")
+        return None
 
     async def _partitions(self, producer: Any, topic: str) -> list[int]:
         """Those of a topic; none if there is no such topic, for which the client would wait."""
@@ -179,17 +195,19 @@ class KafkaSink:
                 return []
         return sorted(await producer.partitions_for(topic))
 
-    async def _line(self, producer: Any, topic: str, partition: int, batches: "list[_Batch]", post: "_Post") -> None:
-        for batch in batches:
-            try:
-                await (await producer.send_batch(batch.builder, topic, partition=partition))
-            except UNFIT as error:
-                if len(batch.events) == 1:
-                    post.refuse(batch.events[0], self._refusal(batch.events[0], error))
-                else:
-                    post.alone.update(out.place for out in batch.events)
-                return
-            post.confirmed.update(out.place for out in batch.events)
+    async def _batch(self, producer: Any, place: tuple[str, int], batch: "_Batch", post: "_Post") -> bool:
+        """Whether the broker has it."""
+        topic, partition = place
+        try:
+            await (await producer.send_batch(batch.builder, topic, partition=partition))
+        except UNFIT as error:
+            if len(batch.events) == 1:
+                post.refuse(batch.events[0], self._refusal(batch.events[0], error))
+            else:
+                post.alone.update(out.place for out in batch.events)
+            return False
+        post.confirmed.update(out.place for out in batch.events)
+        return True
 
     def _refusal(self, out: Outgoing, error: Exception) -> str:
         where = f"the topic {out.event.target} of {self._broker.shown}"
@@ -218,6 +236,24 @@ class _Batch:
         if added is not None:
             self.events.append(out)
         return added is not None
+
+
+class _Lines:
+    """Batches on their way: of one partition one at a time, and none after one that the broker did not take."""
+
+    def __init__(self, send: Callable[[tuple[str, int], _Batch], Awaitable[bool]]) -> None:
+        self.going = list[asyncio.Task[bool]]()
+        self._send = send
+        self._last = dict[tuple[str, int], asyncio.Task[bool]]()
+
+    def go(self, place: tuple[str, int], batch: _Batch) -> None:
+        """Send it, when those before it have been taken."""
+        before = self._last.get(place)
+        self._last[place] = going = asyncio.get_running_loop().create_task(self._after(before, place, batch))
+        self.going.append(going)
+
+    async def _after(self, before: asyncio.Task[bool] | None, place: tuple[str, int], batch: _Batch) -> bool:
+        return (before is None or await before) and await self._send(place, batch)
 
 
 class _Post:
@@ -265,6 +301,10 @@ class _Post:
             tell(Confirmed(tuple(confirmed)))
         if unsent:
             tell(Unsent(tuple(unsent), why))
+
+
+def _coded(key: str | None) -> bytes | None:
+    return None if key is None else key.encode("utf-8", "surrogatepass")
 
 
 @lru_cache(KEYS_KNOWN)
