@@ -24,7 +24,7 @@ from headrace.runtime.beat import Beat
 from headrace.runtime.exec_child import BEAT_FD, CONTROL_FD, ROLE, SLOT_FD, STACK_FD, WORKER_ID
 from headrace.runtime.orders import Deaf, Orders
 from headrace.runtime.pipe import Pipe
-from headrace.runtime.process import die_with_parent
+from headrace.runtime.process import die_with_parent, leave_interrupts
 from headrace.runtime.watchdog import Place, Watchdog, write_stacks_on_signal
 from headrace.runtime.worker import Worker
 
@@ -62,7 +62,7 @@ def take_seat() -> "Seat":
         KeyError: no supervisor started this process.
     """
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts()
     return Seat()
 
 

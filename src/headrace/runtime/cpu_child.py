@@ -41,7 +41,7 @@ from headrace.runtime.cpu_wire import CPU_FD, event_to_wire, job_from_wire, outc
 from headrace.runtime.failures import after_failure, failure_of
 from headrace.runtime.imports import find, import_all
 from headrace.runtime.pipe import Message, Pipe
-from headrace.runtime.process import die_with_parent
+from headrace.runtime.process import die_with_parent, leave_interrupts
 from headrace.runtime.registry import Policies, TaskDef
 from headrace.runtime.steering import Abandon, RetryAfter, Snooze
 
@@ -266,8 +266,8 @@ def _ended_by(error: BaseException, task: TaskDef, job: ClaimedJob, limit_bytes:
 def main() -> NoReturn:
     """Load what the worker says, then run what it sends, until it is gone."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when this ends
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    leave_interrupts()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker decides when this ends
     sock = socket.socket(fileno=int(os.environ.pop(CPU_FD)))
     sock.set_inheritable(False)
     line = Line(sock)

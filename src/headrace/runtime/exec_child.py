@@ -38,7 +38,7 @@ class ExecChild:
             if slot_fd is not None:
                 fds[SLOT_FD] = slot_fd
             env = {WORKER_ID: worker_id, ROLE: role, **{name: str(fd) for name, fd in fds.items()}}
-            self.process: Final = Process(argv, env=env, pass_fds=tuple(fds.values()))
+            self.process: Final = Process(argv, env=env, pass_fds=tuple(fds.values()), leaves_interrupts=True)
 
     async def open(self) -> Pipe:
         """The pipe to it."""

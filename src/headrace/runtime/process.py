@@ -29,18 +29,32 @@ class Process:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, env: Mapping[str, str], pass_fds: Sequence[int] = (), own_group: bool = False
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        pass_fds: Sequence[int] = (),
+        own_group: bool = False,
+        leaves_interrupts: bool = False,
     ) -> None:
-        """Start it; `own_group` keeps the terminal's signals away and lets `kill` reach its own children."""
+        """Start it.
+
+        `own_group` keeps the terminal's signals away and lets `kill` reach its own children. With `leaves_interrupts`
+        it calls `leave_interrupts`, and Ctrl-C does not reach it while it is loaded either.
+        """
         self._loop: Final = asyncio.get_running_loop()
         self._own_group: Final = own_group
-        self._popen: Final = subprocess.Popen(  # noqa: S603 - the program that the caller names
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **env, PARENT_PID: str(os.getpid())},
-            pass_fds=tuple(pass_fds),
-            process_group=0 if own_group else None,
-        )
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if leaves_interrupts else ())
+        try:
+            self._popen: Final = subprocess.Popen(  # noqa: S603 - the program that the caller names
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **env, PARENT_PID: str(os.getpid())},
+                pass_fds=tuple(pass_fds),
+                process_group=0 if own_group else None,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid: Final = self._popen.pid
         self.ended: Final[asyncio.Future[int]] = self._loop.create_future()
         self._pidfd = -1
@@ -114,6 +128,12 @@ def die_with_parent() -> None:
     parent = os.environ.pop(PARENT_PID, None)  # not for the children of this process to believe
     if parent is not None and os.getppid() != int(parent):
         os._exit(1)
+
+
+def leave_interrupts() -> None:
+    """Have Ctrl-C mean nothing to this process: its parent says when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # what came meanwhile is gone
 
 
 def describe_exit(code: int) -> str:

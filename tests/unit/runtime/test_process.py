@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from headrace.runtime.process import Process, describe_exit
+from headrace.runtime.process import Process, describe_exit, leave_interrupts
 
 WAITS = (sys.executable, "-c", "import time; time.sleep(600)")
 
@@ -45,6 +45,30 @@ async def test_the_environment_and_only_the_named_descriptors_reach_it() -> None
     assert os.read(handed[0], 99) == str(os.getpid()).encode()
     for fd in (*handed, *kept):
         os.close(fd)
+
+
+async def test_an_interrupt_while_it_is_loaded_means_nothing_to_it_and_later_its_children_hear_them() -> None:
+    code = (
+        "import signal, subprocess, sys, time\n"
+        "from headrace.runtime.process import leave_interrupts\n"
+        "leave_interrupts()\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        "raise SystemExit(subprocess.run(['/bin/sh', '-c', 'kill -INT $$; exit 3']).returncode)"
+    )
+    process = Process((sys.executable, "-c", code), env={}, leaves_interrupts=True)
+    process.kill(signal.SIGINT)
+    assert await process.wait() == -signal.SIGINT & 0xFF
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_who_leaves_interrupts_has_none() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        leave_interrupts()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def test_stopped_and_continued() -> None:
