@@ -88,6 +88,10 @@ seeds: $(full) ## as many seeds as you like, on every processor (SEEDS=100000 FI
 integration: $(full) servers ## the command line, the HTTP side and the live feed, on real processes and sockets
 	@$(pytest) tests/integration $(ARGS)
 
+.PHONY: commands
+commands: $(full) servers ## of the integration tests, those of the command line
+	@$(pytest) tests/integration/cli $(ARGS)
+
 .PHONY: brokers
 brokers: $(full) servers ## of the integration tests, those on real RabbitMQ, Kafka, NATS and Redis
 	@$(pytest) tests/integration/bridges tests/integration/servers $(ARGS)

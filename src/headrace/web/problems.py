@@ -81,8 +81,8 @@ class ProblemRoute(APIRoute):
 
 def told_as(error: Exception) -> Response:
     """What went wrong as an answer; what is nobody's mistake but ours is logged."""
-    if isinstance(error, HTTPException) and isinstance(error.__cause__, Refused):
-        error = error.__cause__  # raised while FastAPI read the body
+    if isinstance(error, HTTPException) and (unread := _unread(error.__cause__)) is not None:
+        error = unread
     match error:
         case Refused():
             return answer(error.problem, error.headers)
@@ -158,6 +158,19 @@ def _bounded(request: Request, most: int) -> Request:
 
 def _too_large(most: int) -> Refused:
     return Refused("body-too-large", f"a request's body may have {most:,} bytes")
+
+
+def _unread(why: BaseException | None) -> Refused | None:
+    """Why FastAPI could not read a body, where it does not say it."""
+    match why:
+        case Refused():
+            return why
+        case UnicodeDecodeError():
+            return Refused("bad-request", f"byte {why.start} of the body is no UTF-8: send JSON in UTF-8")
+        case RecursionError():
+            return Refused("bad-request", "the body is nested too deeply: flatten it")
+        case _:
+            return None
 
 
 def _misfit(error: RequestValidationError) -> Problem:
