@@ -127,21 +127,21 @@ def keys_that_are_not_kept_in_order(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mutant", "promise"),
+    ("mutant", "promises"),
     [
-        (acknowledged_before_the_commit, LOST),
-        (a_bookmark_without_its_guard, ONCE),
-        (ids_that_are_not_remembered, ONCE),
-        (a_bookmark_that_moves_without_its_jobs, ONCE),
-        (a_turn_that_begins_with_what_is_new, COMES),
-        (events_that_leave_the_outbox_unconfirmed, LOST),
-        (keys_that_are_not_kept_in_order, GOES),
+        (acknowledged_before_the_commit, {LOST}),
+        (a_bookmark_without_its_guard, {ONCE}),
+        (ids_that_are_not_remembered, {ONCE, COMES}),
+        (a_bookmark_that_moves_without_its_jobs, {ONCE}),
+        (a_turn_that_begins_with_what_is_new, {COMES}),
+        (events_that_leave_the_outbox_unconfirmed, {LOST}),
+        (keys_that_are_not_kept_in_order, {GOES}),
     ],
-    ids=lambda case: getattr(case, "__name__", case),
+    ids=lambda case: getattr(case, "__name__", "-".join(sorted(case)) if isinstance(case, set) else case),
 )
-def test_a_removed_safeguard_is_found(monkeypatch: pytest.MonkeyPatch, mutant: Mutant, promise: str) -> None:
+def test_a_removed_safeguard_is_found(monkeypatch: pytest.MonkeyPatch, mutant: Mutant, promises: set[str]) -> None:
     mutant(monkeypatch)
     outcomes = (run(seed) for seed in range(BOUND))
     found = next((outcome for outcome in outcomes if outcome.broken is not None), None)
     assert found is not None, f"nothing was seen broken in {BOUND} worlds"
-    assert found.broken == promise, found
+    assert found.broken in promises, found

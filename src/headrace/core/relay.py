@@ -1,6 +1,6 @@
 """Which events of the outbox go to their sink now: events in, effects out, no I/O, no clock.
 
-Invariants: nothing is sent unless this process is the one that sends; of a key, one event at a time and in order; what
+Invariants: nothing is sent unless this process is the one that sends; of a key all go in order, as `Rows` has it; what
 is confirmed leaves the outbox and is never sent again by this process; a lost connection counts against no event; every
 answer that is awaited has a deadline.
 """
@@ -14,11 +14,13 @@ from headrace.core.relay_events import (
     Answer,
     Appointed,
     Confirmed,
+    Deferred,
     Dismissed,
     DrainAsked,
     Drained,
     Effect,
     Event,
+    Handed,
     Load,
     Loaded,
     LoadFailed,
@@ -46,16 +48,17 @@ class RelayCore:
         """On standby: it must be appointed."""
         self._settings = settings
         self._rng = rng
-        self._rows = Rows(one_per_key=settings.one_per_key, key_max=settings.key_known_max)
+        self._rows = Rows(settings)
         self._until = -math.inf  # appointed until then
         self._token = 0
         # reading
-        self._floor = 0  # all before it is known, gone or left out
+        self._floor = 0  # all before it is known, gone or left out, and nothing will be committed there
         self._load: Load | None = None
         self._load_by = 0.0
         self._load_moves = False  # whether its answer moves the floor
         self._load_counts = False  # not what was asked in another appointment
         self._wanted = False
+        self._wanted_then = False  # when what is confirmed has left the outbox
         self._rewound_at = -math.inf
         self._sweep_at = now
         # sending
@@ -64,6 +67,8 @@ class RelayCore:
         self._sink_pause = Pause(settings.sink_pause_s, settings.sink_pause_max_s, rng)
         self._probing = False
         self._probe: int | None = None
+        self._probed = 0  # the last one
+        self._handing = False
         # settling
         self._done: deque[int] = deque()
         self._done_since = 0.0
@@ -104,7 +109,8 @@ class RelayCore:
         at = min(at, self._until)
         if self._load is None and self._room() > 0:
             at = min(at, max(self._store_at, self._load_due()))
-        return min(at, max(self._sink_at, self._rows.next_at())) if self._may_fly() else at
+        may_send = self._may_fly() and not self._handing
+        return min(at, max(self._sink_at, self._rows.next_at())) if may_send else at
 
     def handle_timeout(self, now: float) -> list[Effect]:
         """Take the passing of time; a spurious call changes nothing."""
@@ -154,6 +160,8 @@ class RelayCore:
                 self._until = min(self._until, now)
             case Woken():
                 self._wanted = True
+            case Handed():
+                self._handing = False
             case DrainAsked():
                 if self._drain_by is None:
                     self._drain_by = now + self._settings.answer_s
@@ -168,6 +176,9 @@ class RelayCore:
                 self._was_refused(event, now)
             case Unsent():
                 self._unsent(event.places, event.why, now)
+            case Deferred():
+                for place in event.places:
+                    self._deferred(place, event.why, now)
             case Loaded():
                 self._loaded(event, now)
             case Settled():
@@ -183,7 +194,7 @@ class RelayCore:
         self._store_back()
         if not self._load_counts:
             return
-        gone, rows = self._gone, self._rows
+        gone, rows, before = self._gone, self._rows, (len(self._rows), self._floor)
         for out in event.events:
             if out.place not in gone:
                 rows.add(out)
@@ -191,9 +202,11 @@ class RelayCore:
         self._left.clear()
         if load.after == 0:
             self._sweep_at = now + self._settings.sweep_s
-        if self._load_moves and event.events:
-            self._floor = event.events[-1].place
-            self._wanted = self._wanted or event.more
+        if self._load_moves:
+            self._floor = event.floor(self._floor)
+            progress = (len(rows), self._floor) != before
+            self._wanted = self._wanted or (event.more and progress)
+            self._wanted_then = event.more and not progress  # what is beyond them comes when they have left
 
     def _confirmed(self, places: tuple[int, ...], now: float) -> None:
         if self._probe is not None and self._probe in places:
@@ -212,16 +225,26 @@ class RelayCore:
             self._sink_answers()
         if not self._done and not self._refused:
             self._done_since = now
-        settings = self._settings
-        many = self._rows.paused >= settings.refused_known_max or self._rows.paused_bytes >= settings.refused_bytes_max
-        parked = many or failures >= settings.refusals_max
+        parked = failures >= self._settings.refusals_max or self._rows.crowded
         self._refused.append(Refusal(event.place, event.why, parked))
         if parked:
             self._rows.remove((event.place,))
             self._gone.add(event.place)
         else:
-            longest_s = min(settings.refused_pause_max_s, settings.refused_pause_s * 2.0 ** (failures - 1))
-            self._rows.pause(event.place, now + self._rng.uniform(0, longest_s))
+            self._rows.pause(event.place, now + self._pause_s(failures))
+
+    def _deferred(self, place: int, why: str, now: float) -> None:
+        rows = self._rows
+        if rows.crowded and not rows.is_held(place):
+            self._unsent((place,), why, now)
+        elif deferrals := rows.defer(place):
+            if place == self._probe:
+                self._sink_answers()
+            rows.pause(place, now + self._pause_s(deferrals))
+
+    def _pause_s(self, times: int) -> float:
+        settings = self._settings
+        return self._rng.uniform(0, min(settings.refused_pause_max_s, settings.refused_pause_s * 2.0 ** (times - 1)))
 
     def _unsent(self, places: tuple[int, ...], why: str, now: float) -> None:
         """The connection is lost. Its many events tell so one by one, and that is one loss."""
@@ -247,6 +270,8 @@ class RelayCore:
         self._left.update(self._settle.done)
         self._left.update(refusal.place for refusal in self._settle.refused if refusal.parked)
         self._settle = None
+        self._wanted = self._wanted or self._wanted_then
+        self._wanted_then = False
         self._store_back()
 
     def _store_failed(self, token: int, why: str, now: float) -> None:
@@ -298,14 +323,19 @@ class RelayCore:
         return self.flying < most
 
     def _send(self, now: float, effects: list[Effect]) -> None:
-        if now < self._sink_at:
+        if self._handing or now < self._sink_at or not self._may_fly():
             return
-        most = 1 if self._probing else self._settings.window - self.flying
-        rows = self._rows.take(most, now, now + self._settings.answer_s) if self._may_fly() else []
-        if rows:
-            if self._probing:
-                self._probe = rows[0].out.place
-            effects.append(Send(tuple(row.out for row in rows)))
+        by = now + self._settings.answer_s
+        if self._probing:  # by turns, since it may be by one of them that others wait
+            rows = self._rows.take_another(self._probed, now, by)
+        else:
+            rows = self._rows.take(self._settings.window - self.flying, now, by)
+        if not rows:
+            return
+        if self._probing:
+            self._probe = self._probed = rows[0].out.place
+        self._handing = True
+        effects.append(Send(tuple(row.out for row in rows)))
 
     def _room(self) -> int:
         """How many may be read now: while many are under way, no small pages."""

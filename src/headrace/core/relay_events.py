@@ -73,11 +73,20 @@ class Woken:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The answer to `Load` number `token`, in the order of places; `more`: there were too many."""
+    """The answer to `Load` number `token`, in the order of places; `more`: there were too many.
+
+    What is committed later has no place up to `settled`; None: nor up to the last of these.
+    """
 
     token: int
     events: tuple[Outgoing, ...]
     more: bool
+    settled: int | None = None
+
+    def floor(self, before: int) -> int:
+        """Up to where all is known by now, and nothing is to come."""
+        last = self.events[-1].place if self.events else before
+        return last if self.settled is None else min(last, self.settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,11 @@ class LoadFailed:
 
     token: int
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """The sink has what `Send` gave it, and may be given more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,16 @@ class Unsent:
 
 
 @dataclass(frozen=True, slots=True)
+class Deferred:
+    """These events were not taken now, by no fault of theirs, and the connection is well: their queue is full, say, or
+    one of their key was refused before them.
+    """
+
+    places: tuple[int, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """`Settle` number `token` is committed."""
 
@@ -131,8 +155,8 @@ class DrainAsked:
     """Send nothing more, and end when what is under way is settled."""
 
 
-Answer: TypeAlias = Loaded | LoadFailed | Settled | SettleFailed | Confirmed | Refused | Unsent
-Event: TypeAlias = Appointed | Dismissed | Woken | Answer | DrainAsked
+Answer: TypeAlias = Loaded | LoadFailed | Settled | SettleFailed | Confirmed | Refused | Unsent | Deferred
+Event: TypeAlias = Appointed | Dismissed | Woken | Handed | Answer | DrainAsked
 
 # --- effects -----------------------------------------------------------------------------------
 
@@ -150,7 +174,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Give these events to the broker, in this order; each is answered."""
+    """Give these events to the broker, in this order; each is answered. There is one at a time: see `Handed`."""
 
     events: tuple[Outgoing, ...]
 

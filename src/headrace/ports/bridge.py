@@ -16,11 +16,11 @@ from typing import Protocol, TypeAlias
 
 from headrace.core.event import Outgoing
 from headrace.core.message import Batch, Bookmark
-from headrace.core.relay_events import Confirmed, Refused, Unsent
+from headrace.core.relay_events import Confirmed, Deferred, Refused, Unsent
 
 Stand: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, Bookmark]]]
 """Where the bookmarks of some parts stand, read now; those that have none are left out."""
-SinkEnd: TypeAlias = Confirmed | Refused | Unsent
+SinkEnd: TypeAlias = Confirmed | Deferred | Refused | Unsent
 """What became of events that were sent."""
 
 
@@ -105,7 +105,7 @@ class Sink(Protocol):
         """Whether of a key only one event may be sent and unconfirmed.
 
         False where the sink itself keeps a key in order: it confirms no event while one of its key that was sent
-        before is unconfirmed, and ends all of these as unsent when one is.
+        before is unconfirmed, ends all of these as unsent when one is, and as deferred when one is refused.
         """
         ...
 
@@ -113,9 +113,9 @@ class Sink(Protocol):
         """Hand events to the broker in this order, and return when the client has them; one call at a time.
 
         Each event ends once by `tell`, on the event loop, before or after this returns: `Confirmed` when the broker has
-        it for good, `Refused` when it will not take this event (its words), `Unsent` when that is not known or there is
-        no connection. What ended as `Unsent` may be at the broker. Never raises; when it is cancelled, those that have
-        not ended end as unsent.
+        it for good, `Refused` when it will not take this event (its words), `Deferred` when it does not take it now,
+        `Unsent` when that is not known or there is no connection. What ended as `Unsent` may be at the broker. Never
+        raises; when it is cancelled, those that have not ended end as unsent.
         """
         ...
 

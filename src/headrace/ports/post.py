@@ -83,10 +83,14 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class OutboxPage:
-    """Events that wait, by their places; `more`: there are others beyond."""
+    """Events that wait, by their places; `more`: there are others beyond.
+
+    What is committed later has no place up to `settled`; None: nor up to the last of these.
+    """
 
     events: tuple[Outgoing, ...] = ()
     more: bool = False
+    settled: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

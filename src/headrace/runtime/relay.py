@@ -6,6 +6,7 @@ confirmed leaves the outbox, and nothing else does.
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, assert_never
@@ -15,11 +16,13 @@ from headrace.core.relay import RelayCore
 from headrace.core.relay_events import (
     Appointed,
     Confirmed,
+    Deferred,
     Dismissed,
     DrainAsked,
     Drained,
     Effect,
     Event,
+    Handed,
     Load,
     Loaded,
     LoadFailed,
@@ -53,6 +56,7 @@ IDLE_S: Final = 10.0  # without an event, after which another may be it
 MANY: Final = 64  # events under way, from which on confirmations are gathered
 GATHER_S: Final = 0.001
 CLOSE_S: Final = 2.0
+DEFERRED_TOLD_S: Final = 60.0
 
 
 def chore_of(sink: str) -> str:
@@ -64,7 +68,9 @@ def settings_for(sink: Sink) -> RelaySettings:
     """How events go to a sink: one that keeps keys in order itself is given pages, while others are read."""
     if sink.one_per_key:
         return RelaySettings()
-    return RelaySettings(one_per_key=False, window=4_000, load_max=2_000, known_max=10_000, settle_max=2_000)
+    return RelaySettings(
+        one_per_key=False, answer_s=60.0, window=4_000, load_max=2_000, known_max=10_000, settle_max=2_000
+    )
 
 
 class Relay:
@@ -99,11 +105,13 @@ class Relay:
         self._holds = False
         self._inbox: list[Event] = []
         self._told: Callable[[SinkEnd], None] = self._put  # the same for every call, so that sinks can gather
-        self._turning = False
+        self._turning: asyncio.Handle | None = None
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
-        self._pending: list[Outgoing] = []
+        self._pending: tuple[Outgoing, ...] = ()
+        self._handing = False
         self._resets = False
+        self._deferred_told_at = -math.inf
         self._given = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -196,21 +204,26 @@ class Relay:
 
     def _put(self, event: Event) -> None:
         self._inbox.append(event)
-        if self._turning:
-            return
-        self._turning = True
-        if isinstance(event, Confirmed) and self._core.flying >= MANY:
-            self._loop.call_later(GATHER_S, self._turn)  # else each makes room for one, which is sent alone
+        gathers = isinstance(event, Confirmed) and self._core.flying >= MANY
+        if self._turning is not None:
+            if gathers or not isinstance(self._turning, asyncio.TimerHandle):
+                return
+            self._turning.cancel()
+        if gathers:
+            self._turning = self._loop.call_later(GATHER_S, self._turn)  # else each makes room for one, sent alone
         else:
-            self._loop.call_soon(self._turn)
+            self._turning = self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._turning = False
+        self._turning = None
         if self._over:
             return
         inbox, self._inbox = self._inbox, []
         now = self._clock.now()
         for event in _gathered(inbox):
+            if isinstance(event, Deferred) and now - self._deferred_told_at > DEFERRED_TOLD_S:
+                self._deferred_told_at = now
+                logger.warning("sink %s: %s; what it does not take waits", self.name, event.why)
             self._perform(self._core.handle(event, now))
         self._arm()
 
@@ -231,15 +244,14 @@ class Relay:
         for effect in effects:
             match effect:
                 case Send():
-                    self._pending += effect.events
+                    self._pending, self._handing = effect.events, True
                     self._given.set()
                 case Load():
                     self._spawn(self._load(effect))
                 case Settle():
                     self._spawn(self._settle(effect))
                 case Reset():
-                    self._pending.clear()
-                    self._resets = True
+                    self._pending, self._resets = (), True
                     if self._sending is not None:
                         self._sending.cancel()
                     self._given.set()
@@ -270,15 +282,20 @@ class Relay:
         while True:
             await self._given.wait()
             self._given.clear()
-            while self._resets or self._pending:
-                if self._resets:
-                    self._resets = False
+            if self._resets:
+                self._resets = False
+                try:
                     await self._sink.reset()
-                else:
-                    events, self._pending = self._pending, []
-                    await self._send(events)
+                except Exception:
+                    logger.exception("sink %s: its connection could not be left", self.name)
+            events, self._pending = self._pending, ()
+            if events:
+                await self._send(events)
+            if self._handing and not self._pending:
+                self._handing = False
+                self._put(Handed())
 
-    async def _send(self, events: "list[Outgoing]") -> None:
+    async def _send(self, events: "tuple[Outgoing, ...]") -> None:
         self._sending = sending = self._loop.create_task(self._sink.send(events, self._told))
         try:
             await asyncio.wait([sending])
@@ -298,7 +315,7 @@ class Relay:
             logger.exception("sink %s: its outbox could not be read", self.name)
             self._put(LoadFailed(load.token, str(error) or type(error).__name__))
         else:
-            self._put(Loaded(load.token, page.events, page.more))
+            self._put(Loaded(load.token, page.events, page.more, page.settled))
 
     async def _settle(self, settle: Settle) -> None:
         try:

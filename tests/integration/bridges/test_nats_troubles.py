@@ -214,12 +214,13 @@ async def test_an_event_that_is_sent_twice_is_there_once(nats: Nats) -> None:
 
 
 async def test_a_stream_that_is_full_refuses_no_event(nats: Nats) -> None:
-    """They wait until there is room, with the others of the sink."""
+    """They wait until there is room."""
     stream = await new_stream(nats, max_msgs=2, discard="new")
     sink = NatsSink(broker_of(nats))
     told = await sent(sink, outgoing(f"{stream}.x", numbered(4)))
     assert told.confirmed == [1, 2]
-    assert told.unsent[3] == (f"nats://127.0.0.1:{nats.port} takes nothing now: maximum messages exceeded")
+    at = f"nats://127.0.0.1:{nats.port}"
+    assert told.deferred[3] == f"{at} takes nothing on {stream}.x for now: maximum messages exceeded"
     await sink.close()
 
 

@@ -349,8 +349,7 @@ async def test_a_full_queue_is_no_fault_of_the_event(rabbitmq: RabbitMQ) -> None
     sink = RabbitmqSink(broker_of(rabbitmq))
     told = await sent(sink, outgoing(routed("", name), numbered(10)))
     assert told.confirmed
-    assert told.unsent
-    assert set(told.unsent.values()) == {f"{AT}:{rabbitmq.port} did not take it for now"}
+    assert set(told.deferred.values()) == {f"a queue of {AT}:{rabbitmq.port} takes nothing for now: {name}"}
     assert not told.refused
     await sink.close()
     async with bare(rabbitmq) as channel:

@@ -22,6 +22,11 @@ THROW_OUT = (
     " WHERE application_name = 'headrace' AND wait_event_type = 'Lock'"
 )
 
+LATE = (
+    "SELECT headrace_publish_1(NULL, NULL, NULL, NULL, ARRAY[gen_random_uuid()], ARRAY['kafka'], ARRAY['9'],"
+    " ARRAY['orders'], ARRAY['{}'], ARRAY[''::bytea])"
+)
+
 
 @pytest.fixture
 def rung() -> list[str]:
@@ -157,3 +162,27 @@ async def test_what_is_rung_for(store: PostgresStore, rung: list[str]) -> None:
     assert await store.unpark("kafka", None) == 1
     assert await store.unpark("kafka", None) == 0
     assert rung == ["sink:kafka"] * 3
+
+
+async def test_what_may_still_be_committed_is_told(
+    store: PostgresStore, other: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    async def page(after: int) -> tuple[list[int], int]:
+        found = await store.outgoing("kafka", after, 10, 1 << 20)
+        assert found.settled is not None
+        return [out.place for out in found.events], found.settled
+
+    def event() -> Event:
+        return Event(os.urandom(16), "kafka", "orders", "9")
+
+    await store.publish([event()])
+    assert await page(0) == ([1], 0), "nothing is known at first"
+    assert await page(0) == ([1], 1)
+    async with other.transaction():
+        await other.execute(LATE)
+        for _ in range(12):
+            await store.publish([event()])
+            found, settled = await page(1)
+            assert (found[0], settled) == (3, 1)
+    assert await page(1) == (list(range(2, 12)), 14), "it comes before what was written after it"
+    assert await page(11) == ([12, 13, 14], 14)

@@ -10,11 +10,13 @@ from headrace.core.relay import RelayCore
 from headrace.core.relay_events import (
     Appointed,
     Confirmed,
+    Deferred,
     Dismissed,
     DrainAsked,
     Drained,
     Effect,
     Event,
+    Handed,
     Load,
     Loaded,
     LoadFailed,
@@ -47,6 +49,7 @@ class Sink:
         self.now = 100.0
         self.core = RelayCore(settings, random.Random(1), self.now)
         self.all: list[Effect] = []
+        self.hands = True  # each Send is taken at once
 
     def hear(self, event: Event) -> list[Effect]:
         return self._note(self.core.handle(event, self.now))
@@ -57,6 +60,12 @@ class Sink:
 
     def _note(self, effects: list[Effect]) -> list[Effect]:
         self.all += effects
+        if self.hands and any(isinstance(effect, Send) for effect in effects):
+            return [*self._shown(effects), *self.hear(Handed())]
+        return self._shown(effects)
+
+    @staticmethod
+    def _shown(effects: list[Effect]) -> list[Effect]:
         return [effect for effect in effects if not isinstance(effect, Tell)]
 
     def last(self, kind: type[Load] | type[Settle]) -> int:
@@ -274,14 +283,15 @@ def test_a_lost_connection_counts_against_no_event_and_is_probed() -> None:
     assert sink.hear(Unsent((3, 4), "closed")) == []
     assert sink.core.next_deadline() == at, "that is one loss"
     pauses = list[float]()
-    for _ in range(12):
+    for number in range(12):
         begun = sink.now
         while not places(asked := sink.wait()):
             if isinstance(sink.all[-1], Load):
                 sink.load()
         pauses.append(sink.now - begun)
-        assert places(asked) == [1], "one alone"
-        assert sink.hear(Unsent((1,), "refused")) == []
+        probe = number % 6 + 1
+        assert places(asked) == [probe], "one alone, by turns"
+        assert sink.hear(Unsent((probe,), "refused")) == []
     for number, pause in enumerate(pauses):
         longest = min(0.5 * 2**number, 60)
         assert longest / 2 <= round(pause, 6) <= longest
@@ -290,6 +300,70 @@ def test_a_lost_connection_counts_against_no_event_and_is_probed() -> None:
             sink.load()
     assert places(sink.hear(Confirmed((1,)))) == [2, 3, 4, 5], "then all"
     assert not any(effect.refused for effect in sink.all if isinstance(effect, Settle))
+
+
+def test_a_deferred_event_waits_alone_and_the_sink_is_well() -> None:
+    sink = Sink()
+    effects = sink.appoint(out(1), out(2, "a"), out(3, "a"), out(4), out(5, "a"))
+    assert places(effects) == [1, 2, 4]
+    assert sink.hear(Deferred((1, 2), "the queue is full")) == []
+    assert sink.core.health == RelayHealth(RelayState.SENDING)
+    assert places(sink.hear(Confirmed((4,)))) == [], "those of its key wait too"
+    sink.settled()
+    for length in (0.5, 1.0, 2.0, 4.0, 8.0):
+        before = sink.now
+        sink.load(out(1), out(2, "a"), out(3, "a"), out(5, "a"))
+        tried = list[int]()
+        while len(tried) < 2:
+            tried += places(sink.wait())
+            assert sink.now - before <= length + 1
+        assert sorted(tried) == [1, 2]
+        sink.hear(Deferred((1, 2), "the queue is full"))
+    assert not any(effect.refused for effect in sink.all if isinstance(effect, Settle)), "it counts against none"
+
+
+def test_when_too_many_are_deferred_the_sink_waits() -> None:
+    sink = Sink()
+    sink.appoint(*(out(n) for n in range(1, 7)))
+    sink.hear(Deferred((1, 2, 3), "full"))
+    assert sink.core.health == RelayHealth(RelayState.SENDING)
+    sink.hear(Deferred((4,), "full"))
+    assert sink.core.health == RelayHealth(RelayState.SINK_AWAY, "full")
+
+
+def test_nothing_is_given_while_the_sink_is_being_given_something() -> None:
+    sink = Sink()
+    sink.hands = False
+    assert places(sink.appoint(out(1))) == [1]
+    sink.hear(Woken())
+    assert sink.load(out(2)) == []
+    assert places(sink.hear(Handed())) == [2]
+
+
+def test_what_may_still_be_committed_is_read_before_what_comes_after_it() -> None:
+    sink = Sink()
+    sink.appoint()
+    sink.hear(Woken())
+    sink.hear(Loaded(sink.last(Load), (out(10),), more=False, settled=4))
+    sink.hear(Woken())
+    assert only([sink.all[-1]], Load) == [Load(sink.last(Load), 4, 10, 4 << 20, ())]
+    sink.hear(Loaded(sink.last(Load), (out(5), out(10), out(12)), more=False, settled=12))
+    sink.hear(Woken())
+    assert only([sink.all[-1]], Load) == [Load(sink.last(Load), 12, 10, 4 << 20, ())]
+
+
+def test_a_page_of_what_is_known_is_not_read_again_before_something_has_left() -> None:
+    sink = Sink()
+    page = tuple(out(n) for n in range(5, 9))
+    sink.appoint()
+    sink.hear(Woken())
+    for _ in range(2):
+        sink.hear(Loaded(sink.last(Load), page, more=True, settled=4))
+    count = len(only(sink.all, Load))
+    sink.hear(Confirmed((5, 6, 7, 8)))
+    assert len(only(sink.all, Load)) == count
+    sink.settled()
+    assert len(only(sink.all, Load)) == count + 1
 
 
 def test_a_refusal_shows_that_the_sink_is_there() -> None:

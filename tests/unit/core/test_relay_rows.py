@@ -3,6 +3,7 @@
 import math
 
 from headrace.core.event import Event, Outgoing
+from headrace.core.relay_events import RelaySettings
 from headrace.core.relay_rows import Rows
 
 
@@ -11,7 +12,7 @@ def out(place: int, key: str | None = "a", body: bytes = b"") -> Outgoing:
 
 
 def rows(*places: int, key_max: int = 3) -> Rows:
-    made = Rows(one_per_key=True, key_max=key_max)
+    made = Rows(RelaySettings(key_known_max=key_max))
     for place in places:
         made.add(out(place))
     return made
@@ -81,7 +82,7 @@ def test_one_that_was_refused_waits_for_its_time() -> None:
 
 
 def test_two_tries_at_different_times_are_two() -> None:
-    known = Rows(one_per_key=True, key_max=3)
+    known = Rows(RelaySettings(key_known_max=3))
     known.add(out(1, None))
     for until in (5.0, 20.0):
         assert take(known, 5.0 if until > 5 else 0.0) == 1
@@ -103,7 +104,7 @@ def test_what_waits_is_forgotten_and_what_is_under_way_is_not() -> None:
 
 
 def test_bytes_are_those_of_what_is_known() -> None:
-    known = Rows(one_per_key=True, key_max=2)
+    known = Rows(RelaySettings(key_known_max=2, refused_bytes_max=1_000))
     for place, size in ((4, 1), (6, 100), (1, 1_000), (5, 10)):  # 6 makes room, and 5 has none
         known.add(out(place, body=bytes(size)))
     known.add(out(7, None, bytes(10_000)))
@@ -112,8 +113,65 @@ def test_bytes_are_those_of_what_is_known() -> None:
     assert [row.out.place for row in known.take(9, 0.0, 1.0)] == [1, 7]
     known.refuse(1)
     known.pause(1, 5.0)
-    assert (known.bytes, known.paused_bytes) == (11_000, 1_000), "4 is left in the outbox"
+    assert (known.bytes, known.crowded) == (11_000, True), "4 is left in the outbox"
     known.forget_waiting()
-    assert (known.bytes, known.paused_bytes) == (10_000, 0)
+    assert (known.bytes, known.crowded) == (10_000, False)
     known.remove([7])
     assert known.bytes == 0
+
+
+def pages(*places: int) -> Rows:
+    """Of a sink that keeps the order itself, all of key a and under way."""
+    made = Rows(RelaySettings(one_per_key=False))
+    for place in places:
+        made.add(out(place))
+    assert [row.out.place for row in made.take(9, 0.0, 1.0)] == list(places)
+    return made
+
+
+def test_a_key_waits_for_one_that_was_refused_also_where_many_are_under_way() -> None:
+    known = pages(1, 2, 3)
+    known.add(out(4))
+    assert known.refuse(1) == 1
+    known.pause(1, 5.0)
+    assert (4 in known, known.is_held(2), known.is_held(1)) == (False, True, False)
+    assert known.defer(2) == 1
+    known.pause(2, 4.0)
+    known.back(3)
+    assert (len(known), known.paused, known.left_out) == (1, 1, {"a"})
+    known.add(out(5))
+    assert take(known, 4.0) is None
+    assert take(known, 5.0) == 1
+    known.back(1)
+    assert take(known, 5.0) == 1
+    known.remove([1])
+    assert known.wants_rewind
+
+
+def test_of_two_that_were_refused_the_first_is_waited_for() -> None:
+    known = pages(1, 2)
+    for place, until in ((2, 3.0), (1, 5.0)):
+        known.refuse(place)
+        known.pause(place, until)
+    assert (1 in known, 2 in known, known.paused) == (True, False, 1)
+    assert take(known, 4.0) is None
+
+
+def test_another_is_the_next_one_or_the_first() -> None:
+    known = rows(1)
+    known.add(out(2))  # waits for the first of its key
+    known.add(out(3, None))
+    known.add(out(4, None))
+    for than, place in ((0, 1), (1, 3), (3, 4), (4, 1)):
+        assert [row.out.place for row in known.take_another(than, 0.0, 1.0)] == [place]
+        known.back(place)
+    for place in (1, 3, 4):
+        assert take(known) == place
+    known = pages(1, 2)
+    known.back(2)
+    known.back(1)
+    assert [row.out.place for row in known.take_another(1, 0.0, 1.0)] == [1], "nothing before the first of its key"
+    known = rows(1, 2)
+    assert [row.out.place for row in known.take_another(0, 0.0, 1.0)] == [1]
+    assert known.take_another(0, 0.0, 1.0) == []
+    assert known.next_at() == math.inf

@@ -26,7 +26,7 @@ from headrace.core.broker import Broker
 from headrace.core.broker_faults import words_of
 from headrace.core.errors import BridgeUnavailable
 from headrace.core.event import Outgoing
-from headrace.core.relay_events import Confirmed, Refused, Unsent
+from headrace.core.relay_events import Confirmed, Deferred, Refused, Unsent
 from headrace.ports.bridge import SinkEnd
 
 _murmur2: Final[Callable[[bytes], int]] = import_module("aiokafka.partitioner").murmur2
@@ -36,6 +36,7 @@ SEND_S: Final = 20.0
 BATCH_BYTES: Final = 256 << 10
 KEYS_KNOWN: Final = 10_000
 ENDED: Final = "the connection is closed"
+BEHIND: Final = "an event of the same key before it was not taken"
 TOO_LARGE: Final[tuple[type[Exception], ...]] = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 UNFIT: Final[tuple[type[Exception], ...]] = (
     *TOO_LARGE,
@@ -292,6 +293,8 @@ class _Post:
         for out in self._events:
             if out.place in self._refused:
                 tell(Refused(out.place, self._refused[out.place]))
+            elif out.place in self._waiting:
+                continue
             elif out.place in self.confirmed and (out.event.key is None or out.event.key not in keys):
                 confirmed.append(out.place)
             else:
@@ -299,6 +302,8 @@ class _Post:
                 keys.add(out.event.key)
         if confirmed:
             tell(Confirmed(tuple(confirmed)))
+        if self._waiting:
+            tell(Deferred(tuple(sorted(self._waiting)), BEHIND))
         if unsent:
             tell(Unsent(tuple(unsent), why))
 

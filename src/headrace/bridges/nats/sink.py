@@ -18,7 +18,7 @@ from headrace.bridges.nats.messages import headers_of
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError
 from headrace.core.event import Outgoing
-from headrace.core.relay_events import Confirmed, Refused, Unsent
+from headrace.core.relay_events import Confirmed, Deferred, Refused, Unsent
 from headrace.ports.bridge import SinkEnd
 
 ENDED: Final = "the connection is closed"
@@ -191,7 +191,8 @@ class _Line:
         elif error is None:
             tell(Refused(out.place, f"who answers on the subject {out.event.target} is no stream: make one for it"))
         elif error.get("code") == UNAVAILABLE:
-            tell(Unsent((out.place,), f"{self._broker.shown} takes nothing now: {error.get('description')}"))
+            why = f"{self._broker.shown} takes nothing on {out.event.target} for now: {error.get('description')}"
+            tell(Deferred((out.place,), why))
         else:
             size = len(out.event.body)
             tell(Refused(out.place, f"the stream refuses its {size} bytes: {error.get('description')}"))
@@ -208,19 +209,25 @@ class _Line:
         jetstream = self._client.jetstream(timeout=ANSWER_S)
         while self._lonely:
             target = self._lonely[0][0].event.target
-            why, refused = f"the streams of {self._broker.shown} do not answer yet", False
-            try:
-                async with self._connection.answers():
-                    try:
-                        await jetstream.find_stream_name_by_subject(target)
-                    except NotFoundError:
-                        why, refused = f"{self._broker.shown} has no stream that takes {target}: make one", True
-            except BridgeError as error:
-                why = str(error)
-            ends = [end for end in self._lonely if end[0].event.target == target]
-            self._lonely[:] = [end for end in self._lonely if end[0].event.target != target]
-            for out, tell in ends:
-                tell(Refused(out.place, why) if refused else Unsent((out.place,), why))
+            end = await self._end_of(target, jetstream)
+            lonely = [each for each in self._lonely if each[0].event.target == target]
+            self._lonely[:] = [each for each in self._lonely if each[0].event.target != target]
+            for out, tell in lonely:
+                tell(end(out.place))
+
+    async def _end_of(self, target: str, jetstream: Any) -> Callable[[int], SinkEnd]:
+        """What becomes of each event for a subject for which nobody answered."""
+        shown = self._broker.shown
+        try:
+            async with self._connection.answers():
+                try:
+                    await jetstream.find_stream_name_by_subject(target)
+                except NotFoundError:
+                    return lambda place: Refused(place, f"{shown} has no stream that takes {target}: make one")
+        except BridgeError as error:
+            why = str(error)
+            return lambda place: Unsent((place,), why)
+        return lambda place: Deferred((place,), f"the stream of {shown} for {target} does not answer yet")
 
     def _end(self, why: str) -> None:
         """All that is unanswered is unsent."""

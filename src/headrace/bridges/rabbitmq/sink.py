@@ -18,7 +18,7 @@ from headrace.bridges.rabbitmq.messages import properties_of
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError
 from headrace.core.event import Outgoing, route_of
-from headrace.core.relay_events import Confirmed, Refused, Unsent
+from headrace.core.relay_events import Confirmed, Deferred, Refused, Unsent
 from headrace.ports.bridge import SinkEnd
 
 ENDED: Final = "the connection is closed"
@@ -167,12 +167,17 @@ class RabbitmqSink:
         except PublishError:
             return await self._returned(out, exchange, routing_key)
         except DeliveryError:  # a queue that is full, or one that is just coming back
-            return Unsent((out.place,), f"{self._broker.shown} did not take it for now")
+            return Deferred(
+                (out.place,), f"a queue of {self._broker.shown} takes nothing for now: {exchange or routing_key}"
+            )
         except (ValueError, TypeError, StructError) as error:
             return Refused(out.place, f"it cannot be a message of RabbitMQ: {error}")
         except Exception as error:  # noqa: BLE001 - whatever a client says of a connection that is gone
             return self._closed_over(out, exchange, routing_key, error)
         return Confirmed((out.place,))
+
+    def _full(self, out: Outgoing, where: str) -> Deferred:
+        return Deferred((out.place,), f"a queue of {self._broker.shown} takes nothing for now: {where}")
 
     def _no_exchange(self, exchange: str) -> str:
         return f"there is no exchange {exchange} at {self._broker.shown}: declare it"
@@ -191,7 +196,7 @@ class RabbitmqSink:
             look.add_done_callback(lambda _: self._looks.pop(routing_key, None))
         if await asyncio.shield(look):
             return Refused(out.place, f"there is no queue {routing_key} at {shown}: declare it")
-        return Unsent((out.place,), f"{shown} did not take it for now")
+        return self._full(out, routing_key)
 
     async def _is_nowhere(self, queue: str) -> bool:
         """Whether there is no such queue, as far as one can know."""

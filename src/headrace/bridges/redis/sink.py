@@ -16,7 +16,7 @@ from headrace.bridges.redis.entries import fields_of
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused
 from headrace.core.event import Outgoing
-from headrace.core.relay_events import Confirmed, Refused, Unsent
+from headrace.core.relay_events import Confirmed, Deferred, Refused, Unsent
 from headrace.ports.bridge import SinkEnd
 
 ENDED: Final = "the connection is closed"
@@ -24,6 +24,8 @@ BYTES_MAX: Final = 512 << 20
 """What Redis takes if nobody said otherwise. It ends the connection over more, so that it is not asked."""
 LIMIT: Final = "proto-max-bulk-len"
 TOO_LARGE: Final = object()
+BEHIND: Final = object()
+"""An event of the same key before it is too large."""
 
 
 class RedisSink:
@@ -81,8 +83,14 @@ class RedisSink:
             self._bytes_max = await self._limit(self._client)
         client = self._client
         pipe: Any = client.pipeline(transaction=False)
+        ends, keys = dict[int, object](), set[str]()
         for out in events:
-            if len(out.event.body) <= self._bytes_max:
+            if out.event.key in keys:
+                ends[out.place] = BEHIND
+            elif len(out.event.body) > self._bytes_max:
+                ends[out.place] = TOO_LARGE
+                keys.update(() if out.event.key is None else (out.event.key,))
+            else:
                 pipe.execute_command("XADD", out.event.target, *self._bound, "*", *fields_of(out.event))
         try:
             async with answers(self._broker):
@@ -92,7 +100,7 @@ class RedisSink:
                 self._client = None
             await finished(close(client))
             raise
-        return [next(given) if len(out.event.body) <= self._bytes_max else TOO_LARGE for out in events]
+        return [ends[out.place] if out.place in ends else next(given) for out in events]
 
     async def _limit(self, client: Any) -> int:
         """How large a value may be, if we may know."""
@@ -110,6 +118,8 @@ class RedisSink:
             key = out.event.key
             if answer is None or (key is not None and key in keys):
                 unsent.append(out.place)
+            elif answer is BEHIND:
+                tell(Deferred((out.place,), f"an event of the key {key!r} before it was not taken"))
             elif answer is TOO_LARGE:
                 size, most = len(out.event.body), self._bytes_max
                 tell(Refused(out.place, f"{size} bytes are more than the {most} of {self._broker.shown} ({LIMIT})"))

@@ -20,6 +20,7 @@ from headrace.stores.postgres.faults import shown, sqlstate
 from headrace.stores.postgres.gather import Gatherer
 from headrace.stores.postgres.heads import Heads
 from headrace.stores.postgres.lines import LineName, Lines
+from headrace.stores.postgres.marks import Marks
 from headrace.stores.postgres.pool import Pools
 from headrace.stores.postgres.tx import ConnectionTx, EachTx, Tx, instant
 
@@ -72,6 +73,7 @@ class PostgresBase:
         """What is known of a database may be of another one after a close."""
         self._lines = Lines(self._clock)
         self._outboxes = Heads[int](self._clock)
+        self._marks = Marks()
         self._promises = Heads[Promise](self._clock)
         self._forgotten: dict[str, datetime] = {}  # by source: so old were the last digests that were forgotten
 

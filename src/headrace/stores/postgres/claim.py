@@ -8,7 +8,8 @@ from typing import Any, Final
 from headrace.core.errors import StoreUnavailable
 from headrace.core.model import ClaimedJob, ClaimRequest, Suspicion, WorkerId
 from headrace.stores.postgres.limits import limited_of, scopes_of, split
-from headrace.stores.postgres.lines import Lane, Lines, Mark, Offer, Passed
+from headrace.stores.postgres.lines import Lane, Lines, Offer, Passed
+from headrace.stores.postgres.marks import Mark
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
 

@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 
 from headrace.core.model import ClaimRequest, Pool
 from headrace.stores.postgres.limits import Kept, split
+from headrace.stores.postgres.marks import Mark
 
 LineName: TypeAlias = tuple[str, str, str, int]  # queue, task, key, priority
 LaneName: TypeAlias = tuple[str, str, str]
@@ -68,23 +69,6 @@ class Line:
         self._rising = min(self._rising, seq - 1)
         self._highest = min(self._highest, seq - 1)  # what came late comes first, all of it
         self.claimed(seq - 1, now)  # nothing is left up to there
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far the server, known by its start, was.
-
-    The last place drawn; then an id above those of all transactions that had one; then that of the oldest under way.
-    """
-
-    place: int
-    above: int
-    oldest: int
-    server: float
-
-    def follows(self, before: "Mark") -> bool:
-        """Whether both are of one history. After a fail-over or a restore, places may be drawn again."""
-        return self.server == before.server and self.place >= before.place and self.above >= before.above
 
 
 @dataclass(frozen=True, slots=True)

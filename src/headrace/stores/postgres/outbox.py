@@ -11,11 +11,13 @@ from headrace.core.model import Lease
 from headrace.core.relay_events import Refusal
 from headrace.ports.post import PUBLISHED_S, WAITING_MAX, OutboxPage, Parked, Promise, PromisePage, SinkRecord
 from headrace.stores.postgres.heads import Heads
+from headrace.stores.postgres.marks import Mark, Marks
 from headrace.stores.postgres.sql import query
 from headrace.stores.postgres.tx import Row, Tx
 
 _PUBLISH: Final = query("publish")
 _OUTGOING: Final = query("outgoing")
+_MARK: Final = query("mark_outbox")
 _SENT: Final = query("sent")
 _REFUSED: Final = query("refused")
 _PARKED: Final = query("parked")
@@ -55,15 +57,17 @@ async def publish(tx: Tx, events: Sequence[Event], guard: Lease | None, *, once:
 
 
 async def outgoing(  # noqa: PLR0917 - as the port has them
-    tx: Tx, heads: Heads[int], sink: str, after: int, limit: int, bytes_max: int, without: Sequence[str]
+    tx: Tx, heads: Heads[int], marks: Marks, sink: str, after: int, limit: int, bytes_max: int, without: Sequence[str]
 ) -> OutboxPage:
     """The events that wait for a sink, beyond a place, in order."""
+    settled = marks.settled(Mark(*(await tx.all(_MARK))[0]))  # before the look, which so sees all up to there
     begin, began = heads.begin(sink, after), heads.clock()
     rows = await tx.all(_OUTGOING, sink, begin, limit, bytes_max, list(without))
     whole = not begin and not without
     first, last = (rows[0][0] - 1, rows[-1][0]) if rows else (None, None)
     heads.looked(sink, first, last, began if whole else None)
-    return OutboxPage(tuple(Outgoing(row[0], _event(sink, row), row[6]) for row in rows), bool(rows and rows[-1][7]))
+    events = tuple(Outgoing(row[0], _event(sink, row), row[6]) for row in rows)
+    return OutboxPage(events, bool(rows and rows[-1][7]), settled)
 
 
 async def sent(tx: Tx, sink: str, done: Sequence[int], refused: Sequence[Refusal]) -> None:

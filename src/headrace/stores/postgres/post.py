@@ -75,8 +75,8 @@ class PostgresPost(PostgresBase):
         self, sink: str, after: int, limit: int, bytes_max: int, without: Sequence[str] = ()
     ) -> OutboxPage:
         """The events that wait for a sink, beyond a place, in order; parked ones are left out."""
-        heads = self._outboxes
-        return await self._each(lambda tx: outbox.outgoing(tx, heads, sink, after, limit, bytes_max, without))
+        heads, marks = self._outboxes, self._marks
+        return await self._each(lambda tx: outbox.outgoing(tx, heads, marks, sink, after, limit, bytes_max, without))
 
     async def sent(self, sink: str, done: Sequence[int], refused: Sequence[Refusal] = ()) -> None:
         """Take events that were confirmed out of the outbox, and note those that were refused."""

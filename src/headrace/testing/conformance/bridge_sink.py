@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from headrace.core.event import Event, Head, Outgoing
-from headrace.core.relay_events import Confirmed, Refused, Unsent
+from headrace.core.relay_events import Confirmed, Deferred, Refused, Unsent
 from headrace.ports.bridge import Sink, SinkEnd
 from headrace.testing.conformance.bridge_base import BOUND_S, CLOSE_S, KIB, MIB, PATIENCE_S, MakeSink, Read, numbered
 from headrace.testing.conformance.notifier import Outage
@@ -20,6 +20,7 @@ class Told:
         """Nothing yet."""
         self.confirmed: list[int] = []
         self.refused: dict[int, str] = {}
+        self.deferred: dict[int, str] = {}
         self.unsent: dict[int, str] = {}
         self._changed = asyncio.Event()
 
@@ -31,10 +32,10 @@ class Told:
             case Refused():
                 self._new(end.place)
                 self.refused[end.place] = end.why
-            case Unsent():
+            case Deferred() | Unsent():
                 for place in end.places:
                     self._new(place)
-                    self.unsent[place] = end.why
+                    (self.deferred if isinstance(end, Deferred) else self.unsent)[place] = end.why
         twice = [place for place, times in Counter(self.places).items() if times > 1]
         assert not twice, f"{twice} ended twice"
         self._changed.set()
@@ -42,7 +43,7 @@ class Told:
     @property
     def places(self) -> list[int]:
         """Of all that have ended."""
-        return [*self.confirmed, *self.refused, *self.unsent]
+        return [*self.confirmed, *self.refused, *self.deferred, *self.unsent]
 
     async def all_of(self, events: Sequence[Outgoing], within_s: float = BOUND_S) -> "Told":
         """When all of them have ended."""
@@ -55,6 +56,7 @@ class Told:
 
     def _new(self, place: int) -> None:
         assert place not in self.refused
+        assert place not in self.deferred
         assert place not in self.unsent
 
 
@@ -131,6 +133,17 @@ class BridgeSinkConformance:
         why = await self._one_is_refused(make_sink(), target, read, large)
         assert str(self.body_bytes_max + MIB) in why.replace(",", "")
 
+    async def test_the_rest_of_a_key_waits_for_what_is_too_large(self, make_sink: MakeSink, target: str) -> None:
+        """Where the sink keeps the order itself."""
+        sink = make_sink()
+        if self.body_bytes_max is not None and not sink.one_per_key:
+            bodies = [b"first", b"x" * (self.body_bytes_max + MIB), b"third"]
+            events = outgoing(target, bodies, key="k")
+            told = await sent(sink, [*events, *outgoing(target, [b"of another"], key="l", first=9)])
+            assert (sorted(told.confirmed), list(told.refused), list(told.deferred)) == ([1, 9], [2], [3])
+            assert all(told.deferred.values())
+        await sink.close()
+
     async def test_nothing_is_sent_after_the_end(self, make_sink: MakeSink, target: str) -> None:
         """It ends as unsent; ends are idempotent, and leave no task behind."""
         before = asyncio.all_tasks()
@@ -200,8 +213,8 @@ class ServedSinkConformance:
                 confirmed.update(told.confirmed)
                 if killing is None and len(confirmed) >= 500:
                     killing = asyncio.create_task(_restart(outage))
-                if told.unsent:
-                    assert all(told.unsent.values())
+                if told.unsent or told.deferred:
+                    assert all([*told.unsent.values(), *told.deferred.values()])
                     await asyncio.sleep(0.05)
         assert killing is not None
         await killing
