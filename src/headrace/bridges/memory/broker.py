@@ -14,7 +14,7 @@ from zlib import crc32
 from headrace.bridges.memory.links import Link, QueueLink, Record, Taking, TopicLink
 from headrace.core.errors import BridgeRefused, BridgeUnavailable
 from headrace.core.event import Head, Outgoing
-from headrace.core.relay_events import Confirmed, Refused, Unsent
+from headrace.core.relay_events import Confirmed, Deferred, Refused, Unsent
 from headrace.ports.bridge import SinkEnd, Source, SourceLink, Stand
 
 AWAY: Final = "the broker is away"
@@ -181,6 +181,9 @@ class MemorySource:
             return given
 
 
+BEHIND: Final = "an event of the same key before it was not taken"
+
+
 class MemorySink:
     """Puts events into topics and queues."""
 
@@ -193,14 +196,16 @@ class MemorySink:
     async def send(self, events: Sequence[Outgoing], tell: Callable[[SinkEnd], None]) -> None:
         """Each is confirmed, refused, or lost with all that follow it."""
         broker = self._broker
-        left = list(events)
+        left, refused = list(events), set[str | None]()
         try:
             await broker.delay("send")
             while left:
-                end = self._one(left[0])
+                end = self._one(left[0]) if left[0].event.key not in refused else Deferred((left[0].place,), BEHIND)
                 if isinstance(end, Unsent):
                     break
-                left.pop(0)
+                out = left.pop(0)
+                if isinstance(end, Refused) and out.event.key is not None:
+                    refused.add(out.event.key)
                 tell(end)
         finally:
             if left:

@@ -123,6 +123,7 @@ class BridgedWorld:
         self.server.request_lost, self.server.answer_lost = draw.choice(((0.0, 0.0), (0.02, 0.02), (0.1, 0.1)))
         self.server.hangs = draw.choice((0.0, 0.0, 0.02))
         self._lossy = draw.choice((0.0, 0.05, 0.2))
+        self._one_per_key = self.rng("sink").choice((True, False))
         self._restless = draw.choice((0.0, 3.0, 10.0))  # seconds between two troubles, about; 0: none
         self.broker = MemoryBroker(self.server.wall)
         self.broker.topic("orders", parts=draw.choice((1, 2, 3)))
@@ -171,7 +172,8 @@ class BridgedWorld:
     async def _live(self, node: Node) -> None:
         store = RemotePost(node, self.server)
         rng = self.rng(node.name)
-        relay = Relay(SINK, self.broker.sink(), cast("Post", store), node.clock, rng, doer=node.name, observer=SILENT)
+        sink = self.broker.sink(one_per_key=self._one_per_key)
+        relay = Relay(SINK, sink, cast("Post", store), node.clock, rng, doer=node.name, observer=SILENT)
         shells = [self._parts(node, store, *each) for each in ((TOPIC, "orders", "payments"), (QUEUE, "mail", ""))]
         tasks = [asyncio.ensure_future(IntakeShell(parts, lambda _: None, Counts()).run()) for parts in shells]
         tasks.append(asyncio.ensure_future(self._stand_in_line(node, store)))
