@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from headrace import Headrace, InvalidConfig, JobContext, Message, StoreUnavailable, kafka, nats, rabbitmq, redis_stream
+from headrace import (
+    Headrace,
+    InvalidConfig,
+    JobContext,
+    Message,
+    StoreError,
+    StoreUnavailable,
+    kafka,
+    nats,
+    rabbitmq,
+    redis_stream,
+)
 from headrace.app import brokers
 from headrace.app.bridging import bridging, post_of
 from headrace.app.source_status import reset
@@ -248,6 +259,29 @@ async def test_a_poison_message_is_a_failed_job_with_its_bytes_and_a_retry_reads
 
 async def _failed(hr: Headrace, count: int) -> bool:
     return len((await hr.store.find(JobFilter(state=JobState.FAILED))).jobs) == count
+
+
+async def test_what_the_store_never_takes_is_a_letter_and_the_next_ones_go_on(
+    hr: Headrace, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = post_of(hr)
+    receive = post.receive
+
+    async def refusing(source: str, intake: Intake) -> Received:
+        if any(arrival.job.traceparent for arrival in intake.arrivals):
+            raise StoreError("a value too long")
+        return await receive(source, intake)
+
+    monkeypatch.setattr(post, "receive", refusing)
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"))
+    put_all(broker, "orders", range(3))
+    broker.put("orders", b"3", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    put_all(broker, "orders", range(4, 6))
+    async with taking(hr):
+        await until(lambda: _all_there(hr, 6))
+    (letter,) = [job for job in await every_job(hr) if "letter" in job.tags]
+    assert "the store refuses what is in it" in letter.args
 
 
 async def test_a_letter_whose_source_is_gone_says_so(hr: Headrace, broker: MemoryBroker) -> None:
