@@ -208,6 +208,21 @@ async def test_a_topic_is_made_anew(kafka: Kafka, opened: Open, count: int) -> N
     assert bodies(await fetched(again, count)) == numbered(count, "new")
 
 
+@pytest.mark.parametrize("at_ms", [1_795_000_000_123_456_789, 2**63 - 1])
+async def test_a_record_from_far_away_is_known_again(kafka: Kafka, opened: Open, at_ms: int) -> None:
+    """As of a producer that gives nanoseconds."""
+    topic, desk = await new_topic(kafka, message_timestamp_after_max_ms=2**63 - 1), Desk()
+    await produce(kafka, topic, [b"x"], at_ms=at_ms)
+    first = await opened(topic, desk)
+    await desk.take(first, await fetched(first, 1))
+    await first.close()
+    await produce(kafka, topic, [b"y"], at_ms=at_ms)
+    second = await opened(topic, desk)
+    await take(second, desk, 2)
+    assert desk.bodies == [b"x", b"y"]
+    assert (desk.marks["0"].at_ms or 0) < 2**63
+
+
 async def test_gaps_between_places_are_normal(kafka: Kafka, opened: Open) -> None:
     """Transactions end with a record that nobody sees, and what is aborted is not given."""
     topic, desk = await new_topic(kafka), Desk()

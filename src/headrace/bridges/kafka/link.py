@@ -15,10 +15,10 @@ from headrace.bridges import faults
 from headrace.bridges.closing import shortly
 from headrace.bridges.kafka.client import KafkaError, aiokafka, close_consumer, errors, told
 from headrace.bridges.kafka.parts import Part, Says, Taking
-from headrace.bridges.kafka.records import messages_of
+from headrace.bridges.kafka.records import at_of, messages_of
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
-from headrace.core.message import Batch, Message
+from headrace.core.message import Batch, Message, ms_of
 from headrace.ports.bridge import Stand
 
 STAND_S: Final = 4.0
@@ -174,7 +174,7 @@ class KafkaLink:
         """Those that the bookmark has not."""
         first = records[0]
         if part.last is not None:
-            if first.offset == part.next - 1 and first.timestamp != part.last:
+            if first.offset == part.next - 1 and ms_of(at_of(first)) != part.last:
                 self._lose(self._says.made_anew(part))
                 raise self._lost()
             part.last = None
