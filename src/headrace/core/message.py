@@ -81,7 +81,9 @@ class Batch:
     def marks(self) -> dict[str, Mark]:
         """How the bookmarks move when the batch is taken."""
         last = {message.part: message for message in self.messages if message.part in self.known}
-        return {part: Mark(self.known[part], int(message.place) + 1, ms_of(message.at)) for part, message in last.items()}
+        return {
+            part: Mark(self.known[part], int(message.place) + 1, ms_of(message.at)) for part, message in last.items()
+        }
 
     def split(self, count: int) -> "tuple[Batch, Batch]":
         """The first `count` messages, and the others."""
