@@ -320,7 +320,7 @@ class IntakeCore:
             self._finish(effects)
 
     def _kept_until(self) -> float:
-        """When messages that wait for the store or the queue go back, and with the connection what it has read ahead."""
+        """When messages that wait for the store or the queue go back, and what the connection has read ahead."""
         if self._flight is not None and self._flight.sent:
             return math.inf
         since = self._full_since if self._store_since is None else self._store_since
