@@ -201,8 +201,8 @@ class Settings(BaseSettings):
     source_batch_max: Count = Field(1_000, description="Messages of a source that become jobs in one transaction.")
     dedup_window_s: Annotated[float, Field(gt=0, le=7 * DAY_S, allow_inf_nan=False)] = Field(
         3600.0,
-        description="For how long of uninterrupted taking a source remembers a message's id, where its broker counts"
-        " no places: a repeat within it is no second job.",
+        description="For how long a source remembers a message's id, counted while messages are taken, where its broker"
+        " counts no places: a repeat within it is no second job.",
     )
     message_bytes_max: Bytes = Field(MIB, description="A message of a broker; one above it is kept as a letter.")
     letter_bytes_max: Bytes = Field(

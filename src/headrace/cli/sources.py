@@ -13,7 +13,7 @@ from headrace.core.errors import UsageError
 if TYPE_CHECKING:
     from headrace.core.source_record import SourceStatus
 
-START: Final = {"earliest": 0, "start": None}
+PLACES: Final = {"earliest": 0, "group": None}
 
 
 @click.group("sources", cls=Listing)
@@ -63,25 +63,25 @@ def _row(status: "SourceStatus", now: float) -> tuple[object, ...]:
 
 @sources_command.command()
 @click.argument("source")
-@click.option("--to", required=True, metavar="PLACE", help="earliest, start, or a place in the part of --part.")
+@click.option("--to", required=True, metavar="PLACE", help="earliest, group, or a place in the part of --part.")
 @click.option("--part", metavar="PART", help="Only this part of the stream, as a partition of Kafka.")
 @store_options
 @waits
 async def reset(where: Where, *, source: str, to: str, part: str | None) -> None:
     """Have SOURCE go on from another place, where Headrace keeps its bookmarks (Kafka).
 
-    `earliest` reads all that there is again; `start` forgets the bookmark, so that it begins as for the first time. It
-    holds from the next message on, or when the workers are started anew. Messages that are read again become jobs
-    again.
+    `earliest` reads all that there is again; `group` forgets the bookmark, so that it goes on where the group stands
+    in Kafka, which Kafka's own tools can set while no worker of it runs. It holds from the next message on, or when the
+    workers are started anew. Messages that are read again become jobs again.
     """
     from headrace.app.bridging import post_of
     from headrace.app.source_status import reset as set_back
 
-    if to not in START and not (to.isascii() and to.isdigit()):
-        raise click.UsageError("--to is earliest, start, or a place: a whole number from 0 up")
-    if to not in START and part is None:
+    if to not in PLACES and not (to.isascii() and to.isdigit()):
+        raise click.UsageError("--to is earliest, group, or a place: a whole number from 0 up")
+    if to not in PLACES and part is None:
         raise click.UsageError("a place is one of a part: name it with --part")
-    place = START[to] if to in START else int(to)
+    place = PLACES[to] if to in PLACES else int(to)
     async with opened(where) as hr:
         try:
             parts = await set_back(post_of(hr), source, place, part)

@@ -307,9 +307,8 @@ class IntakeCore:
     def _turn(self, now: float, effects: list[Effect]) -> None:
         if now >= self._kept_until():
             self._give_back(effects)
-            if self._store_since is not None:
-                self._open_at = now
-                self._close(effects)
+            self._open_at = now
+            self._close(effects)
         if not self._draining:
             self._send(now, effects)
             self._connect(now, effects)
@@ -321,14 +320,11 @@ class IntakeCore:
             self._finish(effects)
 
     def _kept_until(self) -> float:
-        """When messages that wait for the store or the queue go back."""
+        """When messages that wait for the store or the queue go back, and what the connection has read ahead."""
         if self._flight is not None and self._flight.sent:
             return math.inf
-        if self._store_since is not None and self._phase is not Phase.AWAY:
-            return self._store_since + self._settings.keep_s
-        if self._full_since is not None and self._next:
-            return self._full_since + self._settings.keep_s
-        return math.inf
+        since = self._full_since if self._store_since is None else self._store_since
+        return math.inf if since is None or self._phase is Phase.AWAY else since + self._settings.keep_s
 
     def _give_back(self, effects: list[Effect]) -> None:
         if self._flight is not None:

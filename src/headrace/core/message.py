@@ -13,6 +13,7 @@ HEADERS_MAX: Final = 64
 HEADER_BYTES_MAX: Final = 8 * 1024
 UTF_8_BYTES_MAX: Final = 4  # of one character
 _CUT: Final = "…"
+_MS_MAX: Final = 2**63 - 1
 
 
 @dataclass(slots=True, unsafe_hash=True)  # not frozen: each message is one, and a frozen one takes 20 times as long
@@ -80,7 +81,9 @@ class Batch:
     def marks(self) -> dict[str, Mark]:
         """How the bookmarks move when the batch is taken."""
         last = {message.part: message for message in self.messages if message.part in self.known}
-        return {part: Mark(self.known[part], int(message.place) + 1, _ms(message.at)) for part, message in last.items()}
+        return {
+            part: Mark(self.known[part], int(message.place) + 1, ms_of(message.at)) for part, message in last.items()
+        }
 
     def split(self, count: int) -> "tuple[Batch, Batch]":
         """The first `count` messages, and the others."""
@@ -128,5 +131,6 @@ def bounded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _ms(at: float | None) -> int | None:
-    return None if at is None else round(at * 1000)
+def ms_of(at: float | None) -> int | None:
+    """An instant of a message as a bookmark keeps it: what a 64-bit integer can say, as exact as a float is."""
+    return None if at is None else max(-_MS_MAX, min(round(at * 1000), _MS_MAX))

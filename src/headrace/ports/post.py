@@ -174,8 +174,8 @@ class Post(Protocol):
     async def forget_seen(self, source: str, older_s: float, limit: int) -> int:
         """Forget the digests that were first seen longer ago, at most `limit`; how many.
 
-        A message that is delivered after that becomes a job again: only a source that has taken all that its broker
-        had, for all of that time, may do this.
+        A message that is delivered after that becomes a job again: only for a source that was taken from for a
+        whole window since, with all that its broker had, may this be done, or for one that nobody takes from.
         """
         ...
 

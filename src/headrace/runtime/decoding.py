@@ -29,7 +29,9 @@ Decode: TypeAlias = Callable[[Message], Any]
 PREFIXES: Final[Mapping[str, Prefixes]] = {"kafka": KAFKA, "rabbitmq": RABBITMQ, "nats": NATS, "redis": REDIS}
 PLAIN: Final = frozenset({None, "application/json"})
 NOISE_BYTES: Final = 8
-_TRACE: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,200})?")
+_TRACE: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]{0,200})?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,9 @@ class Decoder:
             event = self._event(message)
         except Unreadable:
             event = None
-        return self._letter(message, event, job, known, why)
+        arrival = self._letter(message, event, job, known, why)
+        arrival.job.traceparent = None  # what the store refuses may be in it
+        return arrival
 
     def _letter(
         self, message: Message, event: CloudEvent | None, job: JobId, known: Collection[str], why: str

@@ -154,7 +154,8 @@ class IntakeShell:
             left = min((room.left for room in error.rooms), default=0)
             self._post(Crowded(token, left, error.retry_in or 0.0))
         except StoreError as error:
-            self._post(StoreAway(token, str(error)))
+            never = type(error) is StoreError  # see `Post.receive`
+            self._post((Unfit if never else StoreAway)(token, str(error)))
         except HeadraceError as error:
             self._post(Unfit(token, str(error)))
         except Exception:

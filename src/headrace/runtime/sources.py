@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Final
 
+from headrace.core.consumed import Consumed
 from headrace.core.errors import HeadraceError
 from headrace.core.intake_events import IntakeHealth, IntakeState
 from headrace.core.model import Json
@@ -29,6 +30,12 @@ REPORTED_S: Final = 60.0
 FORGET_EVERY_S: Final = 60.0
 FORGET_MAX: Final = 5_000
 FORGET_REST_S: Final = 0.05
+ABANDONED_S: Final = 30 * 86_400.0
+"""A source that has taken nothing for so long has its digests forgotten by whoever takes from another."""
+ABANDONED_EVERY_S: Final = 3_600.0
+SETTLE_S: Final = 60.0
+"""What its last consumer has not acknowledged, a broker gives again some time after another one has come."""
+SPANS_MAX: Final = 100
 AGAIN_S: Final = 1.0
 TURN_S: Final = 5.0
 TURN_EVERY_S: Final = 1.0
@@ -103,7 +110,9 @@ class _Taker:
         self._shell: IntakeShell | None = None
         self._draining = asyncio.Event()
         self._changed = asyncio.Event()
-        self._since: float | None = None  # since when it consumes without a break
+        self._since: float | None = None  # since when it consumes, or has told that it does
+        self._spans: list[tuple[float, float]] = []  # from when to when it did, before that, and has not told
+        self._past: float | None = None  # since then the fleet has consumed for a whole window
         self._turn_until = float("-inf")
         self._warned = False
 
@@ -150,7 +159,12 @@ class _Taker:
     def _told(self, health: IntakeHealth) -> None:
         before, self.health = self.health, health
         consuming = health.state is IntakeState.CONSUMING
-        self._since = (self._since or self._clock.now()) if consuming else None
+        if consuming and self._since is None:
+            settling_s = 0.0 if before.state is IntakeState.FULL else min(SETTLE_S, self._plan.window_s / 4)
+            self._since = self._clock.now() + settling_s
+        elif not consuming and self._since is not None:
+            self._spans.append((self._since, self._clock.now()))
+            self._since = None
         self._changed.set()
         if health.state is IntakeState.AWAY and health.why and health.why != before.why:
             logger.warning("%s waits: %s; trying again", self.name, health.why)
@@ -215,11 +229,21 @@ class _Taker:
                     await self._clock.sleep(0.2)  # a flurry of changes is one report
 
     async def _say(self, *, leaving: bool = False) -> None:
-        """Tell the fleet how it stands here; nothing depends on it."""
+        """Tell the fleet how it stands here, and for how long it was taken from."""
         said = None if leaving else {"state": self.health.state.value, "why": self.health.why, **asdict(self._counts)}
-        with suppress(HeadraceError, TimeoutError):
+        now, spans = self._clock.now(), self._spans
+        if self._since is not None:
+            spans, self._since = [*spans, (self._since, now)], max(self._since, now)
+        self._spans = []
+        ages = [(now - begin, now - end) for begin, end in spans]
+        amended = partial(_amended, self._process, said, spans=ages, window_s=self._plan.window_s)
+        try:
             async with asyncio.timeout(2.0):
-                await self._store.amend(f"{DOCUMENT}{self.name}", partial(_amended, self._process, said))
+                age_s = await self._store.amend(f"{DOCUMENT}{self.name}", amended)
+        except (HeadraceError, TimeoutError):
+            self._spans = [*spans, *self._spans][-SPANS_MAX:]
+        else:
+            self._past = None if age_s is None else now - age_s
 
     def _look_at_repeats(self) -> None:
         counts = self._counts
@@ -236,33 +260,51 @@ class _Taker:
 
     async def _forget(self) -> None:
         """Forget the digests past their window: never one whose message may still be on its way."""
-        window_s, post = self._plan.window_s, self._plan.parts.post
+        looked_at = float("-inf")
         while True:
             await self._clock.sleep(FORGET_EVERY_S)
-            while self._may_forget(window_s):
-                try:
-                    count = await post.forget_seen(self.name, window_s, FORGET_MAX)
-                except HeadraceError as error:
-                    logger.debug("%s: nothing forgotten: %s", self.name, error)
-                    break
-                if count < FORGET_MAX:
-                    break
-                await self._clock.sleep(FORGET_REST_S)
+            now = self._clock.now()
+            try:
+                if self._past is not None and self._keeps_up(now):
+                    await self._forget_older(self.name, now - self._past)
+                if now - looked_at >= ABANDONED_EVERY_S:
+                    looked_at = now
+                    for record in await self._plan.parts.post.sources():
+                        if record.taken_age_s is not None and record.taken_age_s > ABANDONED_S:
+                            await self._forget_older(record.name, ABANDONED_S)
+            except HeadraceError as error:
+                logger.debug("%s: not all was forgotten: %s", self.name, error)
 
-    def _may_forget(self, window_s: float) -> bool:
-        """Whether it has taken all that the broker had, without a break, for as long as digests are remembered."""
-        shell, now = self._shell, self._clock.now()
-        if self._since is None or shell is None or shell.short_at is None:
-            return False
-        return now - self._since >= window_s and now - shell.short_at <= window_s
+    async def _forget_older(self, source: str, older_s: float) -> None:
+        while await self._plan.parts.post.forget_seen(source, older_s, FORGET_MAX) >= FORGET_MAX:
+            await self._clock.sleep(FORGET_REST_S)
+
+    def _keeps_up(self, now: float) -> bool:
+        """Whether it takes messages, and has lately had all that the broker has."""
+        shell = self._shell
+        short_at = None if shell is None else shell.short_at
+        return self._since is not None and short_at is not None and now - short_at <= self._plan.window_s
 
 
-def _amended(process: str, said: Mapping[str, Any] | None, document: Json | None, now: float) -> Amendment[None]:
-    known: dict[str, dict[str, Any]] = {} if document is None else json.loads(document)
-    kept = {name: each for name, each in known.items() if name != process and now - each["at"] < REPORTED_S}
+def _amended(
+    process: str,
+    said: Mapping[str, Any] | None,
+    document: Json | None,
+    now: float,
+    *,
+    spans: Sequence[tuple[float, float]],
+    window_s: float,
+) -> Amendment[float | None]:
+    """With what a process says; how long ago the whole window began of which nothing need be remembered."""
+    known: dict[str, Any] = {} if document is None else json.loads(document)
+    processes: dict[str, dict[str, Any]] = known.get("processes", {})
+    kept = {name: each for name, each in processes.items() if name != process and now - each["at"] < REPORTED_S}
     if said is not None:
         kept[process] = {"at": now, **said}
-    return Amendment(None, json.dumps(kept, separators=(",", ":")))
+    consumed = Consumed.read(known.get("consumed")).after([(now - begin, now - end) for begin, end in spans], window_s)
+    past = consumed.past(window_s)
+    text = json.dumps({"processes": kept, "consumed": consumed.document()}, separators=(",", ":"))
+    return Amendment(None if past is None else now - past, text)
 
 
 def reports(documents: Mapping[str, Json], now: float) -> dict[str, dict[str, dict[str, Any]]]:
@@ -270,7 +312,7 @@ def reports(documents: Mapping[str, Json], now: float) -> dict[str, dict[str, di
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, text in documents.items():
         if name.startswith(DOCUMENT):
-            said: dict[str, dict[str, Any]] = json.loads(text)
+            said: dict[str, dict[str, Any]] = json.loads(text).get("processes", {})
             lately = {process: each for process, each in said.items() if now - each["at"] < REPORTED_S}
             found[name.removeprefix(DOCUMENT)] = lately
     return found

@@ -87,6 +87,8 @@ async def produce(
     headers: Sequence[tuple[str, bytes]] = (),
     part: int | None = None,
     transaction: str | None = None,
+    compression: str | None = None,
+    at_ms: int | None = None,
 ) -> None:
     """In order, and all of them there; with a `transaction`, in one that is `commit`ted or `abort`ed."""
     producer = await started(
@@ -94,6 +96,7 @@ async def produce(
             bootstrap_servers=server.bootstrap,
             linger_ms=2,
             max_request_size=BIG,
+            compression_type=compression,
             transactional_id=secrets.token_hex(4) if transaction else None,
         )
     )
@@ -101,7 +104,7 @@ async def produce(
     try:
         if transaction:
             await producer.begin_transaction()
-        sent = [await producer.send(topic, body, key, part, headers=list(headers)) for body in bodies]
+        sent = [await producer.send(topic, body, key, part, at_ms, headers=list(headers)) for body in bodies]
         await asyncio.gather(*sent)
         if transaction:
             await (producer.commit_transaction() if transaction == "commit" else producer.abort_transaction())

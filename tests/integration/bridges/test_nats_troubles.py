@@ -84,23 +84,31 @@ async def test_there_is_no_such_stream(nats: Nats, opened: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "what"),
+    ("config", "what", "edit"),
     [
-        (ConsumerConfig(deliver_subject="there"), "pushes, and cannot be pulled from"),
-        (ConsumerConfig(ack_policy=AckPolicy.ALL), "does not want each message acknowledged"),
-        (ConsumerConfig(max_deliver=3), "gives a message up after some deliveries"),
-        (ConsumerConfig(filter_subject="SELF.other"), "takes other subjects than SELF.>"),
+        (ConsumerConfig(deliver_subject="there"), "pushes, and cannot be pulled from", None),
+        (ConsumerConfig(ack_policy=AckPolicy.ALL), "does not want each message acknowledged", None),
+        (ConsumerConfig(max_deliver=3), "gives a message up after some deliveries", "--max-deliver=-1"),
+        (ConsumerConfig(filter_subject="SELF.other"), "takes other subjects than SELF.>", "--filter='SELF.>'"),
     ],
 )
-async def test_the_consumer_was_made_otherwise(nats: Nats, opened: Open, config: ConsumerConfig, what: str) -> None:
+async def test_the_consumer_was_made_otherwise(
+    nats: Nats, opened: Open, config: ConsumerConfig, what: str, edit: str | None
+) -> None:
     stream = await new_stream(nats)
     wanted = (config.filter_subject or "SELF.>").replace("SELF", stream)
     async with bare(nats) as jetstream:
         await jetstream.add_consumer(stream, config.evolve(durable_name="durable", filter_subject=wanted))
-    assert await refusal(opened, f"{stream}.>") == (
-        f"the consumer durable of the stream {stream} of nats://127.0.0.1:{nats.port} {what.replace('SELF', stream)}:"
-        " delete it, and it is made anew; or name another"
+    remedy = source.ANEW if edit is None else f"`nats consumer edit SELF durable {edit}`"
+    why = await refusal(opened, f"{stream}.>")
+    assert why.replace(stream, "SELF") == (
+        f"the consumer durable of the stream SELF of nats://127.0.0.1:{nats.port} {what}: {remedy}, or name another"
     )
+    if edit is not None:
+        async with bare(nats) as jetstream:
+            mended = ConsumerConfig(durable_name="durable", filter_subject=f"{stream}.>", max_deliver=-1)
+            await jetstream.add_consumer(stream, mended)  # which edits it
+        await opened(f"{stream}.>")
 
 
 async def test_a_consumer_that_is_deleted_is_made_anew(nats: Nats, opened: Open) -> None:

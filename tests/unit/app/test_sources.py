@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from headrace import Headrace, InvalidConfig, JobContext, Message, StoreUnavailable, kafka, nats, rabbitmq, redis_stream
+from headrace import (
+    Headrace,
+    InvalidConfig,
+    JobContext,
+    Message,
+    StoreError,
+    StoreUnavailable,
+    kafka,
+    nats,
+    rabbitmq,
+    redis_stream,
+)
 from headrace.app import brokers
 from headrace.app.bridging import bridging, post_of
 from headrace.app.source_status import reset
@@ -19,7 +30,7 @@ from headrace.core.broker import broker as broker_of
 from headrace.core.model import JobFilter, JobRecord
 from headrace.core.states import JobState
 from headrace.ports.bridge import Source
-from headrace.ports.post import Intake, Received
+from headrace.ports.post import Intake, Received, SourceRecord
 from headrace.runtime import intake, sources
 from headrace.settings import Settings
 from headrace.testing import MemoryBroker
@@ -250,6 +261,29 @@ async def _failed(hr: Headrace, count: int) -> bool:
     return len((await hr.store.find(JobFilter(state=JobState.FAILED))).jobs) == count
 
 
+async def test_what_the_store_never_takes_is_a_letter_and_the_next_ones_go_on(
+    hr: Headrace, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = post_of(hr)
+    receive = post.receive
+
+    async def refusing(source: str, intake: Intake) -> Received:
+        if any(arrival.job.traceparent for arrival in intake.arrivals):
+            raise StoreError("a value too long")
+        return await receive(source, intake)
+
+    monkeypatch.setattr(post, "receive", refusing)
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"))
+    put_all(broker, "orders", range(3))
+    broker.put("orders", b"3", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    put_all(broker, "orders", range(4, 6))
+    async with taking(hr):
+        await until(lambda: _all_there(hr, 6))
+    (letter,) = [job for job in await every_job(hr) if "letter" in job.tags]
+    assert "the store refuses what is in it" in letter.args
+
+
 async def test_a_letter_whose_source_is_gone_says_so(hr: Headrace, broker: MemoryBroker) -> None:
     @hr.on(rabbitmq("orders"))
     async def take(ctx: JobContext, number: int) -> None:
@@ -367,31 +401,72 @@ async def test_an_intake_that_breaks_is_replaced(
 # -- ids that are forgotten ---------------------------------------------------------------------------
 
 
-async def test_ids_are_forgotten_only_after_a_window_without_a_break(
-    hr: Headrace, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def forgotten(hr: Headrace, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float]]:
+    """Of which source, when, and how old, whenever ids are."""
     monkeypatch.setattr(sources, "FORGET_EVERY_S", 0.02)
-    forgotten: list[float] = []
+    monkeypatch.setattr(sources, "REPORT_S", 0.05)
+    told: list[tuple[str, float, float]] = []
     post = post_of(hr)
 
     async def spy(source: str, older_s: float, limit: int) -> int:
-        forgotten.append(hr.clock.now())
+        told.append((source, hr.clock.now(), older_s))
         return 0
 
     monkeypatch.setattr(post, "forget_seen", spy)
+    return told
+
+
+async def test_ids_are_forgotten_only_after_a_window_of_taking(
+    hr: Headrace, broker: MemoryBroker, forgotten: list[tuple[str, float, float]]
+) -> None:
     broker.queue("orders")
     counted(hr, rabbitmq("orders"), dedup_window=1.0)
+
+    def stands(state: str) -> Callable[[], bool]:
+        return lambda: hr.services.sources.health["rabbitmq:orders"].state == state
+
     async with taking(hr):
+        await until(stands("consuming"))
         began = hr.clock.now()
-        await until(lambda: hr.services.sources.health["rabbitmq:orders"].state == "consuming")
         await until(lambda: hr.clock.now() - began > 0.6)
         broker.cut()
-        await until(lambda: hr.services.sources.health["rabbitmq:orders"].state == "away")
+        await until(stands("away"))
+        away = hr.clock.now()
+        await until(lambda: hr.clock.now() - away > 1.0)
         broker.mend()
-        await until(lambda: hr.services.sources.health["rabbitmq:orders"].state == "consuming")
+        await until(stands("consuming"))
         again = hr.clock.now()
         await until(lambda: forgotten)
-    assert forgotten[0] - again >= 0.95
+    _, at, older_s = forgotten[0]
+    assert at - again >= 1.4 - (away - began), "a second of taking, without a quarter after each beginning"
+    assert older_s >= 1.9
+
+
+async def test_ids_are_forgotten_though_no_process_lives_for_a_window(
+    hr: Headrace, broker: MemoryBroker, forgotten: list[tuple[str, float, float]]
+) -> None:
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"), dedup_window=1.0)
+    async with asyncio.timeout(DEADLINE_S):
+        while not forgotten:
+            began = hr.clock.now()
+            async with taking(hr):
+                await until(lambda began=began: hr.clock.now() - began > 0.7)
+
+
+async def test_the_ids_of_a_source_that_nobody_has_are_forgotten_some_time(
+    hr: Headrace, broker: MemoryBroker, forgotten: list[tuple[str, float, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def listed() -> list[SourceRecord]:
+        return [SourceRecord("of old", {}, 31 * 86_400.0), SourceRecord("young", {}, 86_400.0), SourceRecord("new")]
+
+    monkeypatch.setattr(post_of(hr), "sources", listed)
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"))
+    async with taking(hr):
+        await until(lambda: forgotten)
+    assert [(source, older_s) for source, _, older_s in forgotten] == [("of old", 30 * 86_400.0)]
 
 
 # -- definitions --------------------------------------------------------------------------------------

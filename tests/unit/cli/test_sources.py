@@ -39,14 +39,14 @@ def test_a_place_of_one_part_and_all_parts_are_set(url: str) -> None:
     assert "0:50 1:45" in run(url, "list").output
     assert run(url, "reset", NAME, "--to", "earliest").output == f"{NAME} part 0: earliest\n{NAME} part 1: earliest\n"
     assert "0:0 1:0" in run(url, "list").output
-    run(url, "reset", NAME, "--to", "start")
+    run(url, "reset", NAME, "--to", "group")
     assert "0:0" not in run(url, "list").output
 
 
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        ((NAME, "--to", "yesterday"), "earliest, start, or a place"),
+        ((NAME, "--to", "yesterday"), "earliest, group, or a place"),
         ((NAME, "--to", "5"), "name it with --part"),
         ((NAME, "--to", "5", "--part", "7"), "no bookmark of part 7; it has 0, 1"),
         (("rabbitmq:orders", "--to", "earliest"), "rabbitmq:orders has no bookmarks"),

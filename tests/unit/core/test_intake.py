@@ -267,11 +267,14 @@ def test_a_full_queue_holds_the_source_and_gives_back_what_waits_too_long() -> N
         assert source.hear(Looked(source.last(Look), 0, 60)) == []
         source.wait()
         looks += 1
-    assert Back(some(1, 3)) in source.asked
+    given_back = source.asked.index(Back(some(1, 3)))
+    assert source.asked[given_back + 1] == Close(1), "and what the connection has read ahead with it"
+    assert source.core.health.state is IntakeState.FULL
     assert looks == 5
     assert source.core.kept == 0
     source.wait()
-    assert source.hear(Looked(source.last(Look), 3, 0)) == [Hold(held=False), Fetch(source.last(Fetch), 10, 0.5)]
+    assert source.hear(Looked(source.last(Look), 3, 0)) == [Open(2)]
+    assert source.hear(Opened(2)) == [Fetch(source.last(Fetch), 10, 0.5)]
     assert source.fetched(some(1, 5))[0] == Receive(source.last(Receive), some(1, 3))
 
 

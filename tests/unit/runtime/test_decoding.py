@@ -275,7 +275,10 @@ def test_a_trace_goes_on() -> None:
     assert arrive("whole", ORDER, headers={"traceparent": TRACE}).job.traceparent == TRACE
     assert arrive("whole", ORDER, headers={"TraceParent": TRACE}).job.traceparent == TRACE
     assert arrive("whole", ORDER, headers={**BINARY, "cloudEvents:traceparent": TRACE}).job.traceparent == TRACE
-    for wrong in ("", "00-abc", TRACE.upper(), TRACE.replace("0af7651916cd43dd8448eb211c80319c", "0" * 32)):
+    later = f"{TRACE}-later"
+    assert arrive("whole", ORDER, headers={"traceparent": later}).job.traceparent == later
+    untold = TRACE.replace("0af7651916cd43dd8448eb211c80319c", "0" * 32)
+    for wrong in ("", "00-abc", f"{TRACE}-\0", f"{TRACE}-\ud800", TRACE.upper(), untold):
         assert arrive("whole", ORDER, headers={"traceparent": wrong}).job.traceparent is None
 
 

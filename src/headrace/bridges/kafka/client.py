@@ -89,6 +89,8 @@ def told(broker: Broker, error: BaseException, group: str = "") -> BridgeError:
         return BridgeRefused(
             f"{broker.shown} takes no member that is missed after 6 seconds: set group.min.session.timeout.ms to 6000"
         )
+    if isinstance(error, errors.BrokerResponseError):
+        return BridgeUnavailable(f"{broker.shown} answers with {type(error).__name__}")
     return faults.unreached(broker, error)
 
 

@@ -15,10 +15,10 @@ from headrace.bridges import faults
 from headrace.bridges.closing import shortly
 from headrace.bridges.kafka.client import KafkaError, aiokafka, close_consumer, errors, told
 from headrace.bridges.kafka.parts import Part, Says, Taking
-from headrace.bridges.kafka.records import messages_of
+from headrace.bridges.kafka.records import at_of, messages_of
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
-from headrace.core.message import Batch, Message
+from headrace.core.message import Batch, Message, ms_of
 from headrace.ports.bridge import Stand
 
 STAND_S: Final = 4.0
@@ -139,7 +139,7 @@ class KafkaLink:
         except UnicodeDecodeError:
             self._be_careful(only)
         except Exception as error:  # noqa: BLE001 - what was read with it is lost to this connection, whatever it is
-            self._lose(told(self._broker, error, self._taking.group))
+            self._lose(self._says.undecoded(error) or told(self._broker, error, self._taking.group))
         else:
             return found
         return {}
@@ -174,7 +174,7 @@ class KafkaLink:
         """Those that the bookmark has not."""
         first = records[0]
         if part.last is not None:
-            if first.offset == part.next - 1 and first.timestamp != part.last:
+            if first.offset == part.next - 1 and ms_of(at_of(first)) != part.last:
                 self._lose(self._says.made_anew(part))
                 raise self._lost()
             part.last = None
@@ -242,12 +242,13 @@ class KafkaLink:
 
     async def _begin(self, partitions: Sequence[Any]) -> None:
         marks = await self._stand([str(partition.partition) for partition in partitions])
+        starts = await self._starts([partition for partition in partitions if str(partition.partition) not in marks])
         parts = dict[Any, Part]()
         for partition in partitions:
             name = str(partition.partition)
             mark = marks.get(name)
             if mark is None:
-                parts[partition] = Part(partition, name, await self._start(partition), None)
+                parts[partition] = Part(partition, name, starts[partition], None)
             else:
                 parts[partition] = Part(partition, name, mark.next, mark.next, mark.at_ms if mark.next > 0 else None)
         if self._gone is not None or parts.keys() != set(self._consumer.assignment()):
@@ -258,16 +259,19 @@ class KafkaLink:
         if self._held:
             self._consumer.pause(*parts)
 
-    async def _start(self, partition: Any) -> int:
-        """Where a partition begins of which nothing was read: where the group stands in Kafka, or as it was asked."""
+    async def _starts(self, partitions: list[Any]) -> dict[Any, int]:
+        """Where those begin of which nothing was read: where the group stands in Kafka, or as it was asked."""
         consumer = self._consumer
-        place = await consumer.committed(partition)
-        if place is None and self._taking.start == LATEST:
-            place = (await consumer.end_offsets([partition]))[partition]
-            await consumer.commit({partition: place})  # whoever is given it before the first bookmark begins there too
-        elif place is None:
-            place = (await consumer.beginning_offsets([partition]))[partition]
-        return int(place)
+        stands = await asyncio.gather(*map(consumer.committed, partitions))
+        starts = {part: int(place) for part, place in zip(partitions, stands, strict=True) if place is not None}
+        new = [partition for partition in partitions if partition not in starts]
+        if new and self._taking.start == LATEST:
+            ends = await consumer.end_offsets(new)
+            await consumer.commit(ends)  # whoever is given them before the first bookmark begins there too
+            starts |= ends
+        elif new:
+            starts |= await consumer.beginning_offsets(new)
+        return starts
 
     async def _watch(self) -> None:
         """Tell the group how far we are, and feel whether the broker is there while nothing comes."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.bridges.kafka.client import KafkaError, errors
 from headrace.core.broker import Broker
-from headrace.core.errors import BridgeRefused
+from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,18 @@ class Says:
             f"partition {part.name} of {self.what} has at {part.next} a message with a header whose name is not UTF-8,"
             f" which the client cannot read: {self._reset(part, str(part.next + 1))} passes it over"
         )
+
+    def undecoded(self, error: Exception) -> BridgeError | None:
+        """The client raises at a batch of what is next; None: it is no such error."""
+        what = f"{self.what} has messages that the client cannot read ({type(error).__name__}: {error})"
+        if isinstance(error, errors.UnsupportedCodecError):
+            return BridgeRefused(f"{what}: pip install 'headrace[kafka]', which reads them however they are compressed")
+        if isinstance(error, errors.CorruptRecordException):
+            return BridgeRefused(
+                f"{what}: they are damaged; `headrace sources reset {self._taking.source} --to PLACE --part PART`"
+                " passes over them"
+            )
+        return None if isinstance(error, KafkaError | OSError) else BridgeUnavailable(what)
 
     def _reset(self, part: Part, to: str) -> str:
         return f"`headrace sources reset {self._taking.source} --to {to} --part {part.name}`"

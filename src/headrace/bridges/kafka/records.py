@@ -13,6 +13,11 @@ HEADER_OF_ID: Final = "message-id"
 NO_TIME: Final = -1
 
 
+def at_of(record: Any) -> float | None:
+    """When it was sent, in seconds, as far as it says so."""
+    return None if record.timestamp == NO_TIME else record.timestamp / 1000
+
+
 def messages_of(source: str, part: str, records: Iterable[Any]) -> list[Message]:
     """As a source gives them; a record without a value is an empty message."""
     return [
@@ -24,7 +29,7 @@ def messages_of(source: str, part: str, records: Iterable[Any]) -> list[Message]
             None if record.key is None else record.key.decode("utf-8", "replace"),
             {},
             None,
-            None if record.timestamp == NO_TIME else record.timestamp / 1000,
+            at_of(record),
             None,
             record.value or b"",
         )
@@ -49,7 +54,7 @@ def _with_headers(source: str, part: str, record: Any) -> Message:
         None if record.key is None else record.key.decode("utf-8", "replace"),
         bounded_headers(headers),
         content_type,
-        None if record.timestamp == NO_TIME else record.timestamp / 1000,
+        at_of(record),
         None,
         record.value or b"",
     )

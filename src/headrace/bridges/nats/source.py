@@ -17,6 +17,9 @@ from headrace.ports.bridge import SourceLink, Stand
 
 ACK_WAIT_S: Final = 15.0
 PENDING_MAX: Final = 10_000
+ANEW: Final = (
+    "delete it, and one is made that begins at the first message of the stream (or make one that begins elsewhere)"
+)
 
 
 class Subject(Protocol):
@@ -103,16 +106,17 @@ class NatsSource:
                 )
                 info = await jetstream.add_consumer(stream, wanted)
         found = info.config
-        for wrong, what in (
-            (found.deliver_subject, "pushes, and cannot be pulled from"),
-            (found.ack_policy != AckPolicy.EXPLICIT, "does not want each message acknowledged"),
-            ((found.max_deliver or -1) > 0, "gives a message up after some deliveries"),
-            (self._subject.subject not in _filters(found), f"takes other subjects than {self._subject.subject}"),
+        subject, edit = self._subject.subject, f"`nats consumer edit {stream} {self._durable}"
+        for wrong, what, remedy in (
+            (found.deliver_subject, "pushes, and cannot be pulled from", ANEW),
+            (found.ack_policy != AckPolicy.EXPLICIT, "does not want each message acknowledged", ANEW),
+            ((found.max_deliver or -1) > 0, "gives a message up after some deliveries", f"{edit} --max-deliver=-1`"),
+            (subject not in _filters(found), f"takes other subjects than {subject}", f"{edit} --filter='{subject}'`"),
         ):
             if wrong:
                 raise BridgeRefused(
-                    f"the consumer {self._durable} of the stream {stream} of {self._broker.shown} {what}: delete it,"
-                    " and it is made anew; or name another"
+                    f"the consumer {self._durable} of the stream {stream} of {self._broker.shown} {what}: {remedy}, or"
+                    " name another"
                 )
         return info
 
