@@ -15,7 +15,7 @@ from headrace.app.addresses import kafka
 from headrace.core.errors import LeaseLost
 from headrace.core.retry import Retry
 from headrace.runtime.context import SyncJobContext
-from headrace.runtime.publishing import Publisher
+from headrace.runtime.publishing import Prepared, Publisher
 from headrace.runtime.registry import Policies, TaskDef
 
 MIB = 1 << 20
@@ -61,6 +61,25 @@ def tell(ctx: SyncJobContext, body: str) -> int:
     ctx.publish(kafka("orders"), body, key="k")
     ctx.publish(kafka("orders"), b"\x00\xff", once="raw")
     return 2
+
+
+class Elsewhere:
+    """An address whose events become jobs."""
+
+    async def take(self, event: Prepared, using: object | None) -> None:
+        raise NotImplementedError
+
+    def take_sync(self, event: Prepared, using: object | None) -> None:
+        assert event.body == b"1"
+
+
+@task(publisher=Publisher(wall=time.time))
+def post(ctx: SyncJobContext) -> str:
+    try:
+        ctx.publish(Elsewhere(), 1)
+    except LeaseLost:
+        return "refused"
+    return "sent"
 
 
 @task()

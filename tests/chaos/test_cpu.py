@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core.errors import Full
+from headrace.core.errors import Full, LeaseLost
 from headrace.core.event import Event, stable_id
 from headrace.core.model import (
     Cause,
@@ -57,6 +57,10 @@ class Ear:
             raise self.error
         self.emitted.append((kind.value, json.loads(data), key))
         return len(self.emitted)
+
+    async def check(self) -> None:
+        if self.error is not None:
+            raise self.error
 
     async def publish(self, event: Event, using: object | None) -> None:
         assert using is None
@@ -161,6 +165,13 @@ async def test_a_child_publishes_through_its_worker(pool: CpuPool) -> None:
     assert (first.sink, first.target, first.key, first.body) == ("kafka", "orders", "k", '"a\u00fc"'.encode())
     assert first.id == stable_id(bytes(range(16)), "#0")
     assert (second.id, second.body) == (stable_id(bytes(range(16)), "=raw"), b"\x00\xff")
+
+
+async def test_a_child_that_posts_elsewhere_asks_its_worker_whether_it_may(pool: CpuPool) -> None:
+    ear = Ear()
+    assert await pool.run(cpu_tasks.post.definition, job({}), ear) == Succeeded('"sent"')
+    ear.error = LeaseLost("it was lost")
+    assert await pool.run(cpu_tasks.post.definition, job({}), ear) == Succeeded('"refused"')
 
 
 async def test_a_flood_of_progress_is_thinned_out_and_ends_with_the_last(pool: CpuPool) -> None:

@@ -203,7 +203,7 @@ class CeleryTask:
     ) -> NoReturn:
         """Fail this attempt and try again after `countdown`; it raises by itself, `raise self.retry()` reads better.
 
-        After `max_retries` the job has failed, with `exc` if that is given.
+        After `max_retries` the job has failed, with `exc` if that is given; one above the task's own counts as that.
         """
         ctx = _running.get()
         most = self.max_retries if max_retries is None else min(max_retries, self.max_retries)

@@ -29,6 +29,7 @@ class OutcomeTable:
         self.rules: dict[str, OutcomeRule] = {}
         self._publisher = publisher
         self._tasks: dict[str, frozenset[str] | None] = {}
+        self._places: dict[str, object] = {}
         self._known: dict[str, tuple[str, ...]] = {}
 
     def __bool__(self) -> bool:
@@ -49,15 +50,17 @@ class OutcomeTable:
             InvalidConfig: it cannot work, or another one has the name.
         """
         rule, where = self._rule(address, states, with_result=with_result, name=name)
+        place = _place(address)
         for_tasks = None if tasks is None else _names(tasks)
         known = self.rules.get(rule.name)
         if known is not None:
             same = (known.states, known.with_result) == (rule.states, rule.with_result)
-            if same and self._tasks[rule.name] == for_tasks:
+            if same and self._tasks[rule.name] == for_tasks and self._places[rule.name] == place:
                 return  # the module that defines it was loaded twice
             raise InvalidConfig(f"hr.outcomes({where}): there is another one named {rule.name!r}; give one a name=")
         self.rules[rule.name] = rule
         self._tasks[rule.name] = for_tasks
+        self._places[rule.name] = place
         self._known.clear()
 
     def of(self, task: str) -> tuple[str, ...]:
@@ -86,6 +89,13 @@ class OutcomeTable:
         place = f"{address.broker}:{address.target}"
         checked = check_name("name", name or place, NAME_CHARS_MAX)
         return OutcomeRule(checked, _states(states), with_result, partial(self._publisher.event, address)), place
+
+
+def _place(address: Address | Receiver) -> object:
+    """What two addresses have in common that lead to one place."""
+    if isinstance(address, Receiver):
+        return getattr(address, "name", address)
+    return (address.kind, address.broker, address.target)
 
 
 def _names(tasks: "Iterable[Task[..., Any] | str]") -> frozenset[str]:

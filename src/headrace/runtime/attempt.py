@@ -184,6 +184,23 @@ class Attempt:
             raise LeaseLost("this attempt lost its lease; nothing was written")
         self.settled = True
 
+    async def check(self) -> None:
+        """Ask the store whether this attempt runs.
+
+        Raises:
+            LeaseLost: it does not.
+        """
+        self._may_publish()
+        (record,) = await self._store.get([self.job.id])
+        if record is None or (record.fence, record.state) != (self.job.fence, JobState.RUNNING):
+            raise LeaseLost("this attempt lost its lease; nothing was published")
+
+    def _may_publish(self) -> None:
+        if self.settled:
+            raise UsageError("this attempt has already succeeded; publish before that, or with the same using=")
+        if self.lease_lost:
+            raise LeaseLost("this attempt lost its lease; nothing was published")
+
     async def publish(self, event: Event, using: object | None) -> None:
         """Put an event into its outbox while this attempt runs, once for its id.
 
@@ -191,10 +208,7 @@ class Attempt:
             LeaseLost: nothing was written.
             StoreUnavailable: to repeat it is safe.
         """
-        if self.settled:
-            raise UsageError("this attempt has already succeeded; publish before that, or with the same using=")
-        if self.lease_lost:
-            raise LeaseLost("this attempt lost its lease; nothing was published")
+        self._may_publish()
         store = self._store
         if not isinstance(store, Post):
             raise UsageError(NO_OUTBOX)

@@ -34,6 +34,10 @@ class Channel(Protocol):
         """Settle as succeeded, now and for good."""
         ...
 
+    async def check(self) -> None:
+        """Refuse, by an exception, unless the attempt runs: before what is written elsewhere on its behalf."""
+        ...
+
     async def publish(self, event: Event, using: object | None) -> None:
         """Put an event into its outbox, once for its id; with `using`, in that transaction."""
         ...

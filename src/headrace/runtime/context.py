@@ -270,7 +270,8 @@ class JobContext(AttemptContext):
         """Publish an event, as `Headrace.publish`: once for this job, however many attempts come here.
 
         What makes it the same event in another attempt is `once`, or, without it, how many were published without one
-        before it in the attempt. With `using`, it lands with that transaction, as with `succeed`, or not at all.
+        before it in the attempt. With `using`, it lands with that transaction, as with `succeed`, or not at all. To a
+        webhook, the fence is looked at just before, and not in the transaction that writes the delivery.
 
         Returns: the event's id, which is the same in every attempt.
 
@@ -282,6 +283,7 @@ class JobContext(AttemptContext):
         given = Given(key, type, subject, headers or {}, content_type, structured)
         publisher, prepared = self._prepared(event, given, once)
         if isinstance(address, Receiver):
+            await self._channel.check()
             await address.take(prepared, using)
         else:
             await self._channel.publish(publisher.event(address, prepared, self.traceparent), using)
@@ -352,6 +354,7 @@ class SyncJobContext(AttemptContext):
         given = Given(key, type, subject, headers or {}, content_type, structured)
         publisher, prepared = self._prepared(event, given, once)
         if isinstance(address, Receiver):
+            self._wait(self._channel.check())
             address.take_sync(prepared, using)
         else:
             made = publisher.event(address, prepared, self.traceparent)

@@ -256,6 +256,8 @@ async def _answer(task: TaskDef, channel: Channel, message: Message) -> Message:
     try:
         if message["op"] == "succeed":
             await channel.succeed(task.decode_result(message["result"]), None)
+        elif message["op"] == "check":
+            await channel.check()
         elif message["op"] == "publish":
             await channel.publish(event_from_wire(message["event"]), None)
         else:

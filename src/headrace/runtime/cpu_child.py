@@ -100,6 +100,10 @@ class PipeChannel:
         await self._ask({"op": "succeed", "result": self._task.encode_result(result)})
         self.settled = True
 
+    async def check(self) -> None:
+        """Have the worker ask whether the attempt runs, and wait for it."""
+        await self._ask({"op": "check"})
+
     async def publish(self, event: Event, using: object | None) -> None:
         """Have the worker put an event into its outbox, and wait for it."""
         if using is not None:

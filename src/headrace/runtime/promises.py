@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, PayloadTooLarge
 from headrace.core.event import JSON_TYPE, CloudEvent, Event, stable_id
 from headrace.core.model import (
     Cancelled,
@@ -235,7 +235,10 @@ class Promises:
             return None
         prepared = told(record, self._source, with_result=rule.with_result, bytes_max=self._bytes_max)
         if rule.take is not None:
-            await rule.take(prepared)
+            try:
+                await rule.take(prepared)
+            except PayloadTooLarge:  # for the job that it becomes, in whose arguments it is a text
+                await rule.take(told(record, self._source, with_result=rule.with_result, bytes_max=0))
         return None if rule.event is None else rule.event(prepared)
 
     # -- the others -----------------------------------------------------------------------------------

@@ -55,6 +55,14 @@ class Recorder:
         self.results.append(result)
         self.usings.append(using)
 
+    async def check(self) -> None:
+        """Whether it may write what is written elsewhere.
+
+        Raises:
+            LeaseLost: the test says that it may not.
+        """
+        self._check()
+
     async def publish(self, event: Event, using: object | None) -> None:
         """Keep an event; nothing is sent.
 

@@ -16,6 +16,7 @@ from headrace.core.ids import as_uuid
 from headrace.core.model import AttemptOutcome, Cause, JobRecord
 from headrace.core.retry import Retry
 from headrace.core.webhooks import Secret
+from headrace.runtime import promises
 from tests.integration.calling.flaky import Flaky, Say
 from tests.integration.webhooks.kit import deliveries, ended, endpoint, publish, until, verified
 
@@ -267,3 +268,24 @@ async def test_it_lands_with_the_users_transaction_or_not_at_all(
     await session.commit()
     (job,) = await deliveries(hr)
     assert '"order":2' in json.loads(job.args)["body"]
+
+
+async def test_an_end_whose_result_would_make_it_too_large_is_told_without_it(
+    hr: Headrace, receiver: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promises, "SWEEP_S", 0.05)
+    hr.outcomes(endpoint(hr, receiver), data="result")
+
+    @hr.task()
+    async def much() -> list[str]:
+        return ["ä"] * 200_000  # 1.0 MB of JSON, and 1.4 MB once it is a text in the arguments of a delivery
+
+    async with hr.embedded():
+        job = await much.enqueue()
+        await ended(hr)
+        async with asyncio.timeout(10):
+            while (await hr.post.promised(None, 10)).ended:  # noqa: ASYNC110 - a sweep brings it about
+                await asyncio.sleep(0.05)
+    (heard,) = receiver.heard
+    said = json.loads(heard.body)["data"]
+    assert (said["id"], said["result"], said["result_too_large"]) == (str(job.id), None, True)

@@ -196,20 +196,57 @@ async def test_an_attempt_publishes_once_however_often_it_runs(hr: Headrace) -> 
 
 async def test_who_lost_its_lease_publishes_nothing(hr: Headrace) -> None:
     refused: list[bool] = []
+    endpoint = Endpoint()
 
     @hr.task()
     async def pay(ctx: JobContext) -> None:
         if ctx.attempt > 1:
             return
         await hr.store.reap(tuple(worker.id for worker in await hr.workers()))
-        try:
-            await ctx.publish(kafka("orders"), 1)
-        except LeaseLost:
-            refused.append(True)
+        for address in (kafka("orders"), endpoint):
+            try:
+                await ctx.publish(address, 1)
+            except LeaseLost:
+                refused.append(True)
 
     async with hr.embedded():
         await (await pay.enqueue()).result(timeout=20)
-    assert refused == [True]
+    assert refused == [True, True]
+    assert await outbox(hr) == []
+    assert endpoint.taken == []
+
+
+async def test_after_its_success_an_attempt_publishes_nothing(hr: Headrace) -> None:
+    refused: list[str] = []
+    endpoint = Endpoint()
+
+    @hr.task()
+    async def pay(ctx: JobContext) -> None:
+        await ctx.publish(endpoint, 1)
+        await ctx.succeed(None)
+        for address in (kafka("orders"), endpoint):
+            try:
+                await ctx.publish(address, 2)
+            except UsageError as error:
+                refused.append(str(error))
+
+    @hr.task()
+    def wait(ctx: SyncJobContext) -> None:
+        ctx.publish(endpoint, 3)
+        ctx.succeed(None)
+        try:
+            ctx.publish(endpoint, 4)
+        except UsageError as error:
+            refused.append(str(error))
+
+    async with hr.embedded():
+        await (await pay.enqueue()).result(timeout=20)
+        await (await wait.enqueue()).result(timeout=20)
+        async with asyncio.timeout(10):
+            while len(refused) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert [taken.body for taken, _ in endpoint.taken] == [b"1", b"3"]
+    assert all("already succeeded; publish before that" in said for said in refused)
     assert await outbox(hr) == []
 
 
@@ -231,8 +268,11 @@ async def test_what_a_test_calls_directly_is_recorded() -> None:
     ctx = context()
     made = await ctx.publish(kafka("orders"), Paid(order=3), key="c")
     ctx.recorded.lease_lost = True
-    with pytest.raises(LeaseLost):
-        await ctx.publish(kafka("orders"), 1)
+    endpoint = Endpoint()
+    for address in (kafka("orders"), endpoint):
+        with pytest.raises(LeaseLost):
+            await ctx.publish(address, 1)
+    assert endpoint.taken == []
     (event,) = ctx.recorded.events
     assert (event.id, event.key, event.body) == (made.bytes, "c", b'{"order":3,"by":"card"}')
 
@@ -364,6 +404,11 @@ def test_outcomes_that_cannot_be_are_refused(hr: Headrace) -> None:
     hr.outcomes(kafka("jobs"))
     with pytest.raises(InvalidConfig, match="there is another one named 'kafka:jobs'"):
         hr.outcomes(kafka("jobs"), states=["failed"])
+    hr.outcomes(kafka("jobs"), name="ends")
+    with pytest.raises(InvalidConfig, match="there is another one named 'ends'"):
+        hr.outcomes(kafka("audit"), name="ends")
+    with pytest.raises(InvalidConfig, match="there is another one named 'ends'"):
+        hr.outcomes(Endpoint(), name="ends")
     with pytest.raises(InvalidConfig, match="states are one or more of"):
         hr.outcomes(kafka("other"), states=["running"])
     with pytest.raises(InvalidConfig, match="states are several"):
