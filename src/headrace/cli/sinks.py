@@ -1,6 +1,5 @@
 """`headrace sinks`: what waits for which broker, what was refused, and what becomes of that."""
 
-import json
 import uuid
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +64,9 @@ def _row(status: "SinkStatus") -> tuple[object, ...]:
 
 def _print_parked(events: "list[Parked]", now: float, *, as_json: bool) -> None:
     if as_json:
-        output.write_json({"parked": [_shown(each) for each in events]})
+        from headrace.runtime.views import parked_view
+
+        output.write_json({"parked": [parked_view(each) for each in events]})
         return
     rows = [
         (each.place, uuid.UUID(bytes=each.event.id), each.event.target, each.event.key, each.failures,
@@ -74,21 +75,6 @@ def _print_parked(events: "list[Parked]", now: float, *, as_json: bool) -> None:
     ]  # fmt: skip
     columns = ("place", "event", "target", "key", "refused", "published", "why")
     output.table(columns, rows, empty="No event of it is parked.")
-
-
-def _shown(parked: "Parked") -> dict[str, object]:
-    event = parked.event
-    return {
-        "place": parked.place,
-        "id": str(uuid.UUID(bytes=event.id)),
-        "target": event.target,
-        "key": event.key,
-        "head": json.loads(event.head),
-        "bytes": len(event.body),
-        "refused": parked.failures,
-        "age_s": round(parked.age_s, 3),
-        "why": parked.why,
-    }
 
 
 @sinks_command.command()

@@ -16,6 +16,7 @@ from headrace.core.sink_record import SinkStatus
 from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.core.wire import dump, instant
+from headrace.ports.post import Parked
 from headrace.runtime.reader import Snapshot
 
 AHEAD_MAX = 100
@@ -171,6 +172,22 @@ def sink_view(status: SinkStatus) -> dict[str, object]:
         "oldest_s": None if status.age_s is None else round(status.age_s, 3),
         "parked": status.parked,
         "process": status.process,
+    }
+
+
+def parked_view(parked: Parked) -> dict[str, object]:
+    """One event that its sink has refused."""
+    event = parked.event
+    return {
+        "place": parked.place,
+        "id": str(as_uuid(event.id)),
+        "target": event.target,
+        "key": event.key,
+        "head": json.loads(event.head),
+        "bytes": len(event.body),
+        "refused": parked.failures,
+        "age_s": round(parked.age_s, 3),
+        "why": parked.why,
     }
 
 

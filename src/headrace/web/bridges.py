@@ -1,4 +1,4 @@
-"""What comes from brokers and goes to them, over HTTP: sources, messages that fit their task not, sinks."""
+"""What comes from brokers, over HTTP: sources, and messages that fit their task not."""
 
 from typing import Any
 from urllib.parse import quote
@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request, Response
 from headrace.app import Headrace
 from headrace.core.errors import UnknownJob
 from headrace.ports.post import Post
-from headrace.runtime.views import sink_view, source_view
+from headrace.runtime.views import source_view
 from headrace.web.auth import Guard
 from headrace.web.problems import ProblemRoute, refusals
-from headrace.web.schemas import SinksView, SourcesView
+from headrace.web.schemas import SourcesView
 
 
 class BridgesApi:
@@ -28,12 +28,6 @@ class BridgesApi:
         await self._hr.open()
         await self._guard.allowed(request, "read")
         return {"sources": [source_view(status) for status in await self._hr.source_status()]}
-
-    async def sinks(self, request: Request) -> dict[str, object]:
-        """Every sink."""
-        await self._hr.open()
-        await self._guard.allowed(request, "read")
-        return {"sinks": [sink_view(status) for status in await self._hr.sinks()]}
 
     async def message(self, request: Request, job: UUID) -> Response:
         """The bytes of a letter, as an attachment that nothing interprets."""
@@ -58,7 +52,7 @@ class BridgesApi:
 
 
 def bridges_router(api: BridgesApi, route: type[ProblemRoute]) -> APIRouter:
-    """`GET /api/sources`, `GET /api/sinks` and `GET /api/jobs/{id}/message`."""
+    """`GET /api/sources` and `GET /api/jobs/{id}/message`."""
     router = APIRouter(tags=["bridges"], route_class=route)
     said: dict[int | str, dict[str, Any]] = {
         200: {
@@ -72,11 +66,6 @@ def bridges_router(api: BridgesApi, route: type[ProblemRoute]) -> APIRouter:
     async def sources(request: Request) -> dict[str, object]:
         """Every source of messages: who takes from it, what it waits for, how far it has read."""
         return await api.sources(request)
-
-    @router.get("/api/sinks", response_model=SinksView, responses=refusals(400, 401, 403))
-    async def sinks(request: Request) -> dict[str, object]:
-        """Every sink of events: what waits for it, what is parked, and how the process that sends stands."""
-        return await api.sinks(request)
 
     @router.get("/api/jobs/{job_id}/message", response_class=Response, responses=said)
     async def message(request: Request, job_id: UUID) -> Response:

@@ -21,6 +21,7 @@ from headrace.web.live import Live
 from headrace.web.metrics import MetricsApi, metrics_router
 from headrace.web.page import page_router
 from headrace.web.problems import ProblemRoute, Refused, come_again
+from headrace.web.sinks import SinksApi, sinks_router
 from headrace.web.sse import updates_router
 from headrace.web.system import SystemApi, system_routers
 from headrace.web.webhooks import WebhooksApi, webhooks_router
@@ -69,8 +70,17 @@ def router(hr: Headrace, live: Live) -> APIRouter:
     system, doors = system_routers(SystemApi(hr, guard), guarded, unguarded)
     metrics = metrics_router(MetricsApi(hr, guard, live.moment), guarded)
     bridges = bridges_router(BridgesApi(hr, guard), guarded)
+    sinks = sinks_router(SinksApi(hr, guard), guarded)
     webhooks = webhooks_router(WebhooksApi(hr, guard), guarded)
-    closed = (jobs_router(jobs, guarded), updates_router(jobs, live, guarded), system, bridges, webhooks, metrics)
+    closed = (
+        jobs_router(jobs, guarded),
+        updates_router(jobs, live, guarded),
+        system,
+        bridges,
+        sinks,
+        webhooks,
+        metrics,
+    )
     for each in closed:
         whole.include_router(each, dependencies=_DESCRIBED)
     whole.include_router(doors)

@@ -1,4 +1,4 @@
-"""`GET /`: queues, upstreams, sources, webhooks, jobs and workers on one plain page; it replays a webhook at most."""
+"""`GET /`: queues, upstreams, sources, sinks, webhooks, jobs and workers on one plain page, with a few buttons."""
 
 import base64
 import hashlib
@@ -18,8 +18,12 @@ from headrace.core.problems import Problem
 from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.web.auth import Guard
+from headrace.web.buttons import ACTIONS
 from headrace.web.problems import ProblemRoute, Refused
-from headrace.web.webhooks import ACTIONS, delivery_rows, found, webhook_rows
+from headrace.web.sinks import found as sinks_found
+from headrace.web.sinks import parked_rows, sink_rows
+from headrace.web.webhooks import delivery_rows, webhook_rows
+from headrace.web.webhooks import found as webhooks_found
 
 JOBS_SHOWN: Final = 50
 REFRESH_S: Final = 3
@@ -82,12 +86,13 @@ def page_router(hr: Headrace, guard: Guard, route: type[ProblemRoute]) -> APIRou
         queues, workers = await hr.store.queues(), await hr.store.workers()
         jobs = (await hr.store.find(JobFilter(), limit=JOBS_SHOWN)).jobs
         upstreams, now_at = await hr.upstreams(), hr.clock.wall()
-        webhooks = await _webhooks(hr, operates=credential.allows("operate"))
+        operates = credential.allows("operate")
+        sent = await _sinks(hr, operates=operates) + await _webhooks(hr, operates=operates)
         shown = _frame(
             _queues(queues)
             + _upstreams(upstreams, now_at)
             + _sources(await hr.source_status())
-            + webhooks
+            + sent
             + _workers(workers, now_at)
             + _jobs(jobs, now_at),
             refresh=True,
@@ -99,10 +104,11 @@ def page_router(hr: Headrace, guard: Guard, route: type[ProblemRoute]) -> APIRou
 
 def _frame(body: str, *, refresh: bool) -> str:
     again = f'<meta http-equiv="refresh" content="{REFRESH_S}">' if refresh else ""
+    script = f"<script>{ACTIONS}</script>" if "data-post=" in body else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Headrace</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1">{again}'
-        f"<style>{STYLE}</style></head><body><h1>Headrace</h1>{body}</body></html>"
+        f"<style>{STYLE}</style></head><body><h1>Headrace</h1>{body}{script}</body></html>"
     )
 
 
@@ -200,16 +206,29 @@ def _sources(sources: Sequence[SourceStatus]) -> str:
     return _section("Sources", ["source", "state", "taken", "letters", "last", ""], rows, "")
 
 
+async def _sinks(hr: Headrace, *, operates: bool) -> str:
+    """Nothing where no event was ever published to a broker."""
+    sinks, parked = await sinks_found(hr)
+    if not sinks:
+        return ""
+    heads = ["sink", "state", "waiting", "oldest", "parked", "", ""]
+    shown = _section("Sinks", heads, sink_rows(sinks, _age, operates=operates), "")
+    if not parked:
+        return shown
+    heads = ["sink", "event", "key", "published", "refused because", ""]
+    return shown + _section("Parked events", heads, parked_rows(parked, _age, operates=operates), "")
+
+
 async def _webhooks(hr: Headrace, *, operates: bool) -> str:
     """Nothing where no process has ever had one."""
-    webhooks, deliveries = await found(hr)
+    webhooks, deliveries = await webhooks_found(hr)
     if not webhooks:
         return ""
     rows = webhook_rows(webhooks, operates=operates)
     shown = _section("Webhooks", ["webhook", "endpoint", "state", "", ""], rows, "")
     heads = ["webhook", "event", "state", "attempt", "latest answer", ""]
     sent = _section("Latest deliveries", heads, delivery_rows(deliveries, operates=operates), "None.")
-    return shown + sent + f"<script>{ACTIONS}</script>"
+    return shown + sent
 
 
 def _workers(workers: Sequence[WorkerRecord], now_at: float) -> str:

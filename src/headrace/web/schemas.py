@@ -272,25 +272,6 @@ class SourcesView(BaseModel):
     sources: list[SourceView]
 
 
-class SinkView(BaseModel):
-    """One sink of events."""
-
-    name: str
-    state: Literal["idle", "sending", "sink_away", "store_away", "standby", "unattended"]
-    why: str | None = Field(description="What it waits for.")
-    waiting: int = Field(description="Events in its outbox, without the parked ones; counted up to a bound.")
-    more: bool = Field(description="Whether there are more than were counted.")
-    oldest_s: float | None = Field(description="How long the first of them has waited.")
-    parked: int = Field(description="Events that it has refused too often.")
-    process: str | None = Field(description="Who sends.")
-
-
-class SinksView(BaseModel):
-    """Every sink that had an event."""
-
-    sinks: list[SinkView]
-
-
 class WorkerView(BaseModel):
     """One process that runs attempts."""
 

@@ -15,19 +15,9 @@ from headrace.core.deliveries import NAME, QUEUE
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord
 from headrace.web.auth import Guard
+from headrace.web.buttons import button
 from headrace.web.problems import ProblemRoute, refusals
 from headrace.web.schemas_webhooks import ReplayedAnswer, WebhooksView, WebhookView
-
-ACTIONS: Final = """
-document.addEventListener("click",async event=>{
-const path=event.target.dataset?.post;
-if(!path)return;
-event.target.disabled=true;
-const answer=await fetch(path,{method:"POST"});
-if(answer.ok)location.reload();
-else event.target.textContent=(await answer.json()).title});
-"""
-"""What the page's buttons do."""
 
 NAME_CHARS_MAX: Final = 56
 DELIVERIES_SHOWN: Final = 20
@@ -109,7 +99,7 @@ def webhook_rows(webhooks: Sequence[WebhookRecord], *, operates: bool) -> list[l
             "" if webhook.defined is None else html.escape(webhook.defined.origin),
             "<span class=succeeded>enabled</span>" if webhook.enabled else "<span class=failed>disabled</span>",
             "" if webhook.enabled or webhook.upstream is None else html.escape(webhook.upstream.reason),
-            _button("Enable", f"api/webhooks/{_quoted(webhook.name)}/enable")
+            button("Enable", f"api/webhooks/{_quoted(webhook.name)}/enable")
             if operates and not webhook.enabled
             else "",
         ]
@@ -125,7 +115,7 @@ def delivery_rows(jobs: Sequence[JobRecord], *, operates: bool) -> list[list[str
             continue
         event = event_of(job)
         kind, ident = html.escape(str(event.get("type") or "")), html.escape(str(event.get("id")))
-        replay = _button("Replay", f"api/webhooks/deliveries/{as_uuid(job.id)}/replay")
+        replay = button("Replay", f"api/webhooks/deliveries/{as_uuid(job.id)}/replay")
         rows.append(
             [
                 html.escape(job.task.removeprefix(NAME)),
@@ -137,10 +127,6 @@ def delivery_rows(jobs: Sequence[JobRecord], *, operates: bool) -> list[list[str
             ]
         )
     return rows
-
-
-def _button(word: str, path: str) -> str:
-    return f'<button data-post="{html.escape(path)}">{word}</button>'
 
 
 def _quoted(name: str) -> str:

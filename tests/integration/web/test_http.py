@@ -33,6 +33,9 @@ ROUTES = [
     ("POST", "/api/upstreams/bank/disable", "operate"),
     ("GET", "/api/sources", "read"),
     ("GET", "/api/sinks", "read"),
+    ("GET", "/api/sinks/kafka/parked", "read"),
+    ("POST", "/api/sinks/kafka/retry", "operate"),
+    ("POST", "/api/sinks/kafka/drop", "operate"),
     ("GET", "/api/webhooks", "read"),
     ("POST", "/api/webhooks/partner/enable", "operate"),
     ("POST", f"/api/webhooks/deliveries/{JOB}/replay", "operate"),
@@ -44,6 +47,8 @@ BODIES = {
     "/api/jobs": {"task": "add", "args": {"a": 1}},
     "/api/jobs/batch": {"jobs": [{"task": "add", "args": {"a": 1}}]},
     "/api/jobs/retry": {},
+    "/api/sinks/kafka/retry": {},
+    "/api/sinks/kafka/drop": {"places": [1]},
     f"/api/jobs/{JOB}": {"args": {}},
 }
 
@@ -60,7 +65,9 @@ def test_every_route_is_in_the_table_of_the_tests(served: Served) -> None:
     documented = {
         (
             method.upper(),
-            path.removeprefix("/headrace").format(job_id=JOB, queue="default", upstream="bank", webhook="partner"),
+            path.removeprefix("/headrace").format(
+                job_id=JOB, queue="default", upstream="bank", webhook="partner", sink="kafka"
+            ),
         )
         for path, methods in served.app.openapi()["paths"].items()
         for method in methods

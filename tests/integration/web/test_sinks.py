@@ -1,11 +1,16 @@
-"""Sinks over HTTP: what waits, who sends, and in the metrics."""
+"""Sinks over HTTP: what waits, who sends, what is parked and becomes of it; in the metrics and on the page."""
 
+import html
+import json
+import re
 import time
 from typing import Any
 
 from headrace import Headrace, JobContext, kafka
+from headrace.core.relay_events import Refusal
 from headrace.testing import MemoryBroker
 from tests.integration.web.conftest import Serve, Served, until
+from tests.integration.web.test_http import problem
 from tests.integration.web.test_metrics import value
 
 
@@ -54,3 +59,41 @@ def test_sinks_are_told(serve: Serve) -> None:
     time.sleep(1.1)  # so long one look serves all who ask for metrics
     assert value(served, "headrace_sink_waiting", sink="kafka") == 0
     assert value(served, "headrace_sink_events_total", sink="kafka", result="sent") == 1
+
+
+def test_parked_events_are_listed_sent_again_and_dropped(serve: Serve) -> None:
+    served = serve(workers=0)
+    for target in ("orders", "gone", "gone", "lost"):
+        served.call(served.hr.publish(kafka(target), {"order": 7}, key=f"<{target}>"))
+    places = [out.place for out in served.call(served.hr.post.outgoing("kafka", 0, 10, 1 << 20)).events]
+    refused = [Refusal(place, "no <topic>", parked=True) for place in places[1:]]
+    served.call(served.hr.post.sent("kafka", (), refused))
+    with served.client("read") as client:
+        found = client.get("/api/sinks/kafka/parked").raise_for_status().json()
+        problem(client.get("/api/sinks/nats/parked"), 404, "not-found")
+        problem(client.post("/api/sinks/kafka/retry", json={}), 403, "forbidden")
+        assert "data-post=" not in client.get("/").text
+    first, second, third = found["parked"]
+    assert (found["next_after"], first["target"], first["key"], first["bytes"]) == (None, "gone", "<gone>", 11)
+    assert (first["why"], first["refused"]) == ("no <topic>", 1)
+    with served.client() as client:
+        beyond = client.get("/api/sinks/kafka/parked", params={"after": second["place"]}).json()["parked"]
+        assert [each["id"] for each in beyond] == [third["id"]]
+        shown = client.get("/").text
+        assert "&lt;gone&gt;" in shown
+        assert "<gone>" not in shown
+        buttons = [
+            (word, html.unescape(path), json.loads(html.unescape(body)))
+            for path, body, word in re.findall(r'<button data-post="([^"]+)" data-body="([^"]+)"[^>]*>([^<]+)<', shown)
+        ]
+        assert [word for word, _, _ in buttons] == ["Send all again", *["Send again", "Drop"] * 3]
+        drop = buttons[2]
+        assert client.post("/" + drop[1], json=drop[2]).json() == {"dropped": 1}
+        assert client.post("/" + drop[1], json=drop[2]).json() == {"dropped": 0}
+        for button in (buttons[3], buttons[0]):
+            assert client.post("/" + button[1], json=button[2]).json() == {"retried": 1}
+        problem(client.post("/api/sinks/kafka/drop", json={"places": []}), 422, "invalid-request")
+        problem(client.post("/api/sinks/nats/retry", json={}), 404, "not-found")
+    left = only(served)
+    assert left is not None
+    assert (left["waiting"], left["parked"]) == (3, 0)
