@@ -68,8 +68,10 @@ def _print_parked(events: "list[Parked]", now: float, *, as_json: bool) -> None:
 
         output.write_json({"parked": [parked_view(each) for each in events]})
         return
+    from headrace.runtime.views import target_text
+
     rows = [
-        (each.place, uuid.UUID(bytes=each.event.id), each.event.target, each.event.key, each.failures,
+        (each.place, uuid.UUID(bytes=each.event.id), target_text(each.event.target), each.event.key, each.failures,
          output.when(now - each.age_s, now), each.why)
         for each in events
     ]  # fmt: skip

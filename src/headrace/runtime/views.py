@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from headrace.core.event import route_of
 from headrace.core.feed import Position
 from headrace.core.fleet import BY_HAND, BreakerState
 from headrace.core.fleet_record import UpstreamRecord
@@ -189,6 +190,15 @@ def parked_view(parked: Parked) -> dict[str, object]:
         "age_s": round(parked.age_s, 3),
         "why": parked.why,
     }
+
+
+def target_text(target: str) -> str:
+    """Where an event goes, for people: of RabbitMQ the queue, or the exchange and the routing key."""
+    try:
+        exchange, key = route_of(target)
+    except (ValueError, TypeError):  # no JSON, or other JSON: a topic is named 7, say
+        return target
+    return f"{exchange} {key}".strip()
 
 
 def counts_view(counts: Mapping[JobState, int]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from headrace.core.problems import Problem
 from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.web.auth import Guard
-from headrace.web.buttons import ACTIONS
+from headrace.web.cells import ACTIONS, age, ago, due, short
 from headrace.web.problems import ProblemRoute, Refused
 from headrace.web.sinks import found as sinks_found
 from headrace.web.sinks import parked_rows, sink_rows
@@ -28,6 +28,7 @@ from headrace.web.webhooks import found as webhooks_found
 JOBS_SHOWN: Final = 50
 REFRESH_S: Final = 3
 MESSAGE_CHARS: Final = 160
+OWN: Final = "headrace."
 RAMP_SHOWN_S: Final = 60.0
 """For so long, an upstream that has come back says so."""
 
@@ -40,10 +41,16 @@ table{border-collapse:collapse;width:100%}
 th{font-weight:500;text-align:left;color:var(--dim)}
 th,td{padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-td:first-child{white-space:nowrap}code{font:.85em ui-monospace,monospace}.dim{color:var(--dim)}
+td:first-child,.line{white-space:nowrap}code{font:.85em ui-monospace,monospace}.dim{color:var(--dim)}
 .failed{color:light-dark(#b42318,#ff8a7a)}.succeeded{color:light-dark(#1b7a43,#6fd394)}
 .running{color:light-dark(#0b6e83,#62c6da)}
 input,button{font:inherit;padding:.45rem .7rem}
+td button{font-size:.85em;line-height:1.2;padding:.15rem .5rem;margin:0 .3rem .2rem 0;white-space:nowrap}
+@media(max-width:42rem){thead{display:none}table,tbody,tr,td{display:block}
+tr{padding:.5rem 0;border-bottom:1px solid var(--line)}
+td,td.n,td:first-child{border:0;padding:0 0 0 7rem;text-align:left;white-space:normal;overflow-wrap:anywhere}
+td:empty{display:none}
+td::before{content:attr(data-head);float:left;width:7rem;margin-left:-7rem;color:var(--dim);white-space:nowrap}}
 """
 
 SCRIPT: Final = """
@@ -87,7 +94,7 @@ def page_router(hr: Headrace, guard: Guard, route: type[ProblemRoute]) -> APIRou
         jobs = (await hr.store.find(JobFilter(), limit=JOBS_SHOWN)).jobs
         upstreams, now_at = await hr.upstreams(), hr.clock.wall()
         operates = credential.allows("operate")
-        sent = await _sinks(hr, operates=operates) + await _webhooks(hr, operates=operates)
+        sent = await _sinks(hr, operates=operates) + await _webhooks(hr, now_at, operates=operates)
         shown = _frame(
             _queues(queues)
             + _upstreams(upstreams, now_at)
@@ -132,7 +139,7 @@ def _queues(queues: Sequence[QueueRecord]) -> str:
         [
             html.escape(queue.name) + (" <span class=dim>paused</span>" if queue.paused else ""),
             *(f"{queue.counts.get(state, 0):,}" for state in JobState),
-            "" if queue.oldest_ready_s is None else _age(queue.oldest_ready_s),
+            "" if queue.oldest_ready_s is None else age(queue.oldest_ready_s),
         ]
         for queue in queues
     ]
@@ -148,8 +155,8 @@ def _upstreams(upstreams: Sequence[UpstreamRecord], now_at: float) -> str:
         [
             html.escape(upstream.name),
             f'<span class="{_COLOURS[upstream.state]}">{upstream.state.value.replace("_", " ")}</span>',
-            _age(now_at - upstream.since_at),
-            f"{upstream.counts.failures:,} <span class=dim>of {upstream.counts.calls:,}</span>"
+            f"<span class=line>{age(now_at - upstream.since_at)}</span>",
+            f"<span class=line>{upstream.counts.failures:,} <span class=dim>of {upstream.counts.calls:,}</span></span>"
             if upstream.state is BreakerState.CLOSED
             else "",
             html.escape(", ".join(upstream.tasks)) if upstream.holds else "",
@@ -174,7 +181,7 @@ def _next(upstream: UpstreamRecord, now_at: float) -> str:
     said = ""
     if upstream.retry_at is not None:
         wait_s = upstream.retry_at - now_at
-        said = f"tried again in {_age(wait_s)}" if wait_s > 0 else "tried again by what comes next"
+        said = f"tried again in {age(wait_s)}" if wait_s > 0 else "tried again by what comes next"
     elif upstream.state is BreakerState.HALF_OPEN:
         under_way = f", {upstream.permits} under way" if upstream.permits else ""
         said = f"probes: {upstream.probed.calls} ended, {upstream.probed.failures} failed{under_way}"
@@ -198,12 +205,12 @@ def _sources(sources: Sequence[SourceStatus]) -> str:
             _coloured(source.state or "unattended"),
             f"{source.counts.taken:,}",
             f"{source.counts.letters:,}",
-            "" if source.taken_age_s is None else f"{_age(source.taken_age_s)} ago",
+            "" if source.taken_age_s is None else ago(source.taken_age_s),
             html.escape(source.why[:MESSAGE_CHARS]),
         ]
         for source in sources
     ]
-    return _section("Sources", ["source", "state", "taken", "letters", "last", ""], rows, "")
+    return _section("Sources", ["source", "state", "taken", "letters", "last", "why"], rows, "")
 
 
 async def _sinks(hr: Headrace, *, operates: bool) -> str:
@@ -211,23 +218,23 @@ async def _sinks(hr: Headrace, *, operates: bool) -> str:
     sinks, parked = await sinks_found(hr)
     if not sinks:
         return ""
-    heads = ["sink", "state", "waiting", "oldest", "parked", "", ""]
-    shown = _section("Sinks", heads, sink_rows(sinks, _age, operates=operates), "")
+    heads = ["sink", "state", "waiting", "oldest", "parked", "why", ""]
+    shown = _section("Sinks", heads, sink_rows(sinks, operates=operates), "")
     if not parked:
         return shown
-    heads = ["sink", "event", "key", "published", "refused because", ""]
-    return shown + _section("Parked events", heads, parked_rows(parked, _age, operates=operates), "")
+    heads = ["sink", "event", "key", "published", "why", ""]
+    return shown + _section("Parked events", heads, parked_rows(parked, operates=operates), "")
 
 
-async def _webhooks(hr: Headrace, *, operates: bool) -> str:
+async def _webhooks(hr: Headrace, now_at: float, *, operates: bool) -> str:
     """Nothing where no process has ever had one."""
     webhooks, deliveries = await webhooks_found(hr)
     if not webhooks:
         return ""
     rows = webhook_rows(webhooks, operates=operates)
-    shown = _section("Webhooks", ["webhook", "endpoint", "state", "", ""], rows, "")
+    shown = _section("Webhooks", ["webhook", "endpoint", "state", "why", ""], rows, "")
     heads = ["webhook", "event", "state", "attempt", "latest answer", ""]
-    sent = _section("Latest deliveries", heads, delivery_rows(deliveries, operates=operates), "None.")
+    sent = _section("Latest deliveries", heads, delivery_rows(deliveries, now_at, operates=operates), "None.")
     return shown + sent
 
 
@@ -239,7 +246,7 @@ def _workers(workers: Sequence[WorkerRecord], now_at: float) -> str:
             f"{html.escape(worker.host)} <span class=dim>pid {worker.pid}</span>",
             html.escape(worker.version),
             f"{worker.running} of {worker.concurrency}",
-            _age(now_at - worker.started_at),
+            age(now_at - worker.started_at),
         ]
         for worker in workers
         if worker.pid
@@ -258,14 +265,16 @@ def _jobs(jobs: Sequence[JobRecord], now_at: float) -> str:
 
 
 def _job_row(job: JobRecord, now_at: float) -> list[str]:
-    ident, about = str(as_uuid(job.id)), ""
+    about = ""
     if job.failure is not None and job.state in (JobState.FAILED, JobState.SCHEDULED):
-        about = html.escape(f"{job.failure.type}: {job.failure.message}"[:MESSAGE_CHARS])
+        kind = job.failure.type
+        name = kind.rpartition(".")[2] if kind.startswith(OWN) else kind
+        about = html.escape(f"{name}: {job.failure.message}"[:MESSAGE_CHARS])
     return [
-        f'<span title="{ident}">{html.escape(job.task)}</span> <code class=dim>…{ident[-8:]}</code>',
-        f'<span class="{job.state.value}">{job.state.value}</span>',
+        f"{html.escape(job.task)} {short(as_uuid(job.id))}",
+        f'<span class="{job.state.value}">{job.state.value}</span>{due(job.run_at, now_at)}',
         f"{job.attempt} <span class=dim>of {job.max_attempts}</span>",
-        f"{_age(now_at - job.created_at)} ago",
+        ago(now_at - job.created_at),
         about,
     ]
 
@@ -276,14 +285,12 @@ def _section(title: str, heads: list[str], rows: list[list[str]], empty: str, *,
     kind = ["n" if numbers and at else "" for at in range(len(heads))]
     head = "".join(f'<th class="{css}" scope=col>{name}</th>' for name, css in zip(heads, kind, strict=True))
     body = "".join(
-        "<tr>" + "".join(f'<td class="{css}">{cell}</td>' for cell, css in zip(row, kind, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td class="{css}" data-head="{name}">{cell}</td>'
+            for cell, css, name in zip(row, kind, heads, strict=True)
+        )
+        + "</tr>"
         for row in rows
     )
     return f"<h2>{title}</h2><div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def _age(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

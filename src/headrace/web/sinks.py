@@ -1,7 +1,7 @@
 """Sinks over HTTP: what waits, what is parked, and what becomes of that; and their part of the page."""
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -11,9 +11,9 @@ from headrace.app import Headrace
 from headrace.core.ids import as_uuid
 from headrace.core.sink_record import SinkStatus
 from headrace.ports.post import Parked, Post
-from headrace.runtime.views import parked_view, sink_view
+from headrace.runtime.views import parked_view, sink_view, target_text
 from headrace.web.auth import Guard
-from headrace.web.buttons import button
+from headrace.web.cells import age, ago, button, short
 from headrace.web.problems import ProblemRoute, Refused, refusals
 from headrace.web.schemas_sinks import (
     PLACE_MAX,
@@ -118,7 +118,7 @@ async def found(hr: Headrace) -> tuple[Sequence[SinkStatus], Mapping[str, Sequen
     return sinks, {each.name: await store.parked(each.name, 0, PARKED_SHOWN) for each in sinks if each.parked}
 
 
-def sink_rows(sinks: Sequence[SinkStatus], age: Callable[[float], str], *, operates: bool) -> list[list[str]]:
+def sink_rows(sinks: Sequence[SinkStatus], *, operates: bool) -> list[list[str]]:
     """A row of each."""
     return [
         [
@@ -126,7 +126,7 @@ def sink_rows(sinks: Sequence[SinkStatus], age: Callable[[float], str], *, opera
             f'<span class="{_COLOURS.get(sink.state, "failed")}">{sink.state.replace("_", " ")}</span>',
             f"over {sink.waiting:,}" if sink.more else f"{sink.waiting:,}",
             "" if sink.age_s is None else age(sink.age_s),
-            f"{sink.parked:,}",
+            f"<span class=failed>{sink.parked:,}</span>" if sink.parked else "0",
             html.escape(sink.why[:WHY_CHARS]),
             button("Send all again", f"api/sinks/{_quoted(sink.name)}/retry", {}) if operates and sink.parked else "",
         ]
@@ -137,16 +137,14 @@ def sink_rows(sinks: Sequence[SinkStatus], age: Callable[[float], str], *, opera
 _COLOURS: Final = {"idle": "dim", "standby": "dim", "sending": "succeeded"}
 
 
-def parked_rows(
-    parked: Mapping[str, Sequence[Parked]], age: Callable[[float], str], *, operates: bool
-) -> list[list[str]]:
+def parked_rows(parked: Mapping[str, Sequence[Parked]], *, operates: bool) -> list[list[str]]:
     """A row of each, with what the broker said last."""
     return [
         [
             html.escape(sink),
-            f"{html.escape(each.event.target)} <code class=dim>{as_uuid(each.event.id)}</code>",
+            f"{html.escape(target_text(each.event.target))} {short(as_uuid(each.event.id))}",
             html.escape(each.event.key or ""),
-            f"{age(each.age_s)} ago",
+            ago(each.age_s),
             html.escape(each.why[:WHY_CHARS]),
             _buttons(sink, each.place) if operates else "",
         ]
@@ -158,7 +156,8 @@ def parked_rows(
 def _buttons(sink: str, place: int) -> str:
     path, body = f"api/sinks/{_quoted(sink)}", {"places": [place]}
     asked = "Delete this event for good? It was not sent."
-    return button("Send again", f"{path}/retry", body) + " " + button("Drop", f"{path}/drop", body, asked)
+    again, drop = button("Send again", f"{path}/retry", body), button("Drop", f"{path}/drop", body, asked)
+    return f"<span class=line>{again}{drop}</span>"
 
 
 def _quoted(name: str) -> str:

@@ -15,7 +15,7 @@ from headrace.core.deliveries import NAME, QUEUE
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord
 from headrace.web.auth import Guard
-from headrace.web.buttons import button
+from headrace.web.cells import button, due, short
 from headrace.web.problems import ProblemRoute, refusals
 from headrace.web.schemas_webhooks import ReplayedAnswer, WebhooksView, WebhookView
 
@@ -107,20 +107,19 @@ def webhook_rows(webhooks: Sequence[WebhookRecord], *, operates: bool) -> list[l
     ]
 
 
-def delivery_rows(jobs: Sequence[JobRecord], *, operates: bool) -> list[list[str]]:
+def delivery_rows(jobs: Sequence[JobRecord], now_at: float, *, operates: bool) -> list[list[str]]:
     """A row of each, with what was answered last."""
     rows: list[list[str]] = []
     for job in jobs:
         if not job.task.startswith(NAME):
             continue
         event = event_of(job)
-        kind, ident = html.escape(str(event.get("type") or "")), html.escape(str(event.get("id")))
         replay = button("Replay", f"api/webhooks/deliveries/{as_uuid(job.id)}/replay")
         rows.append(
             [
                 html.escape(job.task.removeprefix(NAME)),
-                f"{kind} <code class=dim>{ident}</code>",
-                f'<span class="{job.state.value}">{job.state.value}</span>',
+                f"{html.escape(str(event.get('type') or ''))} {short(str(event.get('id')))}",
+                f'<span class="{job.state.value}">{job.state.value}</span>{due(job.run_at, now_at)}',
                 f"{job.attempt} <span class=dim>of {job.max_attempts}</span>",
                 html.escape((last_answer(job) or "")[:ANSWER_CHARS]),
                 replay if operates and job.state.terminal else "",

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from headrace.app.addresses import rabbitmq
 from headrace.core.breaker import CallCounts
 from headrace.core.feed import Position
 from headrace.core.fleet import BreakerState
@@ -30,6 +31,7 @@ from headrace.runtime.views import (
     job_view,
     queue_view,
     snapshot_view,
+    target_text,
     upstream_view,
     worker_view,
 )
@@ -230,3 +232,17 @@ def test_the_others_say_what_they_are() -> None:
     failed = replace(READY, state=JobState.FAILED, failure=FAILURE)
     assert kinds(failed)[1] == "it failed (error): builtins.ValueError: no"
     assert kinds(replace(READY, state=JobState.CANCELLED))[1] == "it has ended: cancelled"
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        (rabbitmq("orders").target, "orders"),
+        (rabbitmq(exchange="shop", routing_key="order.paid").target, "shop order.paid"),
+        ("orders", "orders"),
+        ("7", "7"),
+        ("[a", "[a"),
+    ],
+)
+def test_where_an_event_goes_is_told_for_people(target: str, shown: str) -> None:
+    assert target_text(target) == shown
