@@ -27,6 +27,8 @@ ROOM_BYTES: Final = 64 << 20
 """Beyond it no more is taken from the broker until half of it is fetched."""
 FLOOD_BYTES: Final = 256 << 20
 """Beyond it the connection is left: what was under way was more than anybody could know."""
+GATHER_S: Final = 0.004
+"""Between two fetches that bring something: where much comes, each is a transaction less."""
 STAND_BY_S: Final = 1.0
 
 
@@ -69,6 +71,7 @@ class RabbitmqLink:
         self._low = 1  # the first tag that is not acknowledged
         self._apart: Final[set[int]] = set()  # acknowledged tags beyond it
         self._held = False
+        self._next_at = 0.0
         self._try_at = 0.0
         self._stirred: Final = asyncio.Event()
         self._gone: BridgeError | None = None
@@ -83,16 +86,21 @@ class RabbitmqLink:
         await self._consume()
 
     async def fetch(self, most: int, wait_s: float) -> Batch:
-        """What the broker has given, as soon as that is anything."""
+        """What the broker has given: at once, or a moment after the last."""
         until = self._now() + wait_s
         while True:
             self._stirred.clear()
             self._check()
             if not self._consumer or self._taking.fits is not None:
                 await self._see_to_it()
+            now = self._now()
             if self._waiting and not self._held:
-                return self._take(most)
-            left = until - self._now()
+                if now >= self._next_at or len(self._waiting) >= most:
+                    self._next_at = now + GATHER_S
+                    return self._take(most)
+                await asyncio.sleep(self._next_at - now)  # noqa: TID251 - some milliseconds, by the broker's pace
+                continue
+            left = until - now
             if left <= 0:
                 return Batch()
             with suppress(TimeoutError):
