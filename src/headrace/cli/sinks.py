@@ -49,7 +49,8 @@ async def list_(where: Where, *, sink: str | None, as_json: bool) -> None:
     output.table(columns, [_row(status) for status in found], empty="No event has been published to a broker yet.")
     for status in found:
         if status.why:
-            output.note(f"headrace: {status.name} waits: {status.why}")
+            who = f"some events for {status.name} wait" if status.state == "sending" else f"{status.name} waits"
+            output.note(f"headrace: {who}: {status.why}")
         if status.parked:
             output.note(
                 f"headrace: {status.parked} events for {status.name} are parked: `headrace sinks list {status.name}`"

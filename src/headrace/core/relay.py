@@ -69,6 +69,7 @@ class RelayCore:
         self._probe: int | None = None
         self._probed = 0  # the last one
         self._handing = False
+        self._waits_why = ""  # of the last that was refused or deferred
         # settling
         self._done: deque[int] = deque()
         self._done_since = 0.0
@@ -115,10 +116,9 @@ class RelayCore:
     def handle_timeout(self, now: float) -> list[Effect]:
         """Take the passing of time; a spurious call changes nothing."""
         effects: list[Effect] = []
-        if self._load is not None and now >= self._load_by:
-            self._store_failed(self._load.token, "the store does not answer", now)
-        if self._settle is not None and now >= self._settle_by:
-            self._store_failed(self._settle.token, "the store does not answer", now)
+        for asked, by in ((self._load, self._load_by), (self._settle, self._settle_by)):
+            if asked is not None and now >= by:
+                self._store_failed(asked.token, "the store does not answer", now)
         if any(by <= now for by in self._rows.flying.values()):
             self._unsent(tuple(self._rows.flying), "the broker does not answer", now)
             effects.append(Reset())
@@ -146,7 +146,7 @@ class RelayCore:
             return RelayHealth(RelayState.STANDBY)
         if self._probing:
             return RelayHealth(RelayState.SINK_AWAY, self._sink_why)
-        return RelayHealth(RelayState.SENDING)
+        return RelayHealth(RelayState.SENDING, self._waits_why if self._rows.paused else "")
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class RelayCore:
             self._rows.remove((event.place,))
             self._gone.add(event.place)
         else:
-            self._rows.pause(event.place, now + self._pause_s(failures))
+            self._pause(event.place, event.why, failures, now)
 
     def _deferred(self, place: int, why: str, now: float) -> None:
         rows = self._rows
@@ -240,11 +240,12 @@ class RelayCore:
         elif deferrals := rows.defer(place):
             if place == self._probe:
                 self._sink_answers()
-            rows.pause(place, now + self._pause_s(deferrals))
+            self._pause(place, why, deferrals, now)
 
-    def _pause_s(self, times: int) -> float:
-        settings = self._settings
-        return self._rng.uniform(0, min(settings.refused_pause_max_s, settings.refused_pause_s * 2.0 ** (times - 1)))
+    def _pause(self, place: int, why: str, times: int, now: float) -> None:
+        most_s = min(self._settings.refused_pause_max_s, self._settings.refused_pause_s * 2.0 ** (times - 1))
+        self._rows.pause(place, now + self._rng.uniform(0, most_s))
+        self._waits_why = why
 
     def _unsent(self, places: tuple[int, ...], why: str, now: float) -> None:
         """The connection is lost. Its many events tell so one by one, and that is one loss."""
@@ -267,8 +268,7 @@ class RelayCore:
     def _settled(self, event: Settled) -> None:
         if self._settle is None or self._settle.token != event.token:
             return
-        self._left.update(self._settle.done)
-        self._left.update(refusal.place for refusal in self._settle.refused if refusal.parked)
+        self._left.update(self._settle.done, (each.place for each in self._settle.refused if each.parked))
         self._settle = None
         self._wanted = self._wanted or self._wanted_then
         self._wanted_then = False

@@ -307,7 +307,7 @@ def test_a_deferred_event_waits_alone_and_the_sink_is_well() -> None:
     effects = sink.appoint(out(1), out(2, "a"), out(3, "a"), out(4), out(5, "a"))
     assert places(effects) == [1, 2, 4]
     assert sink.hear(Deferred((1, 2), "the queue is full")) == []
-    assert sink.core.health == RelayHealth(RelayState.SENDING)
+    assert sink.core.health == RelayHealth(RelayState.SENDING, "the queue is full"), "it sends, and says what waits"
     assert places(sink.hear(Confirmed((4,)))) == [], "those of its key wait too"
     sink.settled()
     for length in (0.5, 1.0, 2.0, 4.0, 8.0):
@@ -326,7 +326,7 @@ def test_when_too_many_are_deferred_the_sink_waits() -> None:
     sink = Sink()
     sink.appoint(*(out(n) for n in range(1, 7)))
     sink.hear(Deferred((1, 2, 3), "full"))
-    assert sink.core.health == RelayHealth(RelayState.SENDING)
+    assert sink.core.health.state is RelayState.SENDING
     sink.hear(Deferred((4,), "full"))
     assert sink.core.health == RelayHealth(RelayState.SINK_AWAY, "full")
 
@@ -468,8 +468,7 @@ def test_refusals_that_were_not_stored_are_told_again() -> None:
     sink = Sink()
     sink.appoint(out(1))
     sink.hear(Refused(1, "no queue"))
-    settle = sink.all[-1]
-    assert isinstance(settle, Settle)
+    settle = next(effect for effect in sink.all if isinstance(effect, Settle))
     sink.hear(SettleFailed(settle.token, "no store"))
     while not only(asked := sink.wait(), Settle):
         if only(asked, Load):
