@@ -211,7 +211,7 @@ class WorkerCore:
         self._halve = self._halve * 2 if self._settles else 0
         self._note_due(event.answer.next_due_s, now)
         if flight.claim is not None:
-            self._appetite.answered(more=event.answer.more)
+            self._appetite.answered(more=event.answer.more or event.answer.again)
             self._polls.starts_in(event.answer.next_start_s, now)
         if event.answer.claimed:
             self._polls.soon(now)

@@ -150,7 +150,7 @@ class Appetite:
         return any(pool.running or pool.waiting for pool in self.pools)
 
     def answered(self, *, more: bool) -> None:
-        """The claim was answered; `more`: it left something behind."""
+        """The claim was answered; `more`: it left something behind, or may have."""
         for pool in self._asked:
             pool.hungry = pool.hungry or more
 

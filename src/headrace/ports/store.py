@@ -174,6 +174,8 @@ class Store(Protocol):
         `(priority highest first, seq)` inside one. The pools of a request share no task. Only ready
         jobs are claimed: due ones become ready by `promote`, and `next_due_s` is 0 while any waits
         for it. A worker unknown to the store, or reaped, claims nothing.
+        Whoever is told `again` asks again at once: a store that has found something may put off for one
+        claim what it looks at now and then, so that a job starts before that.
 
         Of tasks with `limits` a claim takes no more than these leave room for, whatever others claim at
         the same time: of `concurrency` count the attempts that were claimed under such a limit and still

@@ -78,6 +78,16 @@ def test_a_full_pool_whose_work_is_left_asks_as_soon_as_a_slot_is_free() -> None
     assert "a" in tasks(third)
 
 
+def test_a_pool_of_whose_work_a_part_was_not_looked_at_asks_again_at_once_while_what_came_runs() -> None:
+    worker = core()
+    first = asked(worker.handle(Woken(), 0.0))
+    effects = worker.handle(ExchangeAnswered(first.token, Exchanged((), (job(1, "t"),), again=True)), 0.0)
+    assert [start.job.id for start in only(effects, Start)] == [job(1).id]
+    second = asked(effects)
+    assert tasks(second) == {"a", "t"}
+    assert not only(worker.handle(settled(second), 0.0), Exchange)
+
+
 def test_claims_whose_answer_was_lost_are_given_back_though_every_slot_is_taken() -> None:
     worker = core(answer_s=5.0)
     first = asked(worker.handle(Woken(), 0.0))

@@ -41,6 +41,7 @@ class Claim:
         self._more_limited = False
         self._more_plain = False
         self.claimed: list[ClaimedJob] = []
+        self.again = False  # a survey was put off
         self.next_due_s: float | None = None
         self.next_start_s: float | None = None
         self.waiting: set[str] | None = None  # tasks with limits of which something is left; None: nobody looked
@@ -81,6 +82,9 @@ class Claim:
         for _ in range(_ROUNDS):
             if not again:
                 if not self._innocent or not self._lines.survey_due(empty=not self.claimed):
+                    break
+                if self.claimed and self._lines.put_off():
+                    self.again = True
                     break
                 await survey(self._tx, self._lines)
                 if not self._has_room:

@@ -44,9 +44,8 @@ async def exchange(
     if freed:
         tx.hints |= _freed(freed, claim, lines.kept, () if request is None else request.limits)
     due_s = claim.next_due_s
-    return Exchanged(
-        answers, tuple(claim.claimed), None if due_s is None else max(0.0, due_s), claim.more, claim.next_start_s
-    )
+    due_s = None if due_s is None else max(0.0, due_s)
+    return Exchanged(answers, tuple(claim.claimed), due_s, claim.more, claim.next_start_s, claim.again)
 
 
 def _freed(lanes: Sequence[LaneName], claim: Claim, kept: Kept, limits: Iterable[TaskLimit]) -> set[str]:

@@ -4,10 +4,11 @@ A line is one priority of a lane. Claims offer every line that they may serve, e
 below it nothing was ready for a while, only rows that are dead but cannot be vacuumed away while
 somebody holds a snapshot. What is enqueued by others in new lines, or committed late below a floor,
 is found by a survey of the whole index, soon when a claim comes back empty-handed and else once a
-second. Where it is dear it waits, up to 15 s and more if it is very dear, and surveys between pass
-over what is below the floors. Whole ones too pass over something then: what is below the place that was
-proven, up to which nothing will ever be ready again. That is a place of which a survey has found
-nothing, made when every transaction had ended that was under way when the last one up to it was drawn.
+second: what that claim has found starts first, and the next one surveys. Where it is dear it waits, up
+to 15 s and more if it is very dear, and surveys between pass over what is below the floors. Whole ones
+too pass over something then: what is below the place that was proven, up to which nothing will ever be
+ready again. That is a place of which a survey has found nothing, made when every transaction had ended
+that was under way when the last one up to it was drawn.
 
 Invariants: floors rise only to where everything was claimed `LAG_S` ago; nothing becomes ready below a place
 that was proven, since each draws its place when it has a transaction id, and no place is drawn again.
@@ -122,6 +123,7 @@ class Lines:
         self._served: dict[frozenset[str], Lane] = {}
         self.kept = Kept(clock)
         self._surveyed_at = self._survey_at = self._whole_at = self._suspects_at = float("-inf")
+        self._put_off = False  # a survey that was due: whoever claims next does it
         self._mark: Mark | None = None  # up to which nothing is proven yet
         self._marking = False  # a whole survey was dear once
 
@@ -161,6 +163,12 @@ class Lines:
         """Whether to look at the index now; `empty`: a claim found nothing."""
         now = self._clock()
         return now >= min(self._survey_at, self._whole_at) and (empty or now - self._surveyed_at >= SURVEY_S)
+
+    def put_off(self) -> bool:
+        """Whether a survey that is due waits for the next claim, since this one has found something: it waits once."""
+        with self._lock:
+            self._put_off = not self._put_off
+            return self._put_off
 
     @property
     def marking(self) -> bool:
@@ -227,6 +235,7 @@ class Lines:
                 self._hot = hot
                 self._suspects = {lane for lane in hot if lane[0]}
             self._surveyed_at = now
+            self._put_off = False
             cost = now - began
             dear = cost > _DEAR_S
             self._survey_at = now + (_SHARE * cost if dear and not whole else 0.0)

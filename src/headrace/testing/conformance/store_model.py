@@ -274,10 +274,12 @@ class StoreWalk(RuleBasedStateMachine):
 
         async def exchange(store: FullStore) -> Any:
             answer = await store.exchange(worker, settles, wanted)
-            # In which order lanes are served is a store's own choice; how long a job waited is about true.
+            # In which order lanes are served, and what waits for the next claim, is a store's own choice; how long a
+            # job waited is about true.
             claimed = [replace(job, waited_s=None) for job in answer.claimed]
             start_s = None if answer.next_start_s is None else round(answer.next_start_s, 3)
-            return replace(answer, claimed=tuple(sorted(claimed, key=lambda job: job.id)), next_start_s=start_s)
+            in_order = tuple(sorted(claimed, key=lambda job: job.id))
+            return replace(answer, claimed=in_order, next_start_s=start_s, again=False)
 
         answer = self.both(exchange)
         self.claims += answer.claimed if answer is not None else ()
