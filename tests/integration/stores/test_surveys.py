@@ -73,3 +73,12 @@ async def test_a_survey_is_put_off_for_one_claim_whatever_the_next_finds(
         await other.enqueue([new_job()])
         answer = await store.exchange(WORKER, (), request())
         assert (len(answer.claimed), answer.again, asked.count("survey")) == (1, again, made)
+
+
+async def test_after_a_survey_that_found_nothing_the_database_is_not_asked_again(
+    store: PostgresStore, other: PostgresStore, asked: list[str]
+) -> None:
+    await other.enqueue([new_job(queue="of-others")])
+    for _ in range(2):  # the first learns of the line
+        assert not (await store.exchange(WORKER, (), request(queues=[new_job().queue]))).claimed
+    assert asked == ["exchange", "survey", "lines", "exchange", "survey"]

@@ -86,8 +86,8 @@ class Claim:
                 if self.claimed and self._lines.put_off():
                     self.again = True
                     break
-                await survey(self._tx, self._lines)
-                if not self._has_room:
+                seen = await survey(self._tx, self._lines)
+                if not self._has_room or (seen and not self._lines.warm(self._request)):
                     break
             before = len(self.claimed)
             plain = self._lines.offer(self._plain(), self._taken)
@@ -203,8 +203,8 @@ class Claim:
         return counts
 
 
-async def survey(tx: Tx, lines: Lines) -> None:
-    """Look at the index of ready jobs."""
+async def survey(tx: Tx, lines: Lines) -> bool:
+    """Look at the index of ready jobs; False: it was given up."""
     began = lines.now()
     over = Passed(whole=False, floors=[])
     try:
@@ -213,10 +213,11 @@ async def survey(tx: Tx, lines: Lines) -> None:
         rows = await tx.all(_SURVEY, [line for line, _ in over.floors], [floor for _, floor in over.floors])
     except StoreUnavailable:  # it takes longer than a statement may: claims go on from the floors
         lines.surveyed((), began, whole=over.whole, seen=False)
-        return
+        return False
     found = [(row[0], row[1], row[2]) for row in rows]
     await _learn_names(tx, lines, [number for _, number, _ in found])
     lines.surveyed(found, began, whole=over.whole, mark=mark)
+    return True
 
 
 async def _learn_names(tx: Tx, lines: Lines, numbers: Sequence[int]) -> None:

@@ -277,6 +277,11 @@ class Lines:
                 self._offer_pool(offer, pool, limit, mine, hot, most, ordered)
         return offer
 
+    def warm(self, request: ClaimRequest) -> bool:
+        """Whether something may be ready that a request takes."""
+        lanes, hot = self._serving(request)
+        return any(lane in hot and any(lane[1][1] in pool.tasks for pool in request.pools) for lane in lanes)
+
     def _serving(self, request: ClaimRequest) -> tuple[list[Lane], set[Lane]]:
         """The lanes that a request takes, in order, and those in which something may be ready."""
         with self._lock:
