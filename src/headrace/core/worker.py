@@ -102,8 +102,8 @@ class WorkerCore:
     def next_deadline(self) -> float:
         """When `handle_timeout` should be called, if no event comes before."""
         at = self._polls.at
-        if self._due_at is not None and self._promoted_by is None:
-            at = min(at, self._due_at)
+        if self._due_at is not None:
+            at = min(at, max(self._due_at, self._promoted_by or 0.0))
         if self._flight is not None:
             at = min(at, self._answer_by)
         elif self._not_before and (self._settles or self._doubt or self._appetite.hungry):
@@ -211,10 +211,8 @@ class WorkerCore:
         self._halve = self._halve * 2 if self._settles else 0
         self._note_due(event.answer.next_due_s, now)
         if flight.claim is not None:
-            self._appetite.answered(more=event.answer.more or event.answer.again)
-            self._polls.starts_in(event.answer.next_start_s, now)
-        if event.answer.claimed:
-            self._polls.soon(now)
+            everywhere = self._appetite.answered(more=event.answer.more or event.answer.again)
+            self._polls.looked(event.answer, now, everywhere=everywhere)
         for job in self._appetite.in_order(event.answer.claimed):
             self._accept(job, now, effects)
 

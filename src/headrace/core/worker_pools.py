@@ -149,10 +149,11 @@ class Appetite:
     def _busy(self) -> bool:
         return any(pool.running or pool.waiting for pool in self.pools)
 
-    def answered(self, *, more: bool) -> None:
-        """The claim was answered; `more`: it left something behind, or may have."""
+    def answered(self, *, more: bool) -> bool:
+        """The claim was answered; `more`: it left something behind, or may have. Whether no pool was left out."""
         for pool in self._asked:
             pool.hungry = pool.hungry or more
+        return all(pool.hungry or pool in self._asked for pool in self.pools)
 
     def in_order(self, jobs: Sequence[ClaimedJob]) -> Sequence[ClaimedJob]:
         """Those of tasks with limits first: for them there were slots."""

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.core.model import Exchanged
+from headrace.core.limits import TaskLimit
+from headrace.core.model import Exchanged, SettleResult, Succeeded
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
+    Ended,
     Exchange,
     ExchangeAnswered,
     HintsHeard,
@@ -16,7 +18,7 @@ from headrace.core.worker_events import (
     Woken,
     WorkerSettings,
 )
-from tests.unit.core.test_worker import job
+from tests.unit.core.test_worker import TASK, job
 
 POOLS = {"async": PoolSettings(frozenset({"charge"}), 4)}
 
@@ -88,3 +90,45 @@ def test_a_longest_interval_below_the_usual_one_changes_nothing() -> None:
     worker = core(poll_s=5.0, poll_max_s=1.0)
     worker.handle(HintsHeard(True), 0.0)
     assert list(polls(worker, 15.0)) == [5.0, 10.0, 15.0]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_while_hints_are_heard_what_they_bring_about_is_as_good_as_a_look(found: bool) -> None:
+    worker = core(poll_s=1.0, poll_max_s=30.0)
+    worker.handle(HintsHeard(True), 0.0)
+    for step in range(1, 6):
+        claimed = (job(step),) if found and step < 5 else ()
+        assert answer(worker, worker.handle(Woken(suspects=False), 0.4 * step), 0.4 * step, Exchanged((), claimed)) == 1
+    assert list(polls(worker, 5.1)) == pytest.approx([3.0, 5.0])
+
+
+def test_without_hints_or_with_suspects_to_look_for_a_claim_puts_no_look_off() -> None:
+    for settings in ({"suspects": None}, {}):
+        worker = core(poll_s=1.0, **settings)
+        if settings:
+            answer(worker, worker.handle(HintsHeard(True), 0.0), 0.0)
+        answer(worker, worker.handle(Woken(), 0.9), 0.9)
+        assert worker.next_deadline() == 1.0
+
+
+def test_a_claim_that_did_not_ask_for_every_pool_is_no_look() -> None:
+    both = {"async": PoolSettings(frozenset({TASK}), 4), "thread": PoolSettings(frozenset({"refund"}), 1)}
+    worker = WorkerCore(WorkerSettings(both, limits=(TaskLimit(TASK, concurrency=1),)), 0.0)
+    answer(worker, worker.handle_all([HintsHeard(True), Woken()], 0.0), 0.0, Exchanged((), (job(1),)))
+    for number in range(1, 4):
+        ended = worker.handle(Ended(job(number).id, 1, Succeeded()), 0.3 * number)
+        answered = Exchanged((SettleResult.SETTLED,), (job(number + 1),))
+        assert answer(worker, ended, 0.3 * number, answered) == 1, "of the one kind, for which there is room again"
+    assert worker.next_deadline() == 1.0
+
+
+def test_a_promote_without_an_answer_is_asked_again_though_claims_put_every_look_off() -> None:
+    worker = core(poll_s=1.0, answer_s=3.0)
+    worker.handle(HintsHeard(True), 0.0)
+    asked: list[float] = []
+    for step in range(1, 100):
+        now = 0.1 * step
+        answer(worker, worker.handle(Woken(suspects=False), now), now, Exchanged((), (), 0.0))
+        while worker.next_deadline() <= now:
+            asked += [now for effect in worker.handle_timeout(now) if isinstance(effect, Promote)]
+    assert asked == pytest.approx([0.1, 3.1, 6.2, 9.3], abs=0.15)
