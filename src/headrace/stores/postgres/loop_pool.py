@@ -9,7 +9,7 @@ loop's connections are closed before the loop is.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
@@ -42,28 +42,14 @@ class LoopPool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._guard: AsyncGenerator[None, None] | None = None
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[Connection]:
-        """One for a while."""
-        connection = await self._take()
-        try:
-            yield connection
-        except asyncpg.PostgresError:
-            self._give_back(connection)
-            raise
-        except BaseException:
-            connection.terminate()  # who knows what it is in the middle of
-            self._give_back(connection)
-            raise
-        self._give_back(connection)
-
     async def close(self) -> None:
-        """Close them all; a later `connection` makes new ones."""
+        """Close them all; a later `take` makes new ones."""
         guard, self._guard = self._guard, None
         if guard is not None:
             await guard.aclose()
 
-    async def _take(self) -> Connection:
+    async def take(self) -> Connection:
+        """One for a while; `give_back` must follow."""
         if self._guard is None:
             # A loop that ends closes its asynchronous generators first: that is when its connections must go.
             self._guard = self._until_the_loop_ends()
@@ -123,7 +109,10 @@ class LoopPool:
             with suppress(ValueError):
                 self._waiting.remove(free)
 
-    def _give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: Connection, error: BaseException | None = None) -> None:
+        """It is not needed any more; `error`: what its use ended in."""
+        if error is not None and not isinstance(error, asyncpg.PostgresError):
+            connection.terminate()  # who knows what it is in the middle of
         if connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
             self._count -= 1

@@ -41,8 +41,9 @@ async def test_whoever_is_refused_takes_what_became_free_while_the_server_was_as
     pool = LoopPool(connect, 10)
 
     async def work() -> None:
-        async with pool.connection():
-            await asyncio.sleep(0.01)
+        connection = await pool.take()
+        await asyncio.sleep(0.01)
+        pool.give_back(connection)
 
     await work()
     async with asyncio.timeout(5):
@@ -57,5 +58,26 @@ async def test_without_any_connection_the_refusal_is_told() -> None:
 
     pool = LoopPool(connect, 10)
     with pytest.raises(asyncpg.TooManyConnectionsError):
-        async with pool.connection():
-            pass
+        await pool.take()
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (None, True),
+        (asyncpg.UniqueViolationError("the server's answer"), True),
+        (asyncio.CancelledError(), False),
+        (TimeoutError(), False),
+        (asyncpg.InterfaceError("another operation is in progress"), False),
+    ],
+)
+async def test_only_what_was_interrupted_is_not_used_again(error: BaseException | None, kept: bool) -> None:
+    async def connect() -> Any:
+        return Connection()
+
+    pool = LoopPool(connect, 1)
+    first = await pool.take()
+    pool.give_back(first, error)
+    assert (await pool.take() is first) is kept
+    assert first.is_closed() is not kept
+    await pool.close()
