@@ -215,6 +215,9 @@ class Worker:
     def post(self, event: Event) -> None:
         """Hand an event to the core in this turn of the loop."""
         self._inbox.append(event)
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
         if not self._turning:
             self._turning = True
             self._loop.call_soon(self._turn)
@@ -365,7 +368,11 @@ class Worker:
         else:
             self._observer.exchanged(answer, mark)
             self._settled(effect.settles, answer.settled)
-            self.post(ExchangeAnswered(effect.token, answer))
+            self._inbox.append(ExchangeAnswered(effect.token, answer))
+            if self._attempts:
+                self._turn_soon()
+            else:  # nothing else can end in this turn of the loop, and what was claimed has waited enough
+                self._turn()
 
     async def _promote(self) -> None:
         try:

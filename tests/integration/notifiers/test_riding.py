@@ -10,6 +10,7 @@ from headrace.core.model import NewJob
 from headrace.notifiers.keeper import GATHER_S
 from headrace.notifiers.postgres import PostgresNotifier
 from headrace.stores.postgres import PostgresStore
+from headrace.testing.conformance.store_base import WORKER, ids_of, register, request
 from tests.integration.notifiers.kit import until
 from tests.unit.notifiers.ear import Ear
 
@@ -87,6 +88,16 @@ async def test_what_was_refused_is_told_to_nobody(
     assert "queue:other" not in there.heard
     assert not any("queue:other" in message for message in messages)
     assert published == []
+
+
+async def test_a_claim_is_told_of_when_its_answer_is_at_hand(store: PostgresStore, published: Published) -> None:
+    await register(store)
+    await store.enqueue([job(1)])
+    published.clear()
+    answer = await store.exchange(WORKER, (), request(tasks=["send"]))
+    assert (ids_of(answer.claimed), published) == ([job(1).id], [])
+    await asyncio.sleep(0)
+    assert published == [{f"job:{job(1).id.hex()}"}]
 
 
 async def test_nothing_rides_where_nobody_is_known_to_hear(postgres_url: str, published: Published) -> None:

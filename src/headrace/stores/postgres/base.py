@@ -3,6 +3,7 @@
 Invariant: hints go out when what they tell of is committed.
 """
 
+import asyncio
 import contextlib
 import time as _time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -80,11 +81,11 @@ class PostgresBase:
     def _now(self) -> datetime | None:
         return None if self._wall is None else instant(self._wall())
 
-    async def _each(self, op: Callable[[Tx], Awaitable[T]]) -> T:
-        """Each statement of it is a transaction."""
+    async def _each(self, op: Callable[[Tx], Awaitable[T]], *, first: bool = False) -> T:
+        """Each statement of it is a transaction; `first`: whoever waits for the answer has it before others hear."""
         tx = EachTx(self._pools, self._now())
         answer = await op(tx)
-        await self._tell(tx)
+        await self._tell(tx, soon=first)
         return answer
 
     async def _each_again(self, op: Callable[[Tx], Awaitable[T]]) -> T:
@@ -117,12 +118,18 @@ class PostgresBase:
         if self._notify is not None and (hints := self._owed(tx)):
             self._notify(hints)
 
-    async def _tell(self, tx: Tx) -> None:
-        """Ring; where the notifier has no connection, as in a script that ends soon, by one of the store's."""
+    async def _tell(self, tx: Tx, *, soon: bool = False) -> None:
+        """Ring, or in the loop's next turn.
+
+        Where the notifier has no connection, as in a script that ends soon, by one of the store's.
+        """
         hints = self._owed(tx)
         if not hints or self._notify is None:
             return
-        self._notify(hints)
+        if soon:
+            asyncio.get_running_loop().call_soon(self._notify, hints)
+        else:
+            self._notify(hints)
         if self._speak is not None and (spoken := self._speak(hints)) is not None:
             with contextlib.suppress(HeadraceError):  # the work is done; polling finds it
                 await self._pools.fetch(_NOTIFY, *spoken)

@@ -91,7 +91,7 @@ class PostgresStore(PostgresPost):
 
     async def exchange(self, worker: WorkerId, settles: Sequence[Settle], claim: ClaimRequest | None) -> Exchanged:
         """Settle ended attempts, then claim."""
-        return await self._each(lambda tx: exchange(tx, self._lines, worker, settles, claim))
+        return await self._each(lambda tx: exchange(tx, self._lines, worker, settles, claim), first=True)
 
     async def reconcile(self, worker: WorkerId, held: Sequence[Lease]) -> int:
         """Give back what the store thinks this worker runs and the worker does not know of."""
