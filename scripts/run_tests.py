@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".cache" / "reports"
 QUICK = ("coverage", "types", "lint", "layers", "docs")
 STEPS = (  # how many parts at once, and which: what takes long first, and what looks closely at real time last
-    (4, ("unit", "integration", "e2e", "commands", "brokers", "simulation", *QUICK)),
+    (3, ("unit", "integration", "e2e", "commands", "brokers", "simulation", *QUICK)),
     (2, ("chaos", "ledger")),
 )
 ELSEWHERE = {  # of a part, what another runs

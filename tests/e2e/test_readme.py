@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.kit import Program, answer, clean_env, until
 
+WORKERS = 2  # one, and the one for suspects
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -94,9 +95,10 @@ def test_a_job_outlives_its_worker(place: Path) -> None:
         worker.said(r"^headrace: running jobs of app:app: 1 task, 1 process, store sqlite:///headrace\.db$")
 
         def seats() -> dict[str, int] | None:
-            return {each["id"]: each["pid"] for each in told("workers", cwd=place)["workers"] if each["pid"]}
+            found = {each["id"]: each["pid"] for each in told("workers", cwd=place)["workers"] if each["pid"]}
+            return found if len(found) == WORKERS else None
 
-        pids = until(seats, "a worker")
+        pids = until(seats, "the workers")
         script = "import app; job = app.count.enqueue_sync(50); print(job.id); app.hr.close_sync()"
         job = subprocess.check_output([sys.executable, "-c", script], cwd=place, env=clean_env(), text=True).strip()
 

@@ -214,14 +214,12 @@ class ClaimedJob:
 class Exchanged:
     """The answer to `exchange`: one `SettleResult` per settle, in order, and the claimed jobs.
 
-    `next_due_s` is how long until the next scheduled job is due (None: none is scheduled).
-    `more` says that ready work of the request was left for want of room; `again`, that a part of where it may be
-    was not looked at, so that what was claimed starts first: the same request at once looks there too.
+    `more`: ready work was left for want of room; `again`: a part of where some may be was not looked at yet.
     """
 
     settled: tuple[SettleResult, ...]
     claimed: tuple[ClaimedJob, ...]
-    next_due_s: float | None = None
+    next_due_s: float | None = None  # until the next scheduled job is due; None: none is scheduled
     more: bool = False
     next_start_s: float | None = None  # until a rate lets the next ready one start; None: none waits for one
     again: bool = False

@@ -169,7 +169,7 @@ async def post_of(store: FullStore, jobs: Sequence[JobId]) -> list[Any]:
         [await store.letter(job) for job in jobs],
         await store.promised(None, 1_000),
         sinks,
-        [await store.outgoing(name, 0, 1_000, 1 << 30) for name, *_ in sinks],
+        [(await store.outgoing(name, 0, 1_000, 1 << 30)).events for name, *_ in sinks],
         [[replace(parked, age_s=0.0) for parked in await store.parked(name, 0, 1_000)] for name, *_ in sinks],
     ]
 

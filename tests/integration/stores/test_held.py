@@ -47,9 +47,14 @@ async def work(store: PostgresStore, count: int = BATCH) -> list[ClaimedJob]:
     """Jobs that come and are done; and a survey of everything."""
     await store.enqueue([new_job() for _ in range(count)])
     dear(store)
-    claimed = (await store.exchange(WORKER, [], request(count + 1))).claimed
+    claimed = list[ClaimedJob]()
+    again = True
+    while again:
+        answer = await store.exchange(WORKER, [], request(count + 1))
+        claimed += answer.claimed
+        again = answer.again
     await store.exchange(WORKER, [Settle(job.id, job.fence, Succeeded("1")) for job in claimed], None)
-    return list(claimed)
+    return claimed
 
 
 def proven(store: PostgresStore) -> int:

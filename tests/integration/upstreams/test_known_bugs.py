@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -21,8 +22,8 @@ BREAKER = Breaker(
 )
 
 
-def bank_of(hr: Headrace, **policies: float) -> Upstream:
-    return hr.upstream("bank", breaker=BREAKER, timeout=policies.get("timeout", 5))
+def bank_of(hr: Headrace, breaker: Breaker = BREAKER, **policies: float) -> Upstream:
+    return hr.upstream("bank", breaker=breaker, timeout=policies.get("timeout", 5))
 
 
 async def call(bank: Upstream, service: Service) -> bool:
@@ -35,21 +36,22 @@ async def call(bank: Upstream, service: Service) -> bool:
     return True
 
 
-async def trip(bank: Upstream, service: Service) -> None:
+async def trip(bank: Upstream, service: Service, open_s: float = 1.1) -> None:
     """Have it open, and wait until probes are permitted."""
     service.down = True
     for _ in range(4):
         await call(bank, service)
     service.down = False
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(open_s)
 
 
 async def test_stampede_at_half_open(fleet: Fleet, until: Until) -> None:
     """A hundred callers in each of four processes: no more than permitted are let through at once, in all."""
     service = Service(takes_s=0.02)
-    banks = [bank_of(fleet.join()) for _ in range(4)]
+    breaker = replace(BREAKER, wait_duration_in_open_state=2.5)  # all hear of it by then, on a busy machine too
+    banks = [bank_of(fleet.join(), breaker) for _ in range(4)]
     for _ in range(3):
-        await trip(banks[0], service)
+        await trip(banks[0], service, 2.6)
         service.most = service.calls = 0
         let_through = sum(await asyncio.gather(*(call(bank, service) for bank in banks for _ in range(100))))
         assert service.most <= PERMITTED

@@ -20,7 +20,7 @@ from headrace.runtime import spool_keeper
 from headrace.runtime.spool import Spool
 from headrace.runtime.spool_file import Head
 from headrace.runtime.spool_keeper import SpoolKeeper
-from headrace.runtime.spool_look import Rejections, damaged, look
+from headrace.runtime.spool_look import Found, Rejections, damaged, look
 
 HERE = Head("sqlite:////srv/jobs.db", "0a1b2c3d", 1_700_000_000.0)
 
@@ -78,6 +78,13 @@ class Process:
         async with asyncio.timeout(10):
             while self.spool.figures.jobs:  # noqa: ASYNC110 - the keeper works
                 await asyncio.sleep(0.005)
+
+    async def only_left(self) -> Found:
+        """The one file that is not its own, when its own is gone."""
+        async with asyncio.timeout(10):
+            while len(found := list(look(self.spool.directory))) > 1:  # noqa: ASYNC110 - the keeper works
+                await asyncio.sleep(0.005)
+        return found[0]
 
     def die(self) -> None:
         """What is on the disk stays, and the locks are gone."""
@@ -306,7 +313,7 @@ async def test_a_spool_of_another_store_is_left_and_told(
     await heir.drained()
     assert store.numbers == [2]
     assert "is for the store sqlite:////srv/other.db" in caplog.text
-    (left,) = look(heir.spool.directory)
+    left = await heir.only_left()
     assert not left.alive
     left.path.rename(left.path.with_suffix(".any.spool"))  # a person says that its jobs belong here
     await asyncio.to_thread(heir.spool.adopt)
@@ -329,7 +336,7 @@ async def test_what_was_taken_before_the_store_was_known_is_let_go_if_it_is_anot
     await heir.drained()
     assert store.numbers == []
     assert "left alone" in caplog.text
-    (left,) = look(heir.spool.directory)
+    left = await heir.only_left()
     assert not left.alive
 
 

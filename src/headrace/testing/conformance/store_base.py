@@ -159,9 +159,14 @@ async def claim(
     queues: Iterable[str] | None = None,
     suspects: bool | None = False,
 ) -> list[ClaimedJob]:
-    """Claim only."""
-    wanted = request(limit, tasks, queues=queues, suspects=suspects)
-    return list((await store.exchange(worker, (), wanted)).claimed)
+    """Claim only; again at once where the store says so."""
+    claimed, again = list[ClaimedJob](), True
+    while again and len(claimed) < limit:
+        wanted = request(limit - len(claimed), tasks, queues=queues, suspects=suspects)
+        answer = await store.exchange(worker, (), wanted)
+        claimed += answer.claimed
+        again = answer.again
+    return claimed
 
 
 async def claim_one(store: Store, *, worker: str = WORKER, suspects: bool | None = False) -> ClaimedJob:
