@@ -253,7 +253,12 @@ def test_other_nonsense_over_http(shop: httpx.Client) -> None:
     before = len(shop.get("/jobs").json()["jobs"])
     json_type = {"Content-Type": "application/json"}
     problem(shop.post("/jobs", content=b"{not json", headers=json_type), 400, "bad-request")
-    for nonsense, words in ((b'{"task": "\xff"}', "byte 10"), (b"[" * 100_000, "nested too deeply")):
+    nonsenses = {
+        b'{"task": "\xff"}': "byte 10",
+        b"\xff\xfe no": "the body is no UTF-8",
+        b"[" * 100_000: "nested too deeply",
+    }
+    for nonsense, words in nonsenses.items():
         told = problem(shop.post("/jobs", content=nonsense, headers=json_type), 400, "bad-request")
         assert words in told["detail"]
     problem(shop.post("/jobs", content=b"order=7"), 422, "invalid-request")

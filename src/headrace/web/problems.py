@@ -166,7 +166,8 @@ def _unread(why: BaseException | None) -> Refused | None:
         case Refused():
             return why
         case UnicodeDecodeError():
-            return Refused("bad-request", f"byte {why.start} of the body is no UTF-8: send JSON in UTF-8")
+            what = f"byte {why.start} of the body" if why.encoding == "utf-8" else "the body"  # a BOM may mislead
+            return Refused("bad-request", f"{what} is no UTF-8: send JSON in UTF-8")
         case RecursionError():
             return Refused("bad-request", "the body is nested too deeply: flatten it")
         case _:

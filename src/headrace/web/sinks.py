@@ -12,7 +12,7 @@ from headrace.core.ids import as_uuid
 from headrace.core.sink_record import SinkStatus
 from headrace.ports.post import Parked, Post
 from headrace.runtime.views import parked_view, sink_view, target_text
-from headrace.web.auth import Guard
+from headrace.web.area import Area
 from headrace.web.cells import age, ago, button, short
 from headrace.web.problems import ProblemRoute, Refused, refusals
 from headrace.web.schemas_sinks import (
@@ -32,17 +32,8 @@ NAME_CHARS_MAX: Final = 200
 WHY_CHARS: Final = 160
 
 
-class SinksApi:
+class SinksApi(Area):
     """What the routes of sinks do."""
-
-    def __init__(self, hr: Headrace, guard: Guard) -> None:
-        """Nothing is opened before the first request."""
-        self._hr = hr
-        self._guard = guard
-
-    async def _allowed(self, request: Request, scope: str) -> None:
-        await self._hr.open()
-        await self._guard.allowed(request, scope)
 
     async def _outbox(self, sink: str) -> Post:
         store = self._hr.store

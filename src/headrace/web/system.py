@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import JSONResponse
 
-from headrace.app import Headrace
 from headrace.app.upstream import NAME_CHARS_MAX as UPSTREAM_CHARS_MAX
 from headrace.core.errors import HeadraceError
 from headrace.core.fleet import Force
@@ -17,7 +16,8 @@ from headrace.core.states import JobState
 from headrace.ports.notifier import Health
 from headrace.runtime.spool import Spool
 from headrace.runtime.views import counts_view, queue_view, upstream_view, worker_view
-from headrace.web.auth import COOKIE, Guard, own_user
+from headrace.web.area import Area
+from headrace.web.auth import COOKIE, own_user
 from headrace.web.problems import ProblemRoute, Refused, refusals
 from headrace.web.schemas import (
     HealthView,
@@ -35,17 +35,8 @@ from headrace.web.schemas import (
 QUEUE_CHARS_MAX = 200
 
 
-class SystemApi:
+class SystemApi(Area):
     """What the system routes do."""
-
-    def __init__(self, hr: Headrace, guard: Guard) -> None:
-        """Nothing is opened before the first request."""
-        self._hr = hr
-        self._guard = guard
-
-    async def _allowed(self, request: Request, scope: str) -> None:
-        await self._hr.open()
-        await self._guard.allowed(request, scope)
 
     async def tasks(self, request: Request) -> dict[str, object]:
         """Every task that is registered here."""

@@ -14,7 +14,7 @@ from headrace.app.webhooks import WebhookRecord
 from headrace.core.deliveries import NAME, QUEUE
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord
-from headrace.web.auth import Guard
+from headrace.web.area import Area
 from headrace.web.cells import button, due, short
 from headrace.web.problems import ProblemRoute, refusals
 from headrace.web.schemas_webhooks import ReplayedAnswer, WebhooksView, WebhookView
@@ -24,17 +24,8 @@ DELIVERIES_SHOWN: Final = 20
 ANSWER_CHARS: Final = 160
 
 
-class WebhooksApi:
+class WebhooksApi(Area):
     """What the routes of webhooks do."""
-
-    def __init__(self, hr: Headrace, guard: Guard) -> None:
-        """Nothing is opened before the first request."""
-        self._hr = hr
-        self._guard = guard
-
-    async def _allowed(self, request: Request, scope: str) -> None:
-        await self._hr.open()
-        await self._guard.allowed(request, scope)
 
     async def webhooks(self, request: Request) -> dict[str, object]:
         """Every webhook."""
