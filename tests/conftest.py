@@ -118,6 +118,12 @@ def postgres_url(postgres: Postgres, _postgres_scratch: str) -> str:
     return _postgres_scratch
 
 
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Path:
     """Where the Chromium is that browser tests launch."""

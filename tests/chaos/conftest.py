@@ -15,11 +15,6 @@ from tests.integration.web.conftest import impatient, serve
 __all__ = ["impatient", "serve"]
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'db'}"
-
-
 @pytest.fixture(params=["sqlite_url", "postgres_url"], ids=["sqlite", "postgres"])
 async def farm(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Farm]:
     async with farm_on(request.getfixturevalue(request.param), tmp_path) as farm:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,6 @@ from headrace import Headrace, Retry, kafka
 from headrace.core.event import Head
 from headrace.settings import Settings
 from headrace.testing import MemoryBroker
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'db'}"
 
 
 @pytest.mark.parametrize("where", ["sqlite_url", "postgres_url"], ids=["sqlite", "postgres"])

@@ -1,4 +1,4 @@
-"""A Headrace on a file, a receiver, retries that come soon, and a certificate of one's own."""
+"""A Headrace on a file or a server, a receiver, retries that come soon, and a certificate of one's own."""
 
 import shutil
 import ssl
@@ -16,11 +16,11 @@ from tests.integration.calling.flaky import Flaky
 from tests.integration.webhooks.kit import NAME, QUICKLY, Names, receiving
 
 
-@pytest.fixture
-async def hr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Headrace]:
+@pytest.fixture(params=["sqlite_url", "postgres_url"], ids=["sqlite", "postgres"])
+async def hr(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Headrace]:
     monkeypatch.setattr(webhooks, "SCHEDULE", QUICKLY)
     monkeypatch.setattr(webhook, "SCHEDULE", QUICKLY)
-    made = Headrace(f"sqlite:///{tmp_path / 'jobs.db'}")
+    made = Headrace(request.getfixturevalue(request.param))
     yield made
     await made.close()
 

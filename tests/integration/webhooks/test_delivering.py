@@ -251,7 +251,8 @@ async def _scheduled(hr: Headrace) -> JobRecord | None:
 @pytest.fixture
 async def session(hr: Headrace) -> AsyncIterator[AsyncSession]:
     await hr.open()
-    engine = create_async_engine(hr.settings.store.replace("sqlite://", "sqlite+aiosqlite://"))
+    scheme, _, where = hr.settings.store.partition("://")
+    engine = create_async_engine(f"{'sqlite+aiosqlite' if scheme == 'sqlite' else 'postgresql+asyncpg'}://{where}")
     async with AsyncSession(engine) as made:
         yield made
     await engine.dispose()

@@ -16,6 +16,7 @@ from headrace.stores.postgres.tx import Tx, instant
 _GET: Final = query("get")
 _FIND_LIVE: Final = query("find_live")
 _FIND_ENDED: Final = query("find_ended")
+_FIND: Final = f"({_FIND_LIVE}) UNION ALL ({_FIND_ENDED})"  # one look, lest a job that ends be seen twice or never
 _LOCK: Final = query("live_lock")
 _CANCEL_ASK: Final = query("cancel_ask")
 _CANCEL_WAITING: Final = query("cancel_waiting")
@@ -25,6 +26,7 @@ _REVIVE: Final = query("revive")
 _FEED_INSERT: Final = query("feed_insert")
 _EDIT: Final = query("edit")
 
+_SCANNED: Final = 31  # the column that the last row of a scan has alone
 SCAN_MAX: Final = 20_000  # rows that one page of a listing looks at
 _END_OF_IDS: Final = UUID(b"\xff" * 16)
 _START_OF_IDS: Final = bytes(16)
@@ -49,19 +51,17 @@ async def find(tx: Tx, where: JobFilter, after: JobId | None, limit: int, retent
         None if where.created_after is None else instant(where.created_after),
         None if where.created_before is None else instant(where.created_before),
     )
-    statements: list[str] = []
-    if where.state is None or not where.state.terminal:
-        statements.append(_FIND_LIVE)
-    if where.state is None or where.state.terminal:
-        statements.append(_FIND_ENDED)
+    sql = _FIND if where.state is None else _FIND_ENDED if where.state.terminal else _FIND_LIVE
     records: list[JobRecord] = []
-    floor = _START_OF_IDS
-    for sql in statements:
-        rows = await tx.all(sql, start, *terms, SCAN_MAX, limit + 1)
-        *found, last = rows
-        records += [kept(row, tx.now, retention_s).record for row in found]
-        if last[31] >= SCAN_MAX and len(found) <= limit:
-            floor = max(floor, last[0].bytes)
+    floor, found = _START_OF_IDS, 0
+    for row in await tx.all(sql, start, *terms, SCAN_MAX, limit + 1):
+        if row[_SCANNED] is None:
+            records.append(kept(row, tx.now, retention_s).record)
+            found += 1
+            continue
+        if row[_SCANNED] >= SCAN_MAX and found <= limit:
+            floor = max(floor, row[0].bytes)
+        found = 0
     records = sorted((record for record in records if record.id >= floor), key=lambda record: record.id, reverse=True)
     if len(records) > limit:
         return JobPage(tuple(records[:limit]), records[limit - 1].id)

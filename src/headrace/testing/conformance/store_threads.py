@@ -5,7 +5,7 @@ import asyncio
 import threading
 from collections import Counter
 
-from headrace.core.model import ClaimedJob, Lease, Settle, Succeeded
+from headrace.core.model import ClaimedJob, Failed, Failure, JobFilter, Lease, Settle, Succeeded
 from headrace.core.states import JobState
 from headrace.testing.conformance.store_base import (
     FOREVER_S,
@@ -42,6 +42,25 @@ class ThreadsSuite(StoreSuite):
         assert Counter(job.id for job in claimed) == Counter(job.id for job in jobs)
         states = {record.state for record in await store.get([job.id for job in jobs]) if record}
         assert states == {JobState.SUCCEEDED}
+
+    async def test_a_look_has_each_job_once_while_they_end_and_come_back(self, store: FullStore) -> None:
+        jobs = [new_job() for _ in range(40)]
+        await store.enqueue(jobs)
+        newest_first = [job.id for job in reversed(jobs)]
+
+        async def work() -> None:
+            for _ in range(5):
+                while claimed := await claim(store, 5):
+                    settles = [Settle(job.id, job.fence, Failed(Failure("E", "no"))) for job in claimed]
+                    await store.exchange("worker-1", settles, None)
+                await store.retry(newest_first)
+
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(work())
+            while not working.done():
+                page = await store.find(JobFilter(), limit=100)
+                assert [record.id for record in page.jobs] == newest_first
+                await asyncio.sleep(0)  # a store in memory does not give way by itself
 
     async def test_many_enqueues_of_one_id_land_once(self, store: FullStore) -> None:
         job = new_job()
