@@ -181,8 +181,13 @@ class Head:
     @classmethod
     def read(cls, text: Json) -> "Head":
         """A head as an outbox keeps it."""
+        return cls(*cls.parts(text))
+
+    @staticmethod
+    def parts(text: Json) -> tuple[dict[str, str], str | None]:
+        """Headers and media type of a head as an outbox keeps it."""
         kept, _ = _DECODER.raw_decode(text)  # what `text` wrote: nothing is around it
-        return cls(kept.get("headers", {}), kept.get("content_type"))
+        return kept.get("headers", {}), kept.get("content_type")
 
     def text(self) -> Json:
         """As an outbox keeps it."""

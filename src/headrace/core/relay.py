@@ -162,6 +162,8 @@ class RelayCore:
                 self._wanted = True
             case Handed():
                 self._handing = False
+                if self._probe in self._rows.back(event.back):
+                    self._probe = None
             case DrainAsked():
                 if self._drain_by is None:
                     self._drain_by = now + self._settings.answer_s
@@ -249,9 +251,7 @@ class RelayCore:
 
     def _unsent(self, places: tuple[int, ...], why: str, now: float) -> None:
         """The connection is lost. Its many events tell so one by one, and that is one loss."""
-        lost = [place for place in places if place in self._rows.flying]
-        for place in lost:
-            self._rows.back(place)
+        lost = self._rows.back(places)
         if self._probe is not None and self._probe in lost:
             self._probe = None
         elif self._probing or not lost:

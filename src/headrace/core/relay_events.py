@@ -99,7 +99,9 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """The sink has what `Send` gave it, and may be given more."""
+    """The sink has what `Send` gave it, and may be given more; `back` it was not given: it is to be decided anew."""
+
+    back: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,10 +136,14 @@ class Rows:
         row = self._known.get(place)
         return row is not None and row.out.event.key is not None and self._held.get(row.out.event.key, place) != place
 
-    def back(self, place: int) -> None:
-        """An event that was under way waits again."""
-        if self.flying.pop(place, None) is None:
-            return
+    def back(self, places: Iterable[int]) -> list[int]:
+        """Events that wait again; those of them that were under way."""
+        back = [place for place in places if self.flying.pop(place, None) is not None]
+        for place in back:
+            self._wait(place)
+        return back
+
+    def _wait(self, place: int) -> None:
         key = self._known[place].out.event.key
         if key is None:
             heapq.heappush(self._ready, place)

@@ -105,7 +105,8 @@ class Sink(Protocol):
         """Whether of a key only one event may be sent and unconfirmed.
 
         False where the sink itself keeps a key in order: it confirms no event while one of its key that was sent
-        before is unconfirmed, ends all of these as unsent when one is, and as deferred when one is refused.
+        before is unconfirmed, ends all of these as unsent when one is, and as deferred when one is refused; those too
+        that it is given before such an end is told. What is given after that is in order by itself.
         """
         ...
 

@@ -26,6 +26,7 @@ from headrace.core.relay_events import (
     Load,
     Loaded,
     LoadFailed,
+    Refused,
     RelayHealth,
     RelaySettings,
     RelayState,
@@ -69,7 +70,12 @@ def settings_for(sink: Sink) -> RelaySettings:
     if sink.one_per_key:
         return RelaySettings()
     return RelaySettings(
-        one_per_key=False, answer_s=60.0, window=4_000, load_max=2_000, known_max=10_000, settle_max=2_000
+        one_per_key=False,
+        answer_s=60.0,
+        window=4_000,
+        load_max=2_000,
+        known_max=10_000,
+        settle_max=2_000,
     )
 
 
@@ -104,16 +110,19 @@ class Relay:
         self._called_at = clock.now()
         self._holds = False
         self._inbox: list[Event] = []
-        self._told: Callable[[SinkEnd], None] = self._put  # the same for every call, so that sinks can gather
+        self._tell_end: Callable[[SinkEnd], None] = self._ended  # the same for every call, so that sinks can gather
+        self._troubles = 0  # ends that are no confirmations
+        self._heard = 0  # those that the core knows
         self._turning: asyncio.Handle | None = None
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
         self._pending: tuple[Outgoing, ...] = ()
+        self._pending_heard = 0  # when that was decided
         self._handing = False
         self._resets = False
         self._deferred_told_at = -math.inf
         self._given = asyncio.Event()
-        self._sending: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[bool] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life -------------------------------------------------------------------------------------
@@ -202,6 +211,10 @@ class Relay:
 
     # -- events in, effects out -------------------------------------------------------------------
 
+    def _ended(self, end: SinkEnd) -> None:
+        self._troubles += not isinstance(end, Confirmed)
+        self._put(end)
+
     def _put(self, event: Event) -> None:
         self._inbox.append(event)
         gathers = isinstance(event, Confirmed) and self._core.flying >= MANY
@@ -224,6 +237,7 @@ class Relay:
             if isinstance(event, Deferred) and now - self._deferred_told_at > DEFERRED_TOLD_S:
                 self._deferred_told_at = now
                 logger.warning("sink %s: %s; what it does not take waits", self.name, event.why)
+            self._heard += isinstance(event, Refused | Unsent | Deferred)
             self._perform(self._core.handle(event, now))
         self._arm()
 
@@ -244,7 +258,7 @@ class Relay:
         for effect in effects:
             match effect:
                 case Send():
-                    self._pending, self._handing = effect.events, True
+                    self._pending, self._pending_heard, self._handing = effect.events, self._heard, True
                     self._given.set()
                 case Load():
                     self._spawn(self._load(effect))
@@ -289,22 +303,35 @@ class Relay:
                 except Exception:
                     logger.exception("sink %s: its connection could not be left", self.name)
             events, self._pending = self._pending, ()
-            if events:
-                await self._send(events)
+            back = await self._send(events, self._pending_heard) if events else ()
             if self._handing and not self._pending:
                 self._handing = False
-                self._put(Handed())
+                self._put(Handed(back))
 
-    async def _send(self, events: "tuple[Outgoing, ...]") -> None:
-        self._sending = sending = self._loop.create_task(self._sink.send(events, self._told))
+    async def _send(self, events: "tuple[Outgoing, ...]", heard: int) -> tuple[int, ...]:
+        """Hand them over; the places of those that were not, since others ended otherwise than it was known."""
+        sending = self._sending = self._loop.create_task(self._hand(events, heard))
         try:
             await asyncio.wait([sending])
         finally:
             sending.cancel()
             self._sending = None
-        if not sending.cancelled() and (error := sending.exception()) is not None:
-            logger.error("sink %s: sending failed", self.name, exc_info=error)
-            self._put(Unsent(tuple(out.place for out in events), str(error) or type(error).__name__))
+        if sending.cancelled():
+            return ()
+        places = tuple(out.place for out in events)
+        error = sending.exception()
+        if error is None:
+            return () if sending.result() else places
+        logger.error("sink %s: sending failed", self.name, exc_info=error)
+        self._ended(Unsent(places, str(error) or type(error).__name__))
+        return ()
+
+    async def _hand(self, events: "tuple[Outgoing, ...]", heard: int) -> bool:
+        """Whether the sink has them: one that keeps the order itself has what was decided in full knowledge alone."""
+        if self._troubles != heard and not self._sink.one_per_key:
+            return False
+        await self._sink.send(events, self._tell_end)
+        return True
 
     async def _load(self, load: Load) -> None:
         try:

@@ -81,6 +81,13 @@ class Sink:
     def settled(self) -> list[Effect]:
         return self.hear(Settled(self.last(Settle)))
 
+    def waits(self) -> list[int]:
+        """What is sent next, where the outbox has nothing new."""
+        while not (sent := places(self.wait())):
+            if isinstance(self.all[-1], Load):
+                self.load()
+        return sent
+
 
 def places(effects: list[Effect]) -> list[int]:
     return [event.place for effect in effects if isinstance(effect, Send) for event in effect.events]
@@ -239,9 +246,7 @@ def test_an_event_that_is_refused_too_often_is_parked() -> None:
     sink.hear(Refused(1, "too large"))
     assert Settle(2, (), (Refusal(1, "too large", parked=False),)) in sink.all
     sink.settled()
-    while not places(sink.wait()):
-        if isinstance(sink.all[-1], Load):
-            sink.load()
+    sink.waits()
     assert sink.now <= 160
     sink.hear(Refused(1, "too large"))
     assert sink.all[-1] == Settle(sink.last(Settle), (), (Refusal(1, "too large", parked=True),))
@@ -274,6 +279,23 @@ def test_large_events_are_read_and_kept_by_their_bytes() -> None:
     assert sink.last(Load) == 2, "what is parked has left room"
 
 
+def test_what_the_sink_was_not_given_is_decided_anew() -> None:
+    sink = Sink(replace(SETTINGS, one_per_key=False))
+    assert places(sink.appoint(out(1, "k"))) == [1]
+    sink.hands = False
+    sink.hear(Woken())
+    assert places(sink.load(out(2, "k"))) == [2]
+    sink.hear(Refused(1, "no"))
+    assert places(sink.hear(Handed((2,)))) == []
+    assert sink.core.flying == 0
+    sink.settled()
+    assert sink.waits() == [1], "before what comes after it"
+    assert sink.hear(Unsent((1,), "lost")) == []
+    assert sink.hear(Handed()) == []
+    assert sink.waits() == [1], "a probe"
+    assert places(sink.hear(Handed((1,)))) == [1], "a probe again"
+
+
 def test_a_lost_connection_counts_against_no_event_and_is_probed() -> None:
     sink = Sink()
     sink.appoint(*(out(n) for n in range(1, 7)))
@@ -285,19 +307,15 @@ def test_a_lost_connection_counts_against_no_event_and_is_probed() -> None:
     pauses = list[float]()
     for number in range(12):
         begun = sink.now
-        while not places(asked := sink.wait()):
-            if isinstance(sink.all[-1], Load):
-                sink.load()
+        asked = sink.waits()
         pauses.append(sink.now - begun)
         probe = number % 6 + 1
-        assert places(asked) == [probe], "one alone, by turns"
+        assert asked == [probe], "one alone, by turns"
         assert sink.hear(Unsent((probe,), "refused")) == []
     for number, pause in enumerate(pauses):
         longest = min(0.5 * 2**number, 60)
         assert longest / 2 <= round(pause, 6) <= longest
-    while not places(sink.wait()):
-        if isinstance(sink.all[-1], Load):
-            sink.load()
+    sink.waits()
     assert places(sink.hear(Confirmed((1,)))) == [2, 3, 4, 5], "then all"
     assert not any(effect.refused for effect in sink.all if isinstance(effect, Settle))
 
@@ -481,9 +499,7 @@ def test_pauses_begin_anew_when_it_went_well() -> None:
     sink.appoint(out(1), out(2))
     for _ in range(5):
         sink.hear(Unsent((1, 2), "closed"))
-        while not places(sink.wait()):
-            if isinstance(sink.all[-1], Load):
-                sink.load()
+        sink.waits()
     sink.hear(Confirmed((1,)))
     sink.hear(Unsent((2,), "closed"))
     assert sink.core.next_deadline() - sink.now <= 0.5

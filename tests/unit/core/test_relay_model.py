@@ -182,28 +182,36 @@ class Outbox:
             self.handing = False
             self.hear(Handed())
 
+    def sent(self) -> dict[int, Outgoing]:
+        """What the broker may answer."""
+        return self.flying
+
     def some(self) -> list[int]:
-        """Some of what is under way."""
+        """Some of it."""
         return self.rng.sample(sorted(self.flying), self.rng.randint(1, len(self.flying)))
 
     def first(self) -> Outgoing:
-        """One that is under way, and no other of its key before it."""
-        out = self.rng.choice(list(self.flying.values()))
-        return next(each for each in self.flying.values() if each is out or each.event.key == out.event.key is not None)
+        """One of it, and no other of its key before it."""
+        sent = list(self.sent().values())
+        out = self.rng.choice(sent)
+        return next(each for each in sent if each is out or each.event.key == out.event.key is not None)
 
     def confirms(self) -> None:
-        if self.flying:
+        if self.sent():
             self.confirm(self.some())
 
     def confirm(self, places: list[int]) -> None:
+        parked = self.parked | (self.core._gone & self.refused)  # or will be
+        over = parked.union(self.confirmed, places)
         for place in places:
-            del self.flying[place]
+            if self.flying.pop(place).event.key is not None:
+                assert self.before[place] <= over, f"{place} is there before {sorted(self.before[place] - over)}"
         self.confirmed += places
         self.away = False
         self.hear(Confirmed(tuple(places)))
 
     def refuses(self) -> None:
-        if self.flying:
+        if self.sent():
             out = self.first()
             del self.flying[out.place]
             self.refused.add(out.place)
@@ -212,7 +220,7 @@ class Outbox:
             self.rest_waits(out)
 
     def defers(self) -> None:
-        if self.flying:
+        if self.sent():
             out = self.first()
             self.away = False
             self.defer(out.place)
@@ -222,19 +230,19 @@ class Outbox:
         del self.flying[place]
         crowded = self.core._rows.crowded and not self.core._rows.is_held(place)
         self.hear(Deferred((place,), "not now"))
-        self.away = (self.away or crowded) and not self.flying
+        self.away = (self.away or crowded) and not self.sent()
 
     def rest_waits(self, first: Outgoing) -> None:
         """What comes after it of its key is not taken either; here there is none."""
 
     def loses(self) -> None:
-        if self.flying:
+        if self.sent():
             self.lose(self.some())
 
     def lose(self, places: list[int]) -> None:
         for place in places:
             del self.flying[place]
-        self.away = not self.flying  # else one that was sent before may still be answered
+        self.away = not self.sent()  # else one that was sent before may still be answered
         self.hear(Unsent(tuple(places), "closed"))
 
     def hears_what_is_long_over(self) -> None:
@@ -309,8 +317,8 @@ class Outbox:
     def heal(self) -> None:
         if self.until <= self.now and not self.draining:
             self.appoints()
-        elif self.flying:
-            self.confirm(list(self.flying))
+        elif self.sent():
+            self.confirm(list(self.sent()))
         elif self.handing:
             self.has_them()
         elif self.load:
@@ -322,29 +330,69 @@ class Outbox:
 
 
 class Log(Outbox):
-    """A broker that keeps a key in order by itself: what it was given ends together."""
+    """A broker that keeps a key in order by itself: what it was given ends together.
+
+    It may be given more when all but the last batch has ended; it is not given what was decided before something ended
+    otherwise than confirmed.
+    """
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed, replace(SETTINGS, one_per_key=False))
+        self.pending: list[int] = []  # decided, and the sink does not have it yet
+        self.last: list[int] = []
+        self.stale = False
+
+    def do(self, effects: list[Effect]) -> None:
+        if any(isinstance(effect, Reset) for effect in effects):
+            self.pending = []
+        super().do(effects)
+
+    def send(self, events: tuple[Outgoing, ...]) -> None:
+        super().send(events)
+        self.pending, self.stale = [out.place for out in events], False
 
     def has_them(self) -> None:
-        if not self.flying:
+        if self.pending and self.stale:
+            back, self.pending = tuple(self.pending), []
+            for place in back:
+                del self.flying[place]
+            self.handing = False
+            self.hear(Handed(back))
+        elif self.pending:
+            self.last, self.pending = self.pending, []
+        elif self.flying.keys() <= set(self.last):
             super().has_them()
 
+    def sent(self) -> dict[int, Outgoing]:
+        return {place: out for place, out in self.flying.items() if place not in self.pending}
+
     def some(self) -> list[int]:
-        return list(self.flying)[: self.rng.randint(1, len(self.flying))]
+        sent = list(self.sent())
+        return sent[: self.rng.randint(1, len(sent))]
+
+    def refuses(self) -> None:
+        self.stale = self.stale or bool(self.sent())
+        super().refuses()
+
+    def defer(self, place: int) -> None:
+        self.stale = True
+        super().defer(place)
+
+    def lose(self, places: list[int]) -> None:
+        self.stale = True
+        super().lose(places)
 
     def rest_waits(self, first: Outgoing) -> None:
-        rest = [place for place, out in self.flying.items() if out.event.key == first.event.key is not None]
+        rest = [place for place, out in self.sent().items() if out.event.key == first.event.key is not None]
         if rest and self.rng.random() < 0.5:  # the connection was lost meanwhile
-            self.lose(list(self.flying))
+            self.lose(list(self.sent()))
         else:
             for place in rest:
                 self.defer(place)
 
     def loses(self) -> None:
-        if self.flying:
-            self.lose(list(self.flying))
+        if self.sent():
+            self.lose(list(self.sent()))
 
 
 @pytest.mark.parametrize("kind", [Outbox, Log])

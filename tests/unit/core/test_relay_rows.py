@@ -55,8 +55,8 @@ def test_one_that_is_under_way_is_not_taken_twice() -> None:
     known = rows(1)
     known.add(out(2, None))
     assert (take(known), take(known), take(known)) == (1, 2, None)
-    known.back(2)
-    known.back(2)
+    known.back([2])
+    known.back([2])
     assert (take(known), take(known)) == (2, None)
     assert known.refuse(9) == 0
 
@@ -88,7 +88,7 @@ def test_two_tries_at_different_times_are_two() -> None:
         assert take(known, 5.0 if until > 5 else 0.0) == 1
         known.refuse(1)
         known.pause(1, until)
-    known.back(1)
+    known.back([1])
     assert take(known, 19.0) is None
     assert take(known, 20.0) == 1
 
@@ -137,12 +137,12 @@ def test_a_key_waits_for_one_that_was_refused_also_where_many_are_under_way() ->
     assert (4 in known, known.is_held(2), known.is_held(1)) == (False, True, False)
     assert known.defer(2) == 1
     known.pause(2, 4.0)
-    known.back(3)
+    known.back([3])
     assert (len(known), known.paused, known.left_out) == (1, 1, {"a"})
     known.add(out(5))
     assert take(known, 4.0) is None
     assert take(known, 5.0) == 1
-    known.back(1)
+    known.back([1])
     assert take(known, 5.0) == 1
     known.remove([1])
     assert known.wants_rewind
@@ -164,12 +164,12 @@ def test_another_is_the_next_one_or_the_first() -> None:
     known.add(out(4, None))
     for than, place in ((0, 1), (1, 3), (3, 4), (4, 1)):
         assert [row.out.place for row in known.take_another(than, 0.0, 1.0)] == [place]
-        known.back(place)
+        known.back([place])
     for place in (1, 3, 4):
         assert take(known) == place
     known = pages(1, 2)
-    known.back(2)
-    known.back(1)
+    known.back([2])
+    known.back([1])
     assert [row.out.place for row in known.take_another(1, 0.0, 1.0)] == [1], "nothing before the first of its key"
     known = rows(1, 2)
     assert [row.out.place for row in known.take_another(0, 0.0, 1.0)] == [1]

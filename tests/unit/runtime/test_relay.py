@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,17 @@ import pytest
 from headrace.bridges.memory import MemoryBroker
 from headrace.core.errors import StoreUnavailable
 from headrace.core.event import Event, Outgoing
-from headrace.core.relay_events import Refusal, Refused, RelaySettings, RelayState, Unsent
+from headrace.core.relay_events import (
+    Confirmed,
+    Deferred,
+    Effect,
+    Refusal,
+    Refused,
+    RelaySettings,
+    RelayState,
+    Send,
+    Unsent,
+)
 from headrace.notifiers.local import LocalNotifier
 from headrace.ports.bridge import Sink, SinkEnd
 from headrace.ports.observer import Silent
@@ -319,6 +330,56 @@ async def test_a_broker_that_does_not_answer_is_left_and_asked_anew(ground: Grou
         assert relay.health.why == "the broker does not answer"
         await ground.emptied()
     assert sink.resets == 1
+
+
+class Early:
+    """A sink that keeps keys in order itself, returns at once, and ends nothing by itself."""
+
+    one_per_key = False
+
+    def __init__(self) -> None:
+        self.given: list[list[int]] = []
+        self.tell: Callable[[SinkEnd], None] = lambda _: None
+
+    async def send(self, events: Sequence[Outgoing], tell: Callable[[SinkEnd], None]) -> None:
+        self.given.append([out.place for out in events])
+        self.tell = tell
+
+    async def reset(self) -> None:
+        pass
+
+    close = reset
+
+
+@pytest.mark.parametrize("end", [Unsent((1,), "lost"), Refused(1, "no"), Deferred((1,), "later")])
+async def test_what_was_decided_before_an_end_was_heard_is_decided_anew(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, end: SinkEnd
+) -> None:
+    sink = Early()
+    relay = ground.relay(sink, settings=replace(QUICK, one_per_key=False))
+    perform, decided = relay._perform, 0
+
+    def then_it_ends(effects: list[Effect]) -> None:
+        nonlocal decided
+        perform(effects)
+        decided += any(isinstance(effect, Send) for effect in effects)
+        if decided == 2 and len(sink.given) == 1:
+            decided += 1
+            sink.tell(end)  # the sink has not been given the second yet
+
+    monkeypatch.setattr(relay, "_perform", then_it_ends)
+    await ground.publish(1, keys=1)
+    async with ground.relaying(relay):
+        await until(lambda: sink.given == [[1]])
+        await ground.publish(1, keys=1)
+        relay.call()
+        await until(lambda: len(sink.given) > 1)
+        assert sink.given[1] == [1]
+        sink.tell(Confirmed((1,)))
+        await until(lambda: len(sink.given) > 2)
+        assert sink.given[2] == [2]
+        sink.tell(Confirmed((2,)))
+        await ground.emptied()
 
 
 # -- the service ----------------------------------------------------------------------------------

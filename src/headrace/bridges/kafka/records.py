@@ -66,16 +66,15 @@ def headers_of(event: Event) -> list[tuple[str, bytes]]:
     Raises:
         AttributeError, TypeError, ValueError: its head is none.
     """
-    head = Head.read(event.head)
-    headers = head.headers
-    if "".join(headers).isascii():
-        found = [(name, value.encode("utf-8", "replace")) for name, value in headers.items()]
+    headers, content_type = Head.parts(event.head)
+    if event.head.isascii() and "\\u" not in event.head:
+        found = [(name, value.encode()) for name, value in headers.items()]
     else:
         found = [
             (name.encode("utf-8", "replace").decode(), value.encode("utf-8", "replace"))
             for name, value in headers.items()
         ]
-    if head.content_type is not None and all(name.lower() != CONTENT_TYPE for name, _ in found):
-        found.append((CONTENT_TYPE, head.content_type.encode("utf-8", "replace")))
-    found.append((HEADER_OF_ID, event.id.hex().encode("ascii")))
+    if content_type is not None and all(name.lower() != CONTENT_TYPE for name, _ in found):
+        found.append((CONTENT_TYPE, content_type.encode("utf-8", "replace")))
+    found.append((HEADER_OF_ID, event.id.hex().encode()))
     return found

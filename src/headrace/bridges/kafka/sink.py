@@ -1,11 +1,12 @@
 """Kafka as a sink: an idempotent producer, whose retries neither double nor reorder what is in one partition.
 
-Events are given to it in batches, one after another for each partition, while the next are filled. A producer that has
-failed once is not asked again: it counts its batches, and the broker would miss one.
+Events are given to it in batches, one after another for each partition, while the next are filled: of one `send`, and
+of the next, which goes when the one before it has ended. A producer that has failed once is not asked again: it counts
+its batches, and the broker would miss one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final
@@ -21,12 +22,12 @@ from headrace.bridges.kafka.client import (
     told,
     why_not,
 )
+from headrace.bridges.kafka.posts import Batch, Lines, Place, Post
 from headrace.bridges.kafka.records import headers_of
 from headrace.core.broker import Broker
 from headrace.core.broker_faults import words_of
 from headrace.core.errors import BridgeUnavailable
 from headrace.core.event import Outgoing
-from headrace.core.relay_events import Confirmed, Deferred, Refused, Unsent
 from headrace.ports.bridge import SinkEnd
 
 _murmur2: Final[Callable[[bytes], int]] = import_module("aiokafka.partitioner").murmur2
@@ -36,7 +37,6 @@ SEND_S: Final = 20.0
 BATCH_BYTES: Final = 256 << 10
 KEYS_KNOWN: Final = 10_000
 ENDED: Final = "the connection is closed"
-BEHIND: Final = "an event of the same key before it was not taken"
 TOO_LARGE: Final[tuple[type[Exception], ...]] = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 UNFIT: Final[tuple[type[Exception], ...]] = (
     *TOO_LARGE,
@@ -57,7 +57,8 @@ class KafkaSink:
         self._broker: Final = broker
         self._given: Final = settings(broker, "headrace-sink")
         self._producer: Any = None
-        self._sending: asyncio.Task[None] | None = None
+        self._last: Post | None = None
+        self._carrying = set[asyncio.Task[None]]()
         self._turn = 0
         self._closed = False
 
@@ -67,26 +68,25 @@ class KafkaSink:
         return False
 
     async def send(self, events: Sequence[Outgoing], tell: Callable[[SinkEnd], None]) -> None:
-        """Send all of them, and wait for the answers."""
-        post = _Post(events)
-        if self._closed:
-            post.tell(tell, ENDED)
-            return
-        sending = self._sending = asyncio.get_running_loop().create_task(self._send(post))
-        why = ENDED
+        """Put all of them into batches, which go when what was given before has ended; that must have, at the end."""
+        before = self._last
+        post = self._last = Post(events, None if before is None or before.over.is_set() else before)
+        carrying = asyncio.get_running_loop().create_task(self._carry(post, tell))
+        self._carrying.add(carrying)
+        carrying.add_done_callback(self._carrying.discard)
         try:
-            await asyncio.wait([sending])
-            if not sending.cancelled() and (error := sending.exception()) is not None:
-                why = str(error)
-        finally:
-            sending.cancel()
-            post.tell(tell, why)
+            await post.handed()
+        except BaseException:
+            carrying.cancel()
+            post.end(tell, ENDED)
+            raise
 
     async def reset(self) -> None:
         """Leave the connection."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.wait([self._sending])
+        carrying = tuple(self._carrying)
+        for each in carrying:
+            each.cancel()
+        await asyncio.gather(*carrying, return_exceptions=True)
         await self._drop()
 
     async def close(self) -> None:
@@ -96,7 +96,29 @@ class KafkaSink:
 
     # -- sending ----------------------------------------------------------------------------------
 
-    async def _send(self, post: "_Post") -> None:
+    async def _carry(self, post: Post, tell: Callable[[SinkEnd], None]) -> None:
+        why = ENDED
+        try:
+            if not self._closed:
+                filled = await self._fill_ahead(post)
+                await self._send(post, filled if await post.turn() else ())
+        except Exception as error:  # noqa: BLE001 - it is told of each event
+            why = str(error) or type(error).__name__
+        finally:
+            post.end(tell, why)
+
+    async def _fill_ahead(self, post: Post) -> Sequence[tuple[Place, Batch]]:
+        """Its batches, if others are under way; none, if that does not go now."""
+        filled = list[tuple[Place, Batch]]()
+        if self._producer is not None and not post.is_first:
+            try:
+                async with asyncio.timeout(SEND_S):
+                    await self._fill(self._producer, post, lambda place, batch: filled.append((place, batch)))
+            except (KafkaError, OSError):
+                return ()
+        return filled
+
+    async def _send(self, post: Post, filled: Sequence[tuple[Place, Batch]]) -> None:
         """Send what has not ended, until all has.
 
         Raises:
@@ -104,33 +126,30 @@ class KafkaSink:
         """
         try:
             async with asyncio.timeout(SEND_S):
-                while left := post.left:
-                    await self._round(left, post)
-                    if post.left:
+                while post.left:
+                    if not await self._round(post, filled):
                         await self._drop()
+                    filled = ()
         except BaseException as error:
-            producer, self._producer = self._producer, None
-            if producer is not None:
-                await finished(close_producer(producer))
+            await self._drop()
             if isinstance(error, TimeoutError):
                 raise BridgeUnavailable(f"{self._broker.shown} does not confirm what it is sent") from None
             if isinstance(error, KafkaError | OSError):
                 raise told(self._broker, error) from None
             raise
 
-    async def _round(self, events: Sequence[Outgoing], post: "_Post") -> None:
+    async def _round(self, post: Post, filled: Sequence[tuple[Place, Batch]]) -> bool:
+        """Whether the broker took every batch."""
         producer = await self._connected()
-        lines = _Lines(lambda place, batch: self._batch(producer, place, batch, post))
+        lines = Lines(lambda place, batch: self._batch(producer, place, batch, post))
         try:
-            await self._fill(producer, events, post, lines)
-            ends = await asyncio.gather(*lines.going, return_exceptions=True)
+            for place, batch in filled:
+                lines.go(place, batch)
+            if not filled:
+                await self._fill(producer, post, lines.go)
+            return await lines.ended()
         finally:
-            for going in lines.going:
-                going.cancel()
-            await asyncio.gather(*lines.going, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
+            await lines.close()
 
     async def _connected(self) -> Any:
         if self._producer is not None:
@@ -148,18 +167,18 @@ class KafkaSink:
         self._producer = producer
         return producer
 
-    async def _fill(self, producer: Any, events: Sequence[Outgoing], post: "_Post", lines: "_Lines") -> None:
+    async def _fill(self, producer: Any, post: Post, go: Callable[[Place, Batch], None]) -> None:
         """Put them into batches; each that is full goes while the next is filled."""
         topics = dict[str, list[int]]()
-        filling = dict[tuple[str, int | None], _Batch]()  # what has no key goes to whichever partition is next
+        filling = dict[tuple[str, int | None], Batch]()  # what has no key goes to whichever partition is next
 
-        def go(topic: str, partition: int | None, batch: _Batch) -> None:
+        def full(topic: str, partition: int | None, batch: Batch) -> None:
             if partition is None:
                 self._turn += 1
                 partition = topics[topic][self._turn % len(topics[topic])]
-            lines.go((topic, partition), batch)
+            go((topic, partition), batch)
 
-        for out in events:
+        for out in post.left:
             topic, key = out.event.target, _coded(out.event.key)
             if topic not in topics:
                 topics[topic] = await self._partitions(producer, topic)
@@ -169,15 +188,16 @@ class KafkaSink:
             place = topic, None if key is None else topics[topic][_hash(key) % len(topics[topic])]
             batch = filling.get(place)
             if batch is None or out.place in post.alone or not batch.add(out, key, headers):
-                filling[place] = fresh = _Batch(producer.create_batch())
+                filling[place] = fresh = Batch(producer.create_batch())
                 fresh.add(out, key, headers)
                 if batch is not None:
-                    go(*place, batch)
+                    full(*place, batch)
                     await asyncio.sleep(0)  # noqa: TID251 - gives way and does not wait
         for place, batch in filling.items():
-            go(*place, batch)
+            full(*place, batch)
+        post.filled.set()
 
-    def _headers(self, out: Outgoing, partitions: Sequence[int], post: "_Post") -> list[tuple[str, bytes]] | None:
+    def _headers(self, out: Outgoing, partitions: Sequence[int], post: Post) -> list[tuple[str, bytes]] | None:
         """Those of an event that can be sent now."""
         if not partitions:
             post.refuse(out, f"{self._broker.shown} has no topic {out.event.target} that our user may see: make it")
@@ -196,7 +216,7 @@ class KafkaSink:
                 return []
         return sorted(await producer.partitions_for(topic))
 
-    async def _batch(self, producer: Any, place: tuple[str, int], batch: "_Batch", post: "_Post") -> bool:
+    async def _batch(self, producer: Any, place: tuple[str, int], batch: Batch, post: Post) -> bool:
         """Whether the broker has it."""
         topic, partition = place
         try:
@@ -222,90 +242,6 @@ class KafkaSink:
         producer, self._producer = self._producer, None
         if producer is not None:
             await finished(close_producer(producer))
-
-
-class _Batch:
-    """Events that are in one partition together, or none of them."""
-
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
-        self.events = list[Outgoing]()
-
-    def add(self, out: Outgoing, key: bytes | None, headers: list[tuple[str, bytes]]) -> bool:
-        """Whether there was room; there is for the first."""
-        added = self.builder.append(timestamp=None, key=key, value=out.event.body, headers=headers)
-        if added is not None:
-            self.events.append(out)
-        return added is not None
-
-
-class _Lines:
-    """Batches on their way: of one partition one at a time, and none after one that the broker did not take."""
-
-    def __init__(self, send: Callable[[tuple[str, int], _Batch], Awaitable[bool]]) -> None:
-        self.going = list[asyncio.Task[bool]]()
-        self._send = send
-        self._last = dict[tuple[str, int], asyncio.Task[bool]]()
-
-    def go(self, place: tuple[str, int], batch: _Batch) -> None:
-        """Send it, when those before it have been taken."""
-        before = self._last.get(place)
-        self._last[place] = going = asyncio.get_running_loop().create_task(self._after(before, place, batch))
-        self.going.append(going)
-
-    async def _after(self, before: asyncio.Task[bool] | None, place: tuple[str, int], batch: _Batch) -> bool:
-        return (before is None or await before) and await self._send(place, batch)
-
-
-class _Post:
-    """What becomes of the events of one `send`."""
-
-    def __init__(self, events: Sequence[Outgoing]) -> None:
-        self._events = events
-        self.confirmed = set[int]()
-        self.alone = set[int]()  # the broker refused a batch with them, so each goes by itself
-        self._refused = dict[int, str]()
-        self._keys = set[str]()  # of refused events: what comes after one of them waits for it
-        self._waiting = set[int]()
-
-    @property
-    def left(self) -> list[Outgoing]:
-        """What has not ended."""
-        ended = self.confirmed | self._refused.keys() | self._waiting
-        return [out for out in self._events if out.place not in ended]
-
-    def refuse(self, out: Outgoing, why: str) -> None:
-        """The broker does not take it."""
-        self._refused[out.place] = why
-        if out.event.key is not None:
-            self._keys.add(out.event.key)
-
-    def waits(self, out: Outgoing) -> bool:
-        """Whether it is not to be sent: one of its key was refused."""
-        if out.event.key not in self._keys:
-            return False
-        self._waiting.add(out.place)
-        return True
-
-    def tell(self, tell: Callable[[SinkEnd], None], why: str) -> None:
-        """The end of each: of a key, none is confirmed after one that is not."""
-        confirmed, unsent, keys = list[int](), list[int](), set[str | None]()
-        for out in self._events:
-            if out.place in self._refused:
-                tell(Refused(out.place, self._refused[out.place]))
-            elif out.place in self._waiting:
-                continue
-            elif out.place in self.confirmed and (out.event.key is None or out.event.key not in keys):
-                confirmed.append(out.place)
-            else:
-                unsent.append(out.place)
-                keys.add(out.event.key)
-        if confirmed:
-            tell(Confirmed(tuple(confirmed)))
-        if self._waiting:
-            tell(Deferred(tuple(sorted(self._waiting)), BEHIND))
-        if unsent:
-            tell(Unsent(tuple(unsent), why))
 
 
 def _coded(key: str | None) -> bytes | None:

@@ -13,7 +13,7 @@ from headrace.ports.post import PUBLISHED_S, WAITING_MAX, OutboxPage, Parked, Pr
 from headrace.stores.postgres.heads import Heads
 from headrace.stores.postgres.marks import Mark, Marks
 from headrace.stores.postgres.sql import query
-from headrace.stores.postgres.tx import Row, Tx
+from headrace.stores.postgres.tx import Tx
 
 _PUBLISH: Final = query("publish")
 _OUTGOING: Final = query("outgoing")
@@ -66,7 +66,12 @@ async def outgoing(  # noqa: PLR0917 - as the port has them
     whole = not begin and not without
     first, last = (rows[0][0] - 1, rows[-1][0]) if rows else (None, None)
     heads.looked(sink, first, last, began if whole else None)
-    events = tuple(Outgoing(row[0], _event(sink, row), row[6]) for row in rows)
+    events = tuple(
+        [
+            Outgoing(place, Event(id_.bytes, sink, target, key, head, body), failures)
+            for place, id_, key, target, head, body, failures, _ in rows
+        ]
+    )
     return OutboxPage(events, bool(rows and rows[-1][7]), settled)
 
 
@@ -82,7 +87,10 @@ async def sent(tx: Tx, sink: str, done: Sequence[int], refused: Sequence[Refusal
 async def parked(tx: Tx, sink: str, after: int, limit: int) -> list[Parked]:
     """The parked events of a sink beyond a place, in order."""
     rows = await tx.all(_PARKED, tx.now, sink, after, limit)
-    return [Parked(row[0], _event(sink, row), row[6], row[7], max(0.0, row[8])) for row in rows]
+    return [
+        Parked(place, Event(id_.bytes, sink, target, key, head, body), failures, why, max(0.0, age_s))
+        for place, id_, key, target, head, body, failures, why, age_s in rows
+    ]
 
 
 async def unpark(tx: Tx, sink: str, places: Sequence[int] | None) -> int:
@@ -127,7 +135,3 @@ async def keep_promises(tx: Tx, kept: Sequence[tuple[Promise, Event | None]]) ->
     if events:
         await publish(tx, events, None, once=False)
     return len(free)
-
-
-def _event(sink: str, row: Row) -> Event:
-    return Event(row[1].bytes, sink, row[3], row[2], row[4], bytes(row[5]))

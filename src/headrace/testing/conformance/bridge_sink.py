@@ -144,6 +144,41 @@ class BridgeSinkConformance:
             assert all(told.deferred.values())
         await sink.close()
 
+    async def test_what_is_given_next_keeps_the_order_too(self, make_sink: MakeSink, target: str, read: Read) -> None:
+        """Where the sink keeps it itself: whether it returns before or after the last events have ended."""
+        sink = make_sink()
+        if not sink.one_per_key:
+            bodies = numbered(900)
+            events = [outgoing(target, [body], key="abc"[n % 3], first=n)[0] for n, body in enumerate(bodies)]
+            told = Told()
+            for at in range(0, 900, 60):
+                await sink.send(events[at : at + 60], told)
+            assert len((await told.all_of(events)).confirmed) == 900
+            found = [each.body for each in await read(target)]
+            assert sorted(found) == sorted(bodies)
+            for n in range(3):
+                assert [body for body in found if body in bodies[n::3]] == bodies[n::3]
+        await sink.close()
+
+    async def test_what_is_given_next_waits_for_what_is_too_large(self, make_sink: MakeSink, target: str) -> None:
+        """Where the sink keeps the order itself, and that was not told yet."""
+        sink = make_sink()
+        if self.body_bytes_max is not None and not sink.one_per_key:
+            first = outgoing(target, [b"first", b"x" * (self.body_bytes_max + MIB)], key="k")
+            then = [
+                *outgoing(target, [b"third"], key="k", first=3),
+                *outgoing(target, [b"of another"], key="l", first=9),
+            ]
+            told = Told()
+            await sink.send(outgoing(target, [b"warm"], first=20), told)
+            await sink.send(first, told)
+            waits = 2 not in told.refused
+            await sink.send(then, told)
+            await told.all_of([*first, *then, *outgoing(target, [b"warm"], first=20)])
+            assert (sorted(told.confirmed), list(told.refused)) == ([1, 9, 20] if waits else [1, 3, 9, 20], [2])
+            assert list(told.deferred) == ([3] if waits else [])
+        await sink.close()
+
     async def test_nothing_is_sent_after_the_end(self, make_sink: MakeSink, target: str) -> None:
         """It ends as unsent; ends are idempotent, and leave no task behind."""
         before = asyncio.all_tasks()
@@ -221,6 +256,38 @@ class ServedSinkConformance:
         found = [each.body for each in await read(target)]
         assert set(found) == set(numbered(3_000))
         assert len((await sent(sink, outgoing(target, [b"and more"]))).confirmed) == 1
+        await sink.close()
+
+    async def test_keys_keep_their_order_when_the_server_dies(
+        self, make_sink: MakeSink, target: str, read: Read, outage: Outage
+    ) -> None:
+        """Where the sink keeps it itself: of a key nothing is confirmed, nor there, before what it was given before."""
+        sink, bodies = make_sink(), numbered(6_000)
+        if sink.one_per_key:
+            await sink.close()
+            return
+        left = [outgoing(target, [body], key="abc"[n % 3], first=n)[0] for n, body in enumerate(bodies)]
+        killing: asyncio.Task[None] | None = None
+        async with asyncio.timeout(PATIENCE_S):
+            while left:
+                told, given = Told(), list[Outgoing]()
+                while len(given) < len(left) and not told.unsent:
+                    chunk = left[len(given) : len(given) + 50]
+                    given += chunk
+                    await sink.send(chunk, told)
+                    if killing is None and len(told.confirmed) >= 1_000:
+                        killing = asyncio.create_task(_restart(outage))
+                confirmed = set((await told.all_of(given)).confirmed)
+                for key in "abc":
+                    ends = [out.place in confirmed for out in given if out.event.key == key]
+                    assert ends == sorted(ends, reverse=True)
+                left = [out for out in left if out.place not in confirmed]
+                await asyncio.sleep(0.05)
+        assert killing is not None
+        await killing
+        found = list(dict.fromkeys([each.body for each in await read(target)]))  # each where it came first
+        for n in range(3):
+            assert [body for body in found if body in set(bodies[n::3])] == bodies[n::3]
         await sink.close()
 
     async def test_without_a_server_all_is_unsent(self, make_sink: MakeSink, target: str, outage: Outage) -> None:
