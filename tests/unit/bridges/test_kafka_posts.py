@@ -45,11 +45,12 @@ async def test_what_comes_after_what_was_refused_is_filled_anew_without_its_key(
     assert told == [Refused(1, "no"), Confirmed((2,)), Deferred((3,), BEHIND)]
     assert not await then.turn()
     assert [then.waits(each) for each in then.left] == [True, False]
-    last = Post(events("k"), then)
+    last = Post(events("k", "m"), then)
     then.confirmed.add(2)
     then.end(told.append, "")
     assert told[3:] == [Confirmed((2,)), Deferred((1,), BEHIND)]
-    assert await last.turn()  # that one of the key waits was known when this was given
+    assert not await last.turn()
+    assert [last.waits(each) for each in last.left] == [True, False]
 
 
 async def test_of_a_key_nothing_is_confirmed_after_what_is_not() -> None:
@@ -58,6 +59,26 @@ async def test_of_a_key_nothing_is_confirmed_after_what_is_not() -> None:
     post.confirmed |= {2, 3, 4}
     post.end(told.append, "lost")
     assert told == [Confirmed((3, 4)), Unsent((1, 2), "lost")]
+
+
+async def test_of_a_key_nothing_is_refused_after_what_is_unsent() -> None:
+    told: list[SinkEnd] = []
+    post = Post(events("k", "k", "l", "l"), None)
+    for out in post.left:
+        if out.place in {2, 3}:
+            post.refuse(out, "no")
+    assert post.waits(post.left[-1])
+    first = Post([], None)
+    then = Post(events("k", "k"), first)
+    then.refuse(then.left[1], "no such topic")
+    post.end(told.append, "lost")
+    assert told == [Refused(3, "no"), Deferred((4,), BEHIND), Unsent((1, 2), "lost")]
+    first.why = "lost"
+    first.over.set()
+    with pytest.raises(BridgeUnavailable):
+        await then.turn()
+    then.end(told.append, "lost")
+    assert told[3:] == [Unsent((1, 2), "lost")]
 
 
 async def test_the_next_is_given_when_this_is_filled_and_the_last_has_ended() -> None:

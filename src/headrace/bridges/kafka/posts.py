@@ -73,7 +73,7 @@ class Post:
         self.alone = set[int]()  # the broker refused a batch with them, so each goes by itself
         self.filled = asyncio.Event()  # they are in batches
         self._events = events
-        self.refused_keys = set[str]()
+        self.held_keys = set[str]()  # something of them was not taken here
         self.over = asyncio.Event()  # the end of each was told
         self.why = ""  # of those that are unsent
         self._before = before
@@ -108,9 +108,11 @@ class Post:
             return True
         await before.over.wait()
         if before.why:
+            self._refused.clear()  # they are behind those
+            self._waiting.clear()
             raise BridgeUnavailable(before.why)
-        self._keys |= before.refused_keys
-        return not before.refused_keys
+        self._keys |= before.held_keys
+        return not before.held_keys
 
     async def handed(self) -> None:
         """When another may be given to fill meanwhile."""
@@ -122,7 +124,7 @@ class Post:
         """The broker does not take it."""
         self._refused[out.place] = why
         if out.event.key is not None:
-            self.refused_keys.add(out.event.key)
+            self.held_keys.add(out.event.key)
             self._keys.add(out.event.key)
 
     def waits(self, out: Outgoing) -> bool:
@@ -130,27 +132,31 @@ class Post:
         if out.event.key not in self._keys:
             return False
         self._waiting.add(out.place)
+        self.held_keys.add(out.event.key)
         return True
 
     def end(self, tell: Callable[[SinkEnd], None], why: str) -> None:
         """Tell the end of each, once: of a key, none is confirmed after one that is not."""
         if self.over.is_set():
             return
-        confirmed, unsent, keys = list[int](), list[int](), set[str | None]()
+        confirmed, deferred, unsent, keys = list[int](), list[int](), list[int](), set[str | None]()
         for out in self._events:
-            if out.place in self._refused:
-                tell(Refused(out.place, self._refused[out.place]))
-            elif out.place in self._waiting:
-                continue
-            elif out.place in self.confirmed and (out.event.key is None or out.event.key not in keys):
-                confirmed.append(out.place)
+            place, key = out.place, out.event.key
+            if key is not None and key in keys:
+                unsent.append(place)
+            elif place in self._refused:
+                tell(Refused(place, self._refused[place]))
+            elif place in self._waiting:
+                deferred.append(place)
+            elif place in self.confirmed:
+                confirmed.append(place)
             else:
-                unsent.append(out.place)
-                keys.add(out.event.key)
+                unsent.append(place)
+                keys.add(key)
         if confirmed:
             tell(Confirmed(tuple(confirmed)))
-        if self._waiting:
-            tell(Deferred(tuple(sorted(self._waiting)), BEHIND))
+        if deferred:
+            tell(Deferred(tuple(deferred), BEHIND))
         if unsent:
             tell(Unsent(tuple(unsent), why))
             self.why = why

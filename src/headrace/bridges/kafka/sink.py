@@ -74,11 +74,11 @@ class KafkaSink:
         carrying = asyncio.get_running_loop().create_task(self._carry(post, tell))
         self._carrying.add(carrying)
         carrying.add_done_callback(self._carrying.discard)
+        carrying.add_done_callback(lambda _: post.end(tell, ENDED))  # if it has none
         try:
             await post.handed()
         except BaseException:
             carrying.cancel()
-            post.end(tell, ENDED)
             raise
 
     async def reset(self) -> None:
@@ -104,18 +104,21 @@ class KafkaSink:
                 await self._send(post, filled if await post.turn() else ())
         except Exception as error:  # noqa: BLE001 - it is told of each event
             why = str(error) or type(error).__name__
-        finally:
-            post.end(tell, why)
+        post.end(tell, why)
 
     async def _fill_ahead(self, post: Post) -> Sequence[tuple[Place, Batch]]:
-        """Its batches, if others are under way; none, if that does not go now."""
-        filled = list[tuple[Place, Batch]]()
-        if self._producer is not None and not post.is_first:
-            try:
-                async with asyncio.timeout(SEND_S):
-                    await self._fill(self._producer, post, lambda place, batch: filled.append((place, batch)))
-            except (KafkaError, OSError):
-                return ()
+        """Its batches, while others are under way; none, if that does not go without a question to the broker."""
+        filled, producer = list[tuple[Place, Batch]](), self._producer
+        if producer is None or post.is_first:
+            return ()
+        knows = producer.client.cluster.partitions_for_topic
+        if not all(knows(topic) for topic in {out.event.target for out in post.left}):
+            return ()
+        try:
+            async with asyncio.timeout(SEND_S):
+                await self._fill(producer, post, lambda place, batch: filled.append((place, batch)))
+        except Exception:  # noqa: BLE001 - it is filled again in its turn, and what is wrong then is told
+            return ()
         return filled
 
     async def _send(self, post: Post, filled: Sequence[tuple[Place, Batch]]) -> None:

@@ -208,6 +208,16 @@ class BridgeSinkConformance:
             assert len((await sent(sink, outgoing(target, numbered(3)))).confirmed) == 3
             await sink.close()
 
+    async def test_a_send_that_has_just_begun_ends_after_a_reset(self, make_sink: MakeSink, target: str) -> None:
+        """As whatever it is then."""
+        sink, told, events = make_sink(), Told(), outgoing(target, numbered(20))
+        sending = asyncio.create_task(sink.send(events, told))
+        await asyncio.sleep(0)
+        await sink.reset()
+        await told.all_of(events)
+        await asyncio.wait_for(sending, BOUND_S)
+        await sink.close()
+
     async def _one_is_refused(self, sink: Sink, target: str, read: Read, wrong: Outgoing) -> str:
         """An event between others; what the sink says of it."""
         before, after = outgoing(target, numbered(5)), outgoing(target, numbered(5), first=50)
