@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
+from headrace.core.fleet import BreakerState
+
 ACTIONS: Final = """
 document.addEventListener("click",async event=>{
 const {post,body,ask}=event.target.dataset;
@@ -25,6 +27,20 @@ def button(word: str, path: str, body: Mapping[str, object] | None = None, ask: 
     said = "" if body is None else f' data-body="{html.escape(json.dumps(body))}"'
     asked = f' data-ask="{html.escape(ask)}"' if ask else ""
     return f'<button data-post="{html.escape(path)}"{said}{asked}>{word}</button>'
+
+
+_COLOURS: Final = {
+    BreakerState.CLOSED: "succeeded",
+    BreakerState.HALF_OPEN: "running",
+    BreakerState.OPEN: "failed",
+    BreakerState.FORCED_OPEN: "failed",
+    BreakerState.DISABLED: "dim",
+}
+
+
+def breaker(state: BreakerState, word: str = "") -> str:
+    """How a breaker stands, by its name or in a word."""
+    return f'<span class="{_COLOURS[state]}">{word or state.value.replace("_", " ")}</span>'
 
 
 def age(seconds: float) -> str:

@@ -18,7 +18,7 @@ from headrace.core.problems import Problem
 from headrace.core.source_record import SourceStatus
 from headrace.core.states import JobState
 from headrace.web.auth import Guard
-from headrace.web.cells import ACTIONS, age, ago, due, short
+from headrace.web.cells import ACTIONS, age, ago, breaker, due, short
 from headrace.web.problems import ProblemRoute, Refused
 from headrace.web.sinks import found as sinks_found
 from headrace.web.sinks import parked_rows, sink_rows
@@ -154,7 +154,7 @@ def _upstreams(upstreams: Sequence[UpstreamRecord], now_at: float) -> str:
     rows = [
         [
             html.escape(upstream.name),
-            f'<span class="{_COLOURS[upstream.state]}">{upstream.state.value.replace("_", " ")}</span>',
+            breaker(upstream.state),
             f"<span class=line>{age(now_at - upstream.since_at)}</span>",
             f"<span class=line>{upstream.counts.failures:,} <span class=dim>of {upstream.counts.calls:,}</span></span>"
             if upstream.state is BreakerState.CLOSED
@@ -165,15 +165,6 @@ def _upstreams(upstreams: Sequence[UpstreamRecord], now_at: float) -> str:
         for upstream in upstreams
     ]
     return _section("Upstreams", ["upstream", "state", "for", "failed", "holds", ""], rows, "")
-
-
-_COLOURS: Final = {
-    BreakerState.CLOSED: "succeeded",
-    BreakerState.HALF_OPEN: "running",
-    BreakerState.OPEN: "failed",
-    BreakerState.FORCED_OPEN: "failed",
-    BreakerState.DISABLED: "dim",
-}
 
 
 def _next(upstream: UpstreamRecord, now_at: float) -> str:

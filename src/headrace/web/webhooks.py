@@ -12,10 +12,12 @@ from headrace.app import Headrace
 from headrace.app.webhook_views import event_of, last_answer, webhook_view
 from headrace.app.webhooks import WebhookRecord
 from headrace.core.deliveries import NAME, QUEUE
+from headrace.core.fleet import BreakerState
 from headrace.core.ids import as_uuid
 from headrace.core.model import JobFilter, JobRecord
+from headrace.core.states import JobState
 from headrace.web.area import Area
-from headrace.web.cells import button, due, short
+from headrace.web.cells import breaker, button, due, short
 from headrace.web.problems import ProblemRoute, refusals
 from headrace.web.schemas_webhooks import ReplayedAnswer, WebhooksView, WebhookView
 
@@ -88,14 +90,25 @@ def webhook_rows(webhooks: Sequence[WebhookRecord], *, operates: bool) -> list[l
         [
             html.escape(webhook.name),
             "" if webhook.defined is None else html.escape(webhook.defined.origin),
-            "<span class=succeeded>enabled</span>" if webhook.enabled else "<span class=failed>disabled</span>",
-            "" if webhook.enabled or webhook.upstream is None else html.escape(webhook.upstream.reason),
+            *_standing(webhook),
             button("Enable", f"api/webhooks/{_quoted(webhook.name)}/enable")
             if operates and not webhook.enabled
             else "",
         ]
         for webhook in webhooks
     ]
+
+
+def _standing(webhook: WebhookRecord) -> tuple[str, str]:
+    """How it stands, and why: what its breaker says, or how its latest delivery was answered, if not well."""
+    upstream, last = webhook.upstream, webhook.last
+    state = BreakerState.CLOSED if upstream is None else upstream.state
+    words = dict.fromkeys((BreakerState.CLOSED, BreakerState.DISABLED), "enabled")
+    words[BreakerState.FORCED_OPEN] = "disabled"
+    why = "" if upstream is None or state is BreakerState.CLOSED else upstream.reason
+    if not why and last is not None and last.state is not JobState.SUCCEEDED:
+        why = (last_answer(last) or "")[:ANSWER_CHARS]
+    return breaker(state, words.get(state, "")), html.escape(why)
 
 
 def delivery_rows(jobs: Sequence[JobRecord], now_at: float, *, operates: bool) -> list[list[str]]:

@@ -82,6 +82,8 @@ def test_the_page_shows_the_answer_and_buttons_to_those_who_may(served: tuple[Se
     job = answered(server, "418")["job"]
     with server.client("read") as client:
         shown = client.get("/").text
+    assert standing(shown)[0] == '<span class="succeeded">enabled</span>'
+    assert standing(shown)[1].startswith("it answered 418 I&#x27;m a Teapot")
     assert "<h2>Webhooks</h2>" in shown
     assert "data-post=" not in shown
     assert "hidden" not in shown
@@ -93,8 +95,29 @@ def test_the_page_shows_the_answer_and_buttons_to_those_who_may(served: tuple[Se
         assert buttons == [(f"api/webhooks/deliveries/{job}/replay", "Replay")]
         assert client.post("/" + html.unescape(buttons[0][0])).status_code == 200
         until(lambda: listed(server)["last"]["state"] == "succeeded")
+        assert standing(client.get("/").text) == ['<span class="succeeded">enabled</span>', ""]
         server.call(server.hr.force_upstream("webhook:partner", "open"))
-        assert '<button data-post="api/webhooks/partner/enable">Enable</button>' in client.get("/").text
+        shown = client.get("/").text
+        assert '<button data-post="api/webhooks/partner/enable">Enable</button>' in shown
+        assert standing(shown)[0] == '<span class="failed">disabled</span>'
+
+
+def test_the_page_says_that_an_endpoint_does_not_answer(served: tuple[Served, Flaky]) -> None:
+    server, flaky = served
+    flaky.will(*[Say(503)] * 20)
+    for _ in range(20):
+        publish(server)
+    until(lambda: listed(server)["state"] == "open")
+    with server.client("read") as client:
+        state, why = standing(client.get("/").text)
+    assert state == '<span class="failed">open</span>'
+    assert why == "10 of 10 calls failed (100 %, threshold 50 %)"
+
+
+def standing(page: str) -> list[str]:
+    """What the page says of the one webhook: its state, and why."""
+    (table,) = re.findall(r"<h2>Webhooks</h2>.*?</table>", page, re.DOTALL)
+    return [re.findall(rf'data-head="{head}">(.*?)</td>', table)[0] for head in ("state", "why")]
 
 
 def test_who_has_none_reads_nothing_of_it(serve: Serve) -> None:
