@@ -16,8 +16,20 @@ from headrace.core.event import Event
 from headrace.core.limits import Limit, RateLimit, TaskLimit, turn_of
 from headrace.core.load import LoadAsked
 from headrace.core.message import Mark
-from headrace.core.model import Failed, Failure, FeedWrite, Lease, NewJob, Retried, Settle, Succeeded, UpdateKind
+from headrace.core.model import (
+    Failed,
+    Failure,
+    FeedWrite,
+    JobFilter,
+    Lease,
+    NewJob,
+    Retried,
+    Settle,
+    Succeeded,
+    UpdateKind,
+)
 from headrace.core.relay_events import Refusal
+from headrace.core.states import JobState
 from headrace.ports.post import Arrival, Intake, Letter
 from headrace.stores.postgres import PostgresStore
 from headrace.stores.postgres.pool import Pools
@@ -107,11 +119,11 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
-def check(plans: list[dict[str, Any]], rows_max: int) -> None:
+def check(plans: list[dict[str, Any]], rows_max: int, *, joins: bool = True) -> None:
     assert plans
     for plan in plans:
         for node in nodes(plan["Plan"]):
-            reads = BIG.match(node.get("Relation Name", "")) or node["Node Type"] == "Nested Loop"
+            reads = BIG.match(node.get("Relation Name", "")) or (joins and node["Node Type"] == "Nested Loop")
             if reads and node.get("Actual Loops"):
                 looked_at = node["Actual Rows"] + sum(node[key] for key in node if key.startswith("Rows Removed by"))
                 assert looked_at <= rows_max, json.dumps(plan, indent=1)
@@ -173,6 +185,12 @@ async def work(store: PostgresStore) -> None:
     await store.edit(lost[0].id, "[8]")
     await store.retry([job.id for job in lost])
     await store.cancel([job.id for job in lost])
+
+
+async def look(store: PostgresStore) -> None:
+    """The first page of listings that are often looked at."""
+    for state in (None, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED):
+        await store.find(JobFilter(state=state), limit=2)
 
 
 async def work_of_the_post(store: PostgresStore) -> None:
@@ -257,11 +275,17 @@ async def test_the_hot_verbs_touch_what_they_move_and_nothing_else(postgres_url:
                 await connection.execute("ANALYZE")
                 for _ in range(KEPT_AFTER):
                     await work(store)
+                    await look(store)
                 await fill(postgres_url, store)
                 plans.clear()
             await work(store)
+            hot = plans.copy()
+            plans.clear()
+            await look(store)
         await connection.close()
-    check(plans, rows_max=50)
+    check(hot, rows_max=50)
+    if statistics != "of the empty tables":  # nobody lists before a table's first rows are counted
+        check(plans, rows_max=50, joins=False)
 
 
 async def test_a_survey_between_whole_ones_does_not_wade_through_what_a_held_snapshot_keeps(postgres_url: str) -> None:

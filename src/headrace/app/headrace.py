@@ -14,6 +14,7 @@ from headrace.app.brokers import Brokers
 from headrace.app.consuming import Consuming, SourceTable
 from headrace.app.gate import Gate
 from headrace.app.job import Job
+from headrace.app.listing import listed
 from headrace.app.options import from_json
 from headrace.app.outcomes import OutcomeTable
 from headrace.app.publishing import Publishing
@@ -331,6 +332,8 @@ class Headrace(Webhooks, Consuming, Queues, Publishing):
     ) -> list[Job[R]]:
         """Jobs that match, newest first; the last one is the next page's `after`.
 
+        Where fewer than `limit` match, all of the history is looked through.
+
         Raises:
             UsageError: a bound or a state that there is not.
         """
@@ -346,8 +349,8 @@ class Headrace(Webhooks, Consuming, Queues, Publishing):
             created_before=None if created_before is None else instant("created_before", created_before),
         )
         await self.open()
-        page = await self.store.find(where, after=None if after is None else after.id.bytes, limit=limit)
-        return [Job[R](self, found.id, self._decoder(found.task)).looked_up(found) for found in page.jobs]
+        records = await listed(self.store, where, None if after is None else after.id.bytes, limit)
+        return [Job[R](self, found.id, self._decoder(found.task)).looked_up(found) for found in records]
 
     def _decoder(self, task: str) -> Callable[[str], Any]:
         try:

@@ -235,6 +235,17 @@ async def test_jobs_are_found_by_what_they_are(app: App) -> None:
             await app.hr.jobs(**wrong)  # type: ignore[arg-type]
 
 
+async def test_jobs_are_found_however_many_others_are_newer(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.stores.sqlite.jobs.SCAN_MAX", 3)  # what one page of the store looks at
+    wanted = [await app.charge.options(tags=["vip"]).enqueue(number) for number in range(3)]
+    for number in range(8):
+        await app.charge.enqueue(number)
+    wanted.append(await app.charge.options(tags=["vip"]).enqueue(9))
+    assert await app.hr.jobs(tag="vip") == wanted[::-1]
+    assert await app.hr.jobs(tag="vip", limit=2) == wanted[:1:-1]
+    assert await app.hr.jobs(tag="vip", limit=2, after=wanted[2]) == wanted[1::-1]
+
+
 async def test_a_job_is_looked_up_by_its_id(app: App) -> None:
     job = await app.charge.enqueue(7)
     await drain(app.hr)

@@ -11,11 +11,12 @@ from headrace.core.story import former_end, state_data
 from headrace.stores.encoding import NUMBERS, RUNNING, state_of
 from headrace.stores.postgres.rows import Kept, kept
 from headrace.stores.postgres.sql import query
-from headrace.stores.postgres.tx import Tx, instant
+from headrace.stores.postgres.tx import Row, Tx, instant
 
 _GET: Final = query("get")
 _FIND_LIVE: Final = query("find_live")
 _FIND_ENDED: Final = query("find_ended")
+_FIND_UNHAPPY: Final = query("find_unhappy")
 _FIND: Final = f"({_FIND_LIVE}) UNION ALL ({_FIND_ENDED})"  # one look, lest a job that ends be seen twice or never
 _LOCK: Final = query("live_lock")
 _CANCEL_ASK: Final = query("cancel_ask")
@@ -28,6 +29,7 @@ _EDIT: Final = query("edit")
 
 _SCANNED: Final = 31  # the column that the last row of a scan has alone
 SCAN_MAX: Final = 20_000  # rows that one page of a listing looks at
+SCAN_FIRST: Final = 8  # for each one wanted, of which most often enough match; only where not, SCAN_MAX are looked at
 _END_OF_IDS: Final = UUID(b"\xff" * 16)
 _START_OF_IDS: Final = bytes(16)
 
@@ -51,15 +53,31 @@ async def find(tx: Tx, where: JobFilter, after: JobId | None, limit: int, retent
         None if where.created_after is None else instant(where.created_after),
         None if where.created_before is None else instant(where.created_before),
     )
-    sql = _FIND if where.state is None else _FIND_ENDED if where.state.terminal else _FIND_LIVE
+    few = min(SCAN_FIRST * (limit + 1), SCAN_MAX)
+    page = _page(tx, await tx.all(_statement(where.state), start, *terms, few, limit + 1), few, limit, retention_s)
+    if len(page.jobs) == limit or page.next_after is None:
+        return page
+    rows = await tx.all(_statement(where.state), start, *terms, SCAN_MAX, limit + 1)
+    return _page(tx, rows, SCAN_MAX, limit, retention_s)
+
+
+def _statement(state: JobState | None) -> str:
+    if state is None:
+        return _FIND
+    if not state.terminal:
+        return _FIND_LIVE
+    return _FIND_ENDED if state is JobState.SUCCEEDED else _FIND_UNHAPPY
+
+
+def _page(tx: Tx, rows: Sequence[Row], scan: int, limit: int, retention_s: float) -> JobPage:
     records: list[JobRecord] = []
     floor, found = _START_OF_IDS, 0
-    for row in await tx.all(sql, start, *terms, SCAN_MAX, limit + 1):
+    for row in rows:
         if row[_SCANNED] is None:
             records.append(kept(row, tx.now, retention_s).record)
             found += 1
             continue
-        if row[_SCANNED] >= SCAN_MAX and found <= limit:
+        if row[_SCANNED] >= scan and found <= limit:
             floor = max(floor, row[0].bytes)
         found = 0
     records = sorted((record for record in records if record.id >= floor), key=lambda record: record.id, reverse=True)
