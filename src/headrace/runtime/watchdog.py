@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 0.25
 BEAT_EVERY_S: Final = 0.25  # how often a worker's loop beats while attempts run
+NAMES_MAX: Final = 3  # of tasks that have their code in common
 STACKS_SIGNAL: Final = signal.SIGURG  # ignored where nobody asked for it, so that sending it is safe
 _FRAME: Final = re.compile(r'^ +File "(.+)", line (\d+) in ', re.MULTILINE)
 
@@ -80,7 +81,10 @@ class Watchdog:
         self._beat: Final = beat
         self._clock: Final = clock
         self._blocked_s: Final = blocked_s
-        self._names: Final = {code: name for name, function in tasks if (code := _code(function)) is not None}
+        self._names: Final[dict[CodeType, list[str]]] = {}  # those of one factory have their code in common
+        for name, function in tasks:
+            if (code := _code(function)) is not None:
+                self._names.setdefault(code, []).append(name)
         self._watched: Final = threading.get_ident()
         self._ended: Final = threading.Event()
         self._thread: Final = threading.Thread(target=self._watch, name="headrace-watchdog", daemon=True)
@@ -114,7 +118,7 @@ class Watchdog:
 
     def _task_in(self, frame: FrameType | None) -> str | None:
         while frame is not None:
-            if (name := self._names.get(frame.f_code)) is not None:
-                return f"task {name}"
+            if (names := self._names.get(frame.f_code)) is not None:
+                return f"task {' or '.join(names[:NAMES_MAX])}" + (" or another" if len(names) > NAMES_MAX else "")
             frame = frame.f_back
         return None
