@@ -15,6 +15,7 @@ from headrace.stores.postgres.tx import Row, Tx, instant
 
 _GET: Final = query("get")
 _FIND_LIVE: Final = query("find_live")
+_FIND_RUNNING: Final = query("find_running")
 _FIND_ENDED: Final = query("find_ended")
 _FIND_UNHAPPY: Final = query("find_unhappy")
 _FIND: Final = f"({_FIND_LIVE}) UNION ALL ({_FIND_ENDED})"  # one look, lest a job that ends be seen twice or never
@@ -65,7 +66,7 @@ def _statement(state: JobState | None) -> str:
     if state is None:
         return _FIND
     if not state.terminal:
-        return _FIND_LIVE
+        return _FIND_RUNNING if state is JobState.RUNNING else _FIND_LIVE
     return _FIND_ENDED if state is JobState.SUCCEEDED else _FIND_UNHAPPY
 
 
