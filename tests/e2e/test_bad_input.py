@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import httpx
 import pytest
 
-from tests.e2e.kit import Program, answer, clean_env, sentence
+from tests.e2e.kit import Program, answer, clean_env, sentence, until
 
 SHOP = """
 from fastapi import FastAPI
@@ -193,6 +193,25 @@ def test_a_database_that_another_program_locks(place: Path, database: Path) -> N
         assert "locked" in sentence(run)
     connection.close()
     assert answer("jobs", "list", "--store", f"sqlite:///{database}", cwd=place).returncode == 0
+
+
+def test_with_a_spool_an_api_starts_while_the_database_is_away(place: Path, database: Path) -> None:
+    env = {
+        "HEADRACE_STORE": f"sqlite:///{database}",
+        "HEADRACE_SPOOL": str(place / "spool"),
+        "HEADRACE_BUSY_TIMEOUT_S": "0.3",
+        "HEADRACE_AUTH": "off",
+    }
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    with Program("serve", "shop:app", "--port=0", cwd=place, env=env) as serve:
+        url = serve.said(r"^headrace: serving shop:app on (http://\S+);")[1]
+        with httpx.Client(base_url=f"{url}/headrace/api", timeout=20) as client:
+            told = client.post("/jobs", json={"task": "order", "args": GOOD}).json()
+            assert told["state"] == "spooled"
+            connection.close()
+            path = f"/jobs/{told['id']}"
+            until(lambda: client.get(path).json()["state"] == "ready", "bringing what was spooled to the store")
 
 
 # --- HTTP ----------------------------------------------------------------------------------------

@@ -89,12 +89,15 @@ def _check_exposure(settings: "Settings", host: str) -> None:
 
 
 async def _check_store(settings: "Settings") -> None:
-    """Have a store that cannot be used told in one line, before a server would tell it in a traceback."""
+    """Have a store that cannot be used told in one line, before a server would tell it in a traceback.
+
+    One that is out of reach is no reason not to serve where there is a spool.
+    """
     from headrace.app import Headrace
 
     hr = Headrace(settings=settings)
     try:
-        await hr.open()
+        await hr.reach()
     finally:
         await hr.close()
 
