@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from headrace.stores.migrations import Elder, Migrated, Plan, is_elder, program_version
 from headrace.stores.sqlite import schema
-from headrace.stores.sqlite.connection import check_path, connect, fault, use_wal
+from headrace.stores.sqlite.connection import check_path, connect, fault, make_private, use_wal
 from headrace.stores.sqlite.slots import Slots
 
 T = TypeVar("T")
@@ -34,6 +34,7 @@ def migrate_file(path: Path, *, force: bool) -> Migrated:
         return schema.apply(connection, _wall, where=str(path), elders=lambda at: () if force else _elders(at, path))
 
     check_path(path)
+    make_private(path)
     return _connected(path, work, create=True)
 
 

@@ -251,7 +251,10 @@ async def test_the_applications_own_tables_stay(tmp_path: Path) -> None:
     connection.close()
 
 
-async def test_a_new_database_and_what_stands_beside_it_are_its_owner_s_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("migrated", [False, True], ids=["opened", "migrated first"])
+async def test_a_new_database_and_what_stands_beside_it_are_its_owner_s_alone(tmp_path: Path, migrated: bool) -> None:
+    if migrated:
+        await asyncio.to_thread(migrate.apply, f"sqlite:///{tmp_path / 'new.db'}")
     store = SqliteStore(tmp_path / "new.db")
     await store.open()
     try:
