@@ -120,9 +120,9 @@ class PostgresStore(PostgresPost):
 
     async def read_updates(self, job: JobId, after: int, limit: int) -> FeedPage | None:
         """Up to `limit` updates with offsets above `after`, in order; None: unknown job."""
-        retention_s = self._settings.result_retention_s
+        epoch, retention_s = self._known_epoch(), self._settings.result_retention_s
         page = await self._each(lambda tx: feed.read_updates(tx, job, after, limit, retention_s))
-        return None if page is None else replace(page, epoch=self._epoch)
+        return None if page is None else replace(page, epoch=epoch)
 
     async def offsets(self, jobs: Sequence[JobId]) -> dict[JobId, int]:
         """Where these feeds end now; unknown ones are left out."""
@@ -143,10 +143,14 @@ class PostgresStore(PostgresPost):
 
     def join(self, using: object) -> Joined:
         """Bind to a user's session or connection."""
+        home = Home(self.where, self._known_epoch(), self._now, self._lines, self._settings.key_retention_s, self._ring)
+        return join(home, using)
+
+    def _known_epoch(self) -> str:
+        """Known once it was opened; its connections may be there before, where an outage ended meanwhile."""
         if not self._epoch:
             raise StoreUnavailable(f"the store {self.where} is not open")
-        home = Home(self.where, self._epoch, self._now, self._lines, self._settings.key_retention_s, self._ring)
-        return join(home, using)
+        return self._epoch
 
     # -- workers ------------------------------------------------------------------------------
 

@@ -3,6 +3,9 @@
 
 import json
 
+import pytest
+
+from headrace.core.errors import StoreUnavailable
 from headrace.core.model import (
     Cancelled,
     Cause,
@@ -358,6 +361,11 @@ class FeedSuite(StoreSuite):
 
     async def test_an_unknown_job_has_no_feed(self, store: FullStore) -> None:
         assert await store.read_updates(new_job().id, 0, 10) is None
+
+    async def test_a_store_that_is_not_open_gives_no_position(self, store: FullStore, make_store: MakeStore) -> None:
+        job = await enqueue_claimed(store)
+        with pytest.raises(StoreUnavailable):
+            await make_store(StoreSettings()).read_updates(job.id, 0, 10)
 
     async def test_offsets_of_many(self, store: FullStore) -> None:
         assert await store.offsets([]) == {}
