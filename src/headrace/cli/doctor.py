@@ -166,4 +166,4 @@ def _check_secrets(hr: "Headrace") -> Iterator[Check]:
         yield warn("secret", "two secrets are accepted: a rotation is under way",
                    "unset HEADRACE_SECRET_PREVIOUS when the old tokens have expired")  # fmt: skip
     else:
-        yield ok("secret", "from HEADRACE_SECRET" if secret is not None else "made and kept in the store")
+        yield ok("secret", "from HEADRACE_SECRET" if secret is not None else "the store's own")

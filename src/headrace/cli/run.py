@@ -136,7 +136,10 @@ def _server(app: Any, *, access_log: bool, local: bool) -> "uvicorn.Server":
 
 
 def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return tuple(name for name in (part.strip() for part in (text or "").split(",")) if name)
+    names = tuple(name for name in (part.strip() for part in (text or "").split(",")) if name)
+    if text is not None and not names:
+        raise click.BadParameter("names no queue: leave it out for all of them")
+    return names
 
 
 @click.command("worker")

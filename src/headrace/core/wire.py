@@ -217,9 +217,9 @@ def refreshed(expires_in_s: float | None, subscription: str | None) -> str:
     return dump(frame)
 
 
-def pending(subscription: str) -> str:
-    """The job is not seen yet; `subscribed` or `error` follows."""
-    return dump({"type": "pending", "id": subscription})
+def pending(subscription: str | None) -> str:
+    """The job is not seen yet; `subscribed` or `error` follows. Without `subscription` it is data of SSE."""
+    return dump(_frame("pending", subscription))
 
 
 def subscribed(subscription: str | None, *, recovered: bool, position: Position, ended: bool, snapshot: Json) -> str:
@@ -227,10 +227,7 @@ def subscribed(subscription: str | None, *, recovered: bool, position: Position,
 
     Without `subscription` it is the data of the SSE event.
     """
-    frame: dict[str, object] = {"type": "subscribed"}
-    if subscription is not None:
-        frame["id"] = subscription
-    frame |= {"recovered": recovered, "position": str(position)}
+    frame = _frame("subscribed", subscription) | {"recovered": recovered, "position": str(position)}
     if ended:
         frame["ended"] = True
     return _spliced(frame, "snapshot", snapshot)
@@ -238,9 +235,7 @@ def subscribed(subscription: str | None, *, recovered: bool, position: Position,
 
 def update(subscription: str | None, update: Update, position: Position) -> str:
     """One update; without `subscription` it is the data of an SSE event."""
-    frame: dict[str, object] = {"type": "update"}
-    if subscription is not None:
-        frame["id"] = subscription
+    frame = _frame("update", subscription)
     frame |= {
         "position": str(position),
         "attempt": update.attempt,
@@ -252,10 +247,11 @@ def update(subscription: str | None, update: Update, position: Position) -> str:
 
 def error(problem: Problem, subscription: str | None) -> str:
     """A refusal that does not end the connection; with an `id` it ends that subscription."""
-    frame: dict[str, object] = {"type": "error"}
-    if subscription is not None:
-        frame["id"] = subscription
-    return dump({**frame, "problem": problem.members()})
+    return dump(_frame("error", subscription) | {"problem": problem.members()})
+
+
+def _frame(kind: str, subscription: str | None) -> dict[str, object]:
+    return {"type": kind} if subscription is None else {"type": kind, "id": subscription}
 
 
 HEARTBEAT: Final = '{"type":"heartbeat"}'

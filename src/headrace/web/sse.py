@@ -116,7 +116,7 @@ class FeedResponse(Response):
         try:
             done, _ = await asyncio.wait([opening], timeout=PENDING_AFTER_S)
             if not done:
-                yield _event("pending", "{}", None)
+                yield _event("pending", wire.pending(None), None)
             while not opening.done():  # a job that is spooled may take long
                 await asyncio.wait([opening], timeout=self._following.heartbeat_s)
                 if not opening.done():

@@ -76,6 +76,8 @@ def test_the_way_of_jobs(shop: Any) -> None:
 
 def test_a_drain_gives_back_without_burning_an_attempt(shop: Any) -> None:
     job = shop.enqueue("nap.enqueue(99)")
+    refused = shop.run("worker", "shop:app", "--queues", " ,")
+    assert (refused.returncode, "names no queue" in refused.stderr) == (2, True)
     worker = shop.start("worker", "shop:app", "--grace", "0.1", "--queues", "slow", "--concurrency", "7")
     shop.until(lambda: shop.job(job)["state"] == "running", "the nap begins")
     (one,) = [each for each in shop.workers() if each["role"] == "worker"]

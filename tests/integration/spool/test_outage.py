@@ -44,7 +44,10 @@ def api(server: Postgres, tmp_path: Path, workers: int) -> Iterator[Api]:
 
 def follow(url: str, token: str, heard: list[str]) -> None:
     with httpx.stream("GET", url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as stream:
-        heard.extend(line.removeprefix("event: ") for line in stream.iter_lines() if line.startswith("event: "))
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                told = json.loads(line.removeprefix("data: "))
+                heard.append(told.get("kind", told["type"]))
 
 
 BODY = {"task": "note", "args": {"number": 0}}
