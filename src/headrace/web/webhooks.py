@@ -103,8 +103,11 @@ def _standing(webhook: WebhookRecord) -> tuple[str, str]:
     """How it stands, and why: what its breaker says, or how its latest delivery was answered, if not well."""
     upstream, last = webhook.upstream, webhook.last
     state = BreakerState.CLOSED if upstream is None else upstream.state
-    words = dict.fromkeys((BreakerState.CLOSED, BreakerState.DISABLED), "enabled")
-    words[BreakerState.FORCED_OPEN] = "disabled"
+    words = {
+        BreakerState.CLOSED: "enabled",
+        BreakerState.DISABLED: "enabled",
+        BreakerState.FORCED_OPEN: "disabled",
+    }
     why = "" if upstream is None or state is BreakerState.CLOSED else upstream.reason
     if not why and last is not None and last.state is not JobState.SUCCEEDED:
         why = (last_answer(last) or "")[:ANSWER_CHARS]
