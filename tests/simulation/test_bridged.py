@@ -99,11 +99,12 @@ def a_bookmark_that_moves_without_its_jobs(patch: pytest.MonkeyPatch) -> None:
 
 
 def events_that_leave_the_outbox_unconfirmed(patch: pytest.MonkeyPatch) -> None:
-    async def sends(relay: Relay, events: Sequence[Outgoing]) -> None:
+    async def hands(relay: Relay, events: Sequence[Outgoing], _: int) -> bool:
         relay._put(Confirmed(tuple(out.place for out in events)))
         await relay._sink.send(events, lambda _: None)
+        return True
 
-    patch.setattr(Relay, "_send", sends)
+    patch.setattr(Relay, "_hand", hands)
 
 
 def a_turn_that_begins_with_what_is_new(patch: pytest.MonkeyPatch) -> None:
