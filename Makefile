@@ -133,7 +133,7 @@ bench-upstreams: $(full) servers ## what upstreams cost and hold, about 6 minute
 	@$(bin)/python -m bench.upstreams $(if $(JSON),--json $(JSON)) $(ARGS)
 
 .PHONY: bench-brokers
-bench-brokers: $(full) servers ## through each broker: wake-ups, messages in, events out, about 25 minutes (JSON=path, ARGS="--quick redis")
+bench-brokers: $(full) servers ## through each broker: wake-ups, messages in, events out, about 10 minutes (JSON=path, ARGS="--quick redis")
 	@$(bin)/python -m bench.brokers $(if $(JSON),--json $(JSON)) $(ARGS)
 
 .PHONY: changelog
