@@ -1,6 +1,7 @@
 """What Kafka refuses, in one sentence without the password; and what only topics have."""
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,7 @@ from headrace.core.event import Event, Head, Outgoing
 from headrace.core.message import Bookmark
 from headrace.ports.bridge import SourceLink
 from headrace.testing.conformance.bridge_base import Desk, bodies, fetched, numbered
+from headrace.testing.conformance.bridge_base import opened as open_link
 from headrace.testing.conformance.bridge_sink import outgoing, sent
 from servers.kafka import Kafka
 from servers.server import free_port
@@ -419,6 +421,15 @@ async def test_a_member_with_a_name_leaves_when_it_closes(
     await one.close()
     async with asyncio.timeout(10):
         assert len(await fetched(await opened(topic, member="other"), 3)) == 3
+
+
+async def test_a_link_keeps_its_name_when_its_source_is_gone(kafka: Kafka) -> None:
+    topic = await new_topic(kafka)
+    link = await open_link(KafkaSource(broker_of(kafka), Topic(topic, topic), "s"))
+    gc.collect()
+    other = KafkaSource(broker_of(kafka), Topic(topic, topic), "s")
+    assert other._taking.member.name != link._taking.member.name  # type: ignore[attr-defined]
+    await link.close()
 
 
 async def test_a_batch_that_is_refused_is_sent_one_by_one(kafka: Kafka) -> None:

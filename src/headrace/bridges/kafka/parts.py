@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headrace.bridges.kafka.client import KafkaError, errors
+from headrace.bridges.kafka.member import Member
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What a source takes."""
+    """What a source takes, and as whom: the member's name is ours for as long as anybody holds this."""
 
     source: str
     topic: str
     group: str
     start: str
+    member: Member
 
 
 @dataclass(slots=True)

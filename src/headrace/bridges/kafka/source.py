@@ -59,9 +59,9 @@ class KafkaSource:
         takes the partitions over at once, though this one never left the group. By default one of this machine.
         """
         self._broker: Final = broker
-        self._taking: Final = Taking(name, topic.topic, topic.group or "", topic.start)
         place = f"{broker.shown} {topic.topic} {topic.group}"
-        self._member: Final = Member(member) if member is not None else Member.take(place)
+        named = Member(member) if member is not None else Member.take(place)
+        self._taking: Final = Taking(name, topic.topic, topic.group or "", topic.start, named)
 
     @property
     def alone(self) -> bool:
@@ -75,7 +75,7 @@ class KafkaSource:
         consumer = aiokafka.AIOKafkaConsumer(
             **given,
             group_id=taking.group,
-            group_instance_id=self._member.name,
+            group_instance_id=taking.member.name,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
