@@ -210,6 +210,7 @@ class Spool:
                 group, self._pending = self._pending, []
                 if not group:
                     self._writing = False
+                    self._tidy()  # what was drained meanwhile could not be removed
                     return
             try:
                 file, at = self._append(b"".join(entry.data for entry in group))
@@ -323,7 +324,7 @@ class Spool:
             self._landed.popitem(last=False)
 
     def _tidy(self) -> None:
-        """Remove the files of which nothing is left to bring."""
+        """Remove the files of which nothing is left to bring; not one that may be written to."""
         for files in (self._own, *self._taken.values()):
             while files and files[0].at >= files[0].size and (files[0].sealed or not self._writing):
                 file = files.popleft()
