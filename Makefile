@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
+# The tests start hundreds of processes: they read compiled modules, whatever the caller's shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 bin := .venv/bin
 full := .venv/.setup-full
@@ -22,7 +24,8 @@ setup: $(full) ## make .venv, with headrace and every tool of the project in it
 
 $(full): uv.lock pyproject.toml scripts/uv.sh
 	@scripts/preflight.sh
-	@scripts/uv.sh sync --locked --all-extras --all-groups
+	@scripts/uv.sh sync --locked --all-extras --all-groups --compile-bytecode
+	@$(bin)/python -m compileall -q src
 	@pwd > .venv/.home && touch $(runtime) $@
 
 # What `make demo` needs and no more; keeps what a full set-up has already put there.
