@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from headrace.core.errors import HeadraceError, LeaseLost, StoreUnavailable, UsageError
 from headrace.core.event import Event
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 ANSWER_S = 30.0  # after this, a settle counts as unanswered
 NO_OUTBOX = "this store keeps no events: publish needs one that does, as SQLite or PostgreSQL"
 
+T = TypeVar("T")
+
 Closer: TypeAlias = Callable[[], Awaitable[None]]
 
 
@@ -58,6 +60,7 @@ class Attempt:
     __slots__ = (
         "_begun",
         "_feeds",
+        "_loop",
         "_notifier",
         "_store",
         "_task",
@@ -87,6 +90,7 @@ class Attempt:
         self._worker = worker
         self._notifier = notifier
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._begun = False
 
     def __str__(self) -> str:
@@ -102,6 +106,7 @@ class Attempt:
 
     def begin(self, loop: asyncio.AbstractEventLoop, bodies: Runner, ended: "Ending") -> None:
         """Run the body; `ended` is told once, when it has really ended."""
+        self._loop = loop
         self._task = loop.create_task(self._run(bodies, ended))
 
     async def _run(self, bodies: Runner, ended: "Ending") -> None:
@@ -237,11 +242,21 @@ class Attempt:
         try:
             await joined.commit()
         except StoreUnavailable:
-            if not await self._committed():
+            if not await self._here(self._committed()):
                 raise
         if self._notifier.wants("job:"):
             self._notifier.publish((f"job:{self.job.id.hex()}",))
         return answer
+
+    async def _here(self, work: Coroutine[Any, Any, T]) -> T:
+        """On the worker's loop; a thread, which the body of a `def` task is in, waits for it."""
+        try:
+            elsewhere = asyncio.get_running_loop() is not self._loop
+        except RuntimeError:
+            elsewhere = True
+        if self._loop is None or not elsewhere:
+            return await work
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _committed(self) -> bool:
         """Whether a commit whose answer was lost went through: the fence tells, once the store can be asked."""

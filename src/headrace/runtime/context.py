@@ -365,7 +365,7 @@ class SyncJobContext(AttemptContext):
         if using is None or self._loop is None:
             self._wait(work)
         else:
-            asyncio.run(work)  # here, since the connection is this thread's
+            run_now(work)  # here, since the connection is this thread's
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

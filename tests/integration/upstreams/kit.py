@@ -22,6 +22,7 @@ class Service:
     under_way: int = 0
     most: int = 0
     began: list[float] = field(default_factory=list[float])
+    held: asyncio.Event | None = None  # if there is one, calls end when it is set
 
     async def call(self) -> None:
         """One call."""
@@ -31,6 +32,8 @@ class Service:
         self.began.append(asyncio.get_running_loop().time())
         try:
             await asyncio.sleep(self.takes_s)
+            if self.held is not None:
+                await self.held.wait()
             if self.down:
                 self.failed += 1
                 raise DownError("the bank is down")

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -47,18 +48,26 @@ async def trip(bank: Upstream, service: Service, open_s: float = 1.1) -> None:
 
 async def test_stampede_at_half_open(fleet: Fleet, until: Until) -> None:
     """A hundred callers in each of four processes: no more than permitted are let through at once, in all."""
-    service = Service(takes_s=0.02)
+    service = Service()
     breaker = replace(BREAKER, wait_duration_in_open_state=2.5)  # all hear of it by then, on a busy machine too
-    banks = [bank_of(fleet.join(), breaker) for _ in range(4)]
+    banks = [bank_of(fleet.join(), breaker, timeout=30) for _ in range(4)]
     for member in fleet.members:  # whoever begins with its first call may find the breaker closed again
         await member.open()
     for _ in range(3):
         await trip(banks[0], service, 2.6)
         service.most = service.calls = 0
-        let_through = sum(await asyncio.gather(*(call(bank, service) for bank in banks for _ in range(100))))
-        assert service.most <= PERMITTED
-        assert service.calls >= let_through
+        service.held = asyncio.Event()  # the probes last until all others were refused
+        calls = [asyncio.create_task(call(bank, service)) for bank in banks for _ in range(100)]
+        await until(partial(_all_but, service, calls))
+        service.held.set()
+        let_through = sum(await asyncio.gather(*calls))
+        assert 1 <= let_through == service.calls == service.most <= PERMITTED
         await until(lambda: _closes(banks, service, fleet.members[0]))
+
+
+async def _all_but(service: Service, calls: list["asyncio.Task[bool]"]) -> bool:
+    """Whether all have ended that are not under way at the service."""
+    return sum(not one.done() for one in calls) == service.under_way
 
 
 async def _is(hr: Headrace, state: BreakerState) -> bool:

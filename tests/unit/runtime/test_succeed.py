@@ -25,6 +25,7 @@ from headrace.core.worker_events import StopReason
 from headrace.notifiers.local import LocalNotifier
 from headrace.runtime.attempt import Attempt
 from headrace.runtime.clock import SystemClock
+from headrace.runtime.context import run_now
 from headrace.runtime.feedwriter import FeedWriter
 from headrace.stores.memory import MemoryStore
 
@@ -125,6 +126,19 @@ async def test_a_store_that_is_away_just_then_is_waited_for(store: Store, attemp
     store.away = 3
     await attempt.succeed(1, Session(answers=False))
     assert attempt.settled
+    assert store.away == 0
+
+
+async def test_a_thread_of_a_task_asks_by_way_of_the_workers_loop(store: Store, attempt: Attempt) -> None:
+    class Thread:
+        async def run(self, attempt: Attempt) -> None:
+            await asyncio.to_thread(lambda: run_now(attempt.succeed(1, Session(answers=False))))
+
+    store.away = 3
+    ended: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
+    attempt.begin(asyncio.get_running_loop(), Thread(), ended.set_result)
+    async with asyncio.timeout(10):
+        assert (await ended).settled
     assert store.away == 0
 
 

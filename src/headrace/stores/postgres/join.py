@@ -119,7 +119,7 @@ class JoinedPostgres:
             await self._numbers(tx, ())
             return await settle_one(tx, self._home.lines, settle)
 
-        return await self._run(end)
+        return await self._run(end, ring=False)  # its commit follows, and rings
 
     async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
         """Put events into outboxes with the user's transaction."""
@@ -156,7 +156,7 @@ class JoinedPostgres:
             if not isinstance(told, StoreUnavailable):
                 raise told from error
 
-    async def _run(self, op: Callable[[Tx], Awaitable[T]]) -> T:
+    async def _run(self, op: Callable[[Tx], Awaitable[T]], *, ring: bool = True) -> T:
         try:
             await self._link.begin()
             tx = LinkTx(self._link, self._home.now())
@@ -164,7 +164,8 @@ class JoinedPostgres:
         except self._link.errors as error:
             raise self._home.told(error) from error
         self._owed.append(tx)
-        self._link.ring_after(lambda: self._home.ring(tx))
+        if ring:
+            self._link.ring_after(lambda: self._home.ring(tx))
         return answer
 
     async def _numbers(self, tx: Tx, wanted: Sequence[LineName]) -> list[int]:

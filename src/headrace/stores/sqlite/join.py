@@ -115,13 +115,13 @@ class JoinedSqlite3:
 
     async def settle(self, settle: Settle) -> SettleResult:
         """Settle one attempt with the user's transaction."""
-        return self._run(lambda tx: settle_alone(tx, settle))
+        return self._run(lambda tx: settle_alone(tx, settle), ring=False)  # its commit follows, and rings
 
     async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
         """Put events into the outboxes of their sinks with the user's transaction."""
         return self._run(lambda tx: publish(tx, events, guard, once=once))
 
-    def _run(self, op: Callable[[Tx], T]) -> T:
+    def _run(self, op: Callable[[Tx], T], *, ring: bool = True) -> T:
         connection = self._connection
         try:
             refuse_autocommit(connection, in_transaction=connection.in_transaction)
@@ -134,7 +134,8 @@ class JoinedSqlite3:
         except sqlite3.Error as error:
             raise self._home.told(error) from error
         self._owed.append(tx)
-        ring_soon(lambda: self._home.ring(tx))
+        if ring:
+            ring_soon(lambda: self._home.ring(tx))
         return answer
 
     async def commit(self) -> None:

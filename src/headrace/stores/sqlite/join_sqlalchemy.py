@@ -76,7 +76,7 @@ class JoinedSqlalchemy:
 
     async def settle(self, settle: Settle) -> SettleResult:
         """Settle one attempt with the user's transaction."""
-        return await self._run(lambda tx: settle_alone(tx, settle))
+        return await self._run(lambda tx: settle_alone(tx, settle), ring=False)  # its commit follows, and rings
 
     async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:
         """Put events into the outboxes of their sinks with the user's transaction."""
@@ -100,7 +100,7 @@ class JoinedSqlalchemy:
         self._owed.clear()
         await answered(self._using.rollback())
 
-    async def _run(self, op: Callable[[Tx], T]) -> T:
+    async def _run(self, op: Callable[[Tx], T], *, ring: bool = True) -> T:
         using = self._using
         try:
             if isinstance(using, AsyncSession):
@@ -116,7 +116,8 @@ class JoinedSqlalchemy:
                 raise self._home.told(error.orig) from error
             raise
         self._owed.append(tx)
-        ring_after(using, lambda: self._home.ring(tx))
+        if ring:
+            ring_after(using, lambda: self._home.ring(tx))
         return answer
 
     def _write(self, connection: Connection, op: Callable[[Tx], T]) -> tuple[Tx, T]:
