@@ -15,6 +15,11 @@ BANNED = sorted(CONFIG["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-ap
 ROOMS = (
     "core",
     "ports",
+    "clients",
+    "clients/kafka",
+    "clients/nats",
+    "clients/rabbitmq",
+    "clients/redis",
     "runtime",
     "notifiers",
     "notifiers/kafka_line",
@@ -54,7 +59,7 @@ def banned_lines(path: str) -> list[int]:
     return [int(line) for line in re.findall(r":(\d+):\d+: TID251", done.stdout)]
 
 
-@pytest.mark.parametrize("room", ["core", "ports", "app", "web", "cli"])
+@pytest.mark.parametrize("room", ["core", "ports", "clients", "app", "web", "cli"])
 def test_no_clock_chance_or_task_outside_the_runtime(room: str) -> None:
     assert banned_lines(f"src/headrace/{room}/probe.py") == list(range(1, len(BANNED) + 1))
 
@@ -100,6 +105,8 @@ def test_an_empty_house_keeps_every_contract(house: Path) -> None:
         ("ports", "from headrace import runtime"),
         ("stores/sqlite", "from headrace.stores import memory"),
         ("notifiers/nats_line", "from headrace.notifiers import redis_line"),
+        ("clients/nats", "from headrace.clients import redis"),
+        ("clients", "from headrace import bridges"),
         ("runtime", "from headrace import stores"),
         ("runtime", "from headrace import app"),
         ("app", "from headrace import web"),

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Final, Protocol, TypeAlias, cast
 
+from headrace.clients.closing import finished
 from headrace.core.errors import NotifierError
 from headrace.notifiers.listeners import EVERYTHING, Listeners
 from headrace.notifiers.outbox import Outbox, read
-from headrace.notifiers.talk import Talk, finished, happens
+from headrace.notifiers.talk import Talk, happens
 
 logger = logging.getLogger(__name__)
 

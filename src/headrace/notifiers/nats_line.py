@@ -1,25 +1,21 @@
-"""One connection to NATS, subscribed to one subject; core NATS, which keeps nothing.
-
-The client's own reconnecting is off: while it is at it, what is published fills a buffer or is lost without a word.
-"""
+"""One connection to NATS, subscribed to one subject; core NATS, which keeps nothing."""
 
 import asyncio
-import ssl
-from contextlib import suppress
 from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from headrace.clients import nats
+from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.core.errors import NotifierError
 from headrace.notifiers.faults import refused, unreached
 from headrace.notifiers.keeper import OpenLine
-from headrace.notifiers.talk import Talk, finished, shortly
+from headrace.notifiers.talk import Talk
 
 CONNECT_S: Final = 5.0
 CLOSE_S: Final = 1.0
-PING_S: Final = 5
 
 
 class NatsLine:
@@ -51,7 +47,7 @@ class NatsLine:
 
     async def close(self) -> None:
         """Let go of the connection."""
-        await _close(self._client)
+        await nats.close(self._client, CLOSE_S)
 
     async def _on_message(self, message: Any) -> None:
         self._talk.take(message.data.decode("ascii", "replace"))
@@ -72,25 +68,9 @@ def opens(broker: Broker, place: str) -> OpenLine:
         client: Any = Client()  # its types are unknown in part
         try:
             async with asyncio.timeout(CONNECT_S):
-                await client.connect(
-                    [f"{'tls' if broker.tls else 'nats'}://{server}" for server in broker.servers],
-                    name="headrace notifier",
-                    user=broker.user,
-                    password=broker.password,
-                    tls=ssl.create_default_context() if broker.tls else None,
-                    allow_reconnect=False,
-                    max_reconnect_attempts=1,
-                    reconnect_time_wait=0,
-                    connect_timeout=int(CONNECT_S),
-                    ping_interval=PING_S,
-                    max_outstanding_pings=2,
-                    pending_size=-1,
-                    error_cb=trouble,
-                    closed_cb=lost,
-                    disconnected_cb=lost,
-                )
+                await nats.connect(client, broker, "headrace notifier", CONNECT_S, trouble=trouble, lost=lost)
         except BaseException as error:
-            await finished(_close(client))
+            await finished(nats.close(client, CLOSE_S))
             if isinstance(error, NatsError | OSError):
                 raise _told(broker, [error, *troubles]) from None
             raise
@@ -100,13 +80,4 @@ def opens(broker: Broker, place: str) -> OpenLine:
 
 
 def _told(broker: Broker, errors: list[Exception]) -> NotifierError:
-    if any("authorization" in str(error).lower() for error in errors):
-        return refused(broker)
-    return unreached(broker, errors[-1])
-
-
-async def _close(client: Any) -> None:
-    await shortly(client.close, CLOSE_S)
-    transport: Any = getattr(client, "_transport", None)
-    with suppress(Exception):  # it could not write what was left
-        transport._io_writer.transport.abort()  # noqa: SLF001 - there is no other way
+    return refused(broker) if nats.refuses(errors) else unreached(broker, errors[-1])

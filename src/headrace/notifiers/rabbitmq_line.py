@@ -10,22 +10,19 @@ from typing import Any, Final
 
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
-from aiormq.exceptions import InvalidFrameError
+from aio_pika.exceptions import AMQPError
 
+from headrace.clients import rabbitmq
+from headrace.clients.closing import finished, shortly
 from headrace.core.broker import Broker
 from headrace.core.errors import NotifierError
 from headrace.notifiers.faults import refused, unreached
 from headrace.notifiers.keeper import OpenLine
-from headrace.notifiers.talk import Talk, finished, shortly
+from headrace.notifiers.talk import Talk
 
 CONNECT_S: Final = 5.0
 CLOSE_S: Final = 1.0
-HEARTBEAT_S: Final = 10
 QUEUE: Final[dict[str, Any]] = {"x-max-length": 100, "x-overflow": "drop-head", "x-message-ttl": 5_000}
-ENTRY_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, InvalidFrameError)
-"""The last is how the client takes it that there is no such virtual host, or not for this user."""
-REFUSALS: Final = ("ACCESS_REFUSED", "NOT_ALLOWED")
 
 
 class RabbitMQLine:
@@ -88,7 +85,7 @@ async def _connect(broker: Broker) -> AbstractConnection:
     return await aio_pika.connect(
         broker.url,
         timeout=CONNECT_S,
-        heartbeat=HEARTBEAT_S,
+        heartbeat=rabbitmq.HEARTBEAT_S,
         client_properties={"connection_name": "headrace notifier"},
         ssl_context=ssl.create_default_context() if broker.tls else None,
     )
@@ -105,9 +102,7 @@ async def _listen(connection: AbstractConnection, place: str, heard: Any, ended:
 
 
 def _told(broker: Broker, error: Exception) -> NotifierError:
-    if isinstance(error, ENTRY_REFUSED) or str(error).startswith(REFUSALS):
-        return refused(broker)
-    return unreached(broker, error)
+    return refused(broker) if rabbitmq.refuses(error) else unreached(broker, error)
 
 
 async def _close(connection: AbstractConnection) -> None:

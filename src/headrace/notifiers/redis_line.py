@@ -6,20 +6,18 @@ be silent; so nothing is left to the client but to fail.
 
 import asyncio
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, Final
 
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import RedisError
 
+from headrace.clients import redis
+from headrace.clients.closing import finished, shortly
 from headrace.core.broker import Broker
 from headrace.core.errors import NotifierError
 from headrace.notifiers.faults import refused, unreached
 from headrace.notifiers.keeper import OpenLine
-from headrace.notifiers.talk import Talk, finished, shortly
+from headrace.notifiers.talk import Talk
 
-_redis: Final[Any] = import_module("redis.asyncio")  # its types are unknown in part
 CONNECT_S: Final = 5.0
 CLOSE_S: Final = 1.0
 
@@ -66,15 +64,7 @@ def opens(broker: Broker, place: str) -> OpenLine:
     """How to connect."""
 
     async def open_line(talk: Talk) -> RedisLine:
-        client: Any = _redis.Redis.from_url(
-            broker.url,
-            protocol=2,
-            socket_connect_timeout=CONNECT_S,
-            socket_timeout=None,
-            health_check_interval=0,
-            retry=Retry(NoBackoff(), 0),
-            client_name="headrace-notifier",
-        )
+        client = redis.client(broker, "headrace-notifier", CONNECT_S)
         bell: Any = client.pubsub(ignore_subscribe_messages=True)
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -91,9 +81,7 @@ def opens(broker: Broker, place: str) -> OpenLine:
 
 
 def _told(broker: Broker, error: BaseException) -> NotifierError:
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError) or "AUTH" in str(error):
-        return refused(broker)
-    return unreached(broker, error)
+    return refused(broker) if redis.refuses(error) else unreached(broker, error)
 
 
 async def _close(client: Any, bell: Any) -> None:

@@ -12,10 +12,11 @@ from operator import attrgetter
 from typing import Any, Final
 
 from headrace.bridges import faults
-from headrace.bridges.closing import shortly
-from headrace.bridges.kafka.client import KafkaError, aiokafka, close_consumer, errors, told
+from headrace.bridges.kafka.client import close_consumer, told
 from headrace.bridges.kafka.parts import Part, Says, Taking
 from headrace.bridges.kafka.records import at_of, messages_of
+from headrace.clients.closing import shortly
+from headrace.clients.kafka import KafkaError, aiokafka, errors
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 from headrace.core.message import Batch, Message, ms_of

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headrace.bridges.kafka.client import KafkaError, errors
 from headrace.bridges.kafka.member import Member
+from headrace.clients.kafka import KafkaError, errors
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 

@@ -11,19 +11,11 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final
 
-from headrace.bridges.closing import finished
-from headrace.bridges.kafka.client import (
-    KafkaError,
-    aiokafka,
-    begin,
-    close_producer,
-    errors,
-    settings,
-    told,
-    why_not,
-)
+from headrace.bridges.kafka.client import begin, close_producer, settings, told, why_not
 from headrace.bridges.kafka.posts import Batch, Lines, Place, Post
 from headrace.bridges.kafka.records import headers_of
+from headrace.clients.closing import finished
+from headrace.clients.kafka import KafkaError, aiokafka, errors
 from headrace.core.broker import Broker
 from headrace.core.broker_faults import words_of
 from headrace.core.errors import BridgeUnavailable

@@ -7,20 +7,12 @@ not know of one takes a message twice: bookmarks move only from where they stand
 import asyncio
 from typing import Any, Final, Protocol
 
-from headrace.bridges.closing import finished
-from headrace.bridges.kafka.client import (
-    CONNECT_S,
-    STRATEGIES,
-    KafkaError,
-    aiokafka,
-    begin,
-    close_consumer,
-    settings,
-    why_not,
-)
+from headrace.bridges.kafka.client import CONNECT_S, STRATEGIES, begin, close_consumer, settings, why_not
 from headrace.bridges.kafka.link import KafkaLink
 from headrace.bridges.kafka.member import Member
 from headrace.bridges.kafka.parts import Says, Taking
+from headrace.clients.closing import finished
+from headrace.clients.kafka import KafkaError, aiokafka
 from headrace.core.broker import Broker
 from headrace.ports.bridge import SourceLink, Stand
 

@@ -1,12 +1,8 @@
-"""One connection to NATS that ends when it is lost, and what the client's errors mean.
-
-The client's own reconnecting is off: while it is at it, what is published fills a buffer or is lost without a word.
-"""
+"""One connection to NATS, and what the client's errors mean."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
@@ -16,7 +12,8 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from headrace.bridges import faults
-from headrace.bridges.closing import finished, shortly
+from headrace.clients import nats
+from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
@@ -27,7 +24,6 @@ APIError: Final[Any] = _js.APIError
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 5.0
 CLOSE_S: Final = 0.4
-PING_S: Final = 5
 TROUBLES_KEPT: Final = 8
 UNAVAILABLE: Final = 503
 
@@ -51,14 +47,11 @@ class Connection:
 
     def abort(self) -> None:
         """Close its socket, whatever was to be written."""
-        transport: Any = getattr(self.client, "_transport", None)
-        with suppress(Exception):  # there is none, or not any more
-            transport._io_writer.transport.abort()  # noqa: SLF001 - there is no other way
+        nats.abort(self.client)
 
     async def close(self) -> None:
         """Let go of it."""
-        await shortly(self.client.close, CLOSE_S)
-        self.abort()
+        await nats.close(self.client, CLOSE_S)
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -117,23 +110,7 @@ async def connect(broker: Broker, name: str) -> Connection:
     connection = Connection(broker, _Client(), ended, troubles, set())
     try:
         async with asyncio.timeout(CONNECT_S):
-            await connection.client.connect(
-                [f"{'tls' if broker.tls else 'nats'}://{server}" for server in broker.servers],
-                name=name,
-                user=broker.user,
-                password=broker.password,
-                tls=ssl.create_default_context() if broker.tls else None,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=int(CONNECT_S),
-                ping_interval=PING_S,
-                max_outstanding_pings=2,
-                pending_size=-1,
-                error_cb=trouble,
-                closed_cb=lost,
-                disconnected_cb=lost,
-            )
+            await nats.connect(connection.client, broker, name, CONNECT_S, trouble=trouble, lost=lost)
     except BaseException as error:
         await finished(connection.close())
         if isinstance(error, NatsError | OSError):
@@ -147,6 +124,4 @@ def _forbids(error: Exception) -> bool:
 
 
 def _unconnected(broker: Broker, errors: list[Exception]) -> BridgeError:
-    if any("authorization" in str(error).lower() for error in errors):
-        return faults.refused(broker)
-    return faults.unreached(broker, errors[-1])
+    return faults.refused(broker) if nats.refuses(errors) else faults.unreached(broker, errors[-1])

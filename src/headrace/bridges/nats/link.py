@@ -16,9 +16,9 @@ from nats.errors import Error as NatsError
 from nats.js.api import ConsumerInfo
 
 from headrace.bridges import faults
-from headrace.bridges.closing import shortly
 from headrace.bridges.nats.client import Connection
 from headrace.bridges.nats.messages import given_of, message_of
+from headrace.clients.closing import shortly
 from headrace.core.errors import BridgeError, BridgeUnavailable
 from headrace.core.message import Batch, Message
 

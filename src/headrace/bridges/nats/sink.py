@@ -12,9 +12,9 @@ from nats.errors import BadHeaderError, BadSubjectError, MaxPayloadError
 from nats.errors import Error as NatsError
 
 from headrace.bridges import faults
-from headrace.bridges.closing import finished
 from headrace.bridges.nats.client import ANSWER_S, UNAVAILABLE, Connection, NotFoundError, connect
 from headrace.bridges.nats.messages import headers_of
+from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError
 from headrace.core.event import Outgoing

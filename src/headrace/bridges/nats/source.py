@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 
-from headrace.bridges.closing import finished
 from headrace.bridges.nats.client import Connection, NotFoundError, connect
 from headrace.bridges.nats.link import NatsLink, Taking
+from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeRefused
 from headrace.ports.bridge import SourceLink, Stand

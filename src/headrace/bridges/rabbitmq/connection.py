@@ -9,29 +9,19 @@ from typing import Any, Final
 
 import aiormq
 from aiormq.abc import AbstractConnection
-from aiormq.exceptions import (
-    AMQPError,
-    AuthenticationError,
-    ChannelInvalidStateError,
-    InvalidFrameError,
-    ProbableAuthenticationError,
-)
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError, InvalidFrameError
 from yarl import URL
 
 from headrace.bridges import faults
-from headrace.bridges.closing import finished, shortly
 from headrace.bridges.rabbitmq.careful import careful_transport
+from headrace.clients import rabbitmq
+from headrace.clients.closing import finished, shortly
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 5.0
 CLOSE_S: Final = 0.8
-HEARTBEAT_S: Final = 10
-ENTRY_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, InvalidFrameError)
-"""The last is how the client takes it that there is no such virtual host, or not for this user."""
-
-
 UNREADABLE: Final = (InvalidFrameError, ValueError, OverflowError, StructError)
 """What ends a connection over a message whose properties the client cannot read."""
 
@@ -42,7 +32,7 @@ async def connect(broker: Broker, name: str, *, careful: bool = False) -> Abstra
     Raises:
         BridgeError: there is none.
     """
-    url = URL(broker.url).update_query(heartbeat=str(HEARTBEAT_S), name=name)
+    url = URL(broker.url).update_query(heartbeat=str(rabbitmq.HEARTBEAT_S), name=name)
     context = ssl.create_default_context() if broker.tls else None
     connection: Any = aiormq.Connection(url, context=context, **careful_transport(tls=broker.tls) if careful else {})
     try:
@@ -50,7 +40,7 @@ async def connect(broker: Broker, name: str, *, careful: bool = False) -> Abstra
             await connection.connect()
     except BaseException as error:
         await finished(close(connection))
-        if isinstance(error, ENTRY_REFUSED) or str(error).startswith(("ACCESS_REFUSED", "NOT_ALLOWED")):
+        if rabbitmq.refuses(error):
             raise faults.refused(broker) from None
         if isinstance(error, AMQPError | OSError):
             raise faults.unreached(broker, error) from None

@@ -12,9 +12,9 @@ from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
 
 from headrace.bridges import faults
-from headrace.bridges.closing import finished
 from headrace.bridges.rabbitmq.connection import answers, close, connect, reply_of, told, words_of
 from headrace.bridges.rabbitmq.messages import properties_of
+from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError
 from headrace.core.event import Outgoing, route_of

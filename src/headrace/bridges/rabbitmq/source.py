@@ -5,10 +5,10 @@ from typing import Final, Protocol
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelLockedResource, ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from headrace.bridges.closing import finished
 from headrace.bridges.rabbitmq.connection import answers, close, connect, words_of
 from headrace.bridges.rabbitmq.link import RabbitmqLink, Taking
 from headrace.bridges.rabbitmq.order import has_single_consumer
+from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 from headrace.ports.bridge import SourceLink, Stand

@@ -3,19 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from typing import Any, Final
 
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from headrace.bridges import faults
-from headrace.bridges.closing import finished, shortly
+from headrace.clients import redis
+from headrace.clients.closing import finished, shortly
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
-_redis: Final[Any] = import_module("redis.asyncio")  # its types are unknown in part
 CONNECT_S: Final = 5.0
 CLOSE_S: Final = 0.4
 ANSWER_S: Final = 5.0
@@ -30,15 +27,7 @@ async def connect(broker: Broker, name: str) -> Any:
     Raises:
         BridgeError: there is none.
     """
-    client: Any = _redis.Redis.from_url(
-        broker.url,
-        protocol=2,
-        socket_connect_timeout=CONNECT_S,
-        socket_timeout=None,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
-        client_name=name,
-    )
+    client = redis.client(broker, name, CONNECT_S)
     try:
         async with answers(broker, within_s=CONNECT_S):
             await client.ping()
@@ -72,7 +61,7 @@ async def answers(broker: Broker, key: str = "", *, within_s: float | None = Non
 def told(broker: Broker, key: str, error: Exception) -> BridgeError:
     """What an error of the client means."""
     words = str(error)
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError) or "AUTH" in words:
+    if redis.refuses(error):
         return faults.refused(broker)
     if not isinstance(error, ResponseError):
         return faults.unreached(broker, error)

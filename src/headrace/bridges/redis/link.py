@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from headrace.bridges.closing import shortly
 from headrace.bridges.redis.client import answers, close
 from headrace.bridges.redis.entries import message_of
+from headrace.clients.closing import shortly
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeUnavailable
 from headrace.core.message import Batch, Message

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from headrace.bridges.closing import finished
 from headrace.bridges.redis.client import answers, close, connect, told
 from headrace.bridges.redis.entries import fields_of
+from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused
 from headrace.core.event import Outgoing

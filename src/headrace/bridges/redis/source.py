@@ -7,9 +7,9 @@ connection closes, and else after `IDLE_S`; any consumer of the group finds it w
 import secrets
 from typing import Final, Protocol
 
-from headrace.bridges.closing import finished
 from headrace.bridges.redis.client import answers, close, connect
 from headrace.bridges.redis.link import BEGINNING, CONSUMER, RedisLink, Taking, forget_the_dead, make_group
+from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.ports.bridge import SourceLink, Stand
 
