@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final
 
-from headrace.clients.closing import shortly
+from headrace.clients.closing import finished, shortly
 from headrace.core.broker import Broker
 
 aiokafka: Final[Any] = import_module("aiokafka")  # it has no types
@@ -27,6 +27,7 @@ CONNECTION: Final = frozenset(
     {"client_id", "request_timeout_ms", "security_protocol", "ssl_context", "sasl_mechanism"}
     | {"sasl_plain_username", "sasl_plain_password"}
 )
+MOMENT_S: Final = 0.2
 _CONSUMER_TASKS: Final = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
 logging.getLogger("aiokafka.conn").addFilter(lambda record: "SaslAuthenticate" not in record.getMessage())
 """At DEBUG, the client would log the password."""
@@ -53,17 +54,37 @@ def settings(broker: Broker, client_id: str, *, request_ms: int, metadata_ms: in
 
 
 async def why_not(broker: Broker, given: dict[str, Any], within_s: float) -> Exception | None:
-    """Why a server does not let us in, which the client keeps for its log: each is asked again; None: they all do."""
+    """Why a server does not let us in, which the client keeps for its log: all are asked again; None: none says why."""
     found: Exception | None = None
     options = {name: value for name, value in given.items() if name in CONNECTION}
-    with suppress(TimeoutError):
-        async with asyncio.timeout(within_s):
-            for host, port in broker.hosts:
-                try:
-                    (await _conn.create_conn(host, port, **options)).close()
-                except (KafkaError, OSError) as error:
-                    found = error
+    for host, port in broker.hosts:
+        try:
+            async with asyncio.timeout(within_s / len(broker.hosts)):
+                (await _conn.create_conn(host, port, **options)).close()
+        except TimeoutError:
+            continue
+        except (KafkaError, OSError) as error:
+            found = error
     return found
+
+
+async def begin(client: Any, most_s: float) -> None:
+    """Start it, in its time; one that is left in the middle leaves a connection behind, so it has a moment more.
+
+    Raises:
+        TimeoutError: it takes longer.
+    """
+    starting = asyncio.get_running_loop().create_task(client.start())
+    try:
+        await asyncio.wait([starting], timeout=most_s)
+        if not starting.done():
+            raise TimeoutError
+        starting.result()
+    finally:
+        if not starting.done():
+            await finished(asyncio.wait([starting], timeout=MOMENT_S))
+            starting.cancel()
+            await finished(asyncio.wait([starting]))
 
 
 async def close_consumer(consumer: Any, most_s: float) -> None:

@@ -14,6 +14,7 @@ from headrace.clients.kafka import (
     REFUSALS,
     KafkaError,
     aiokafka,
+    begin,
     close_consumer,
     close_producer,
     errors,
@@ -32,7 +33,8 @@ CONNECT_S: Final = 10.0
 REQUEST_MS: Final = 5_000
 METADATA_MS: Final = 60_000
 WAIT_MS: Final = 500
-CLOSE_S: Final = 0.2
+CLOSE_S: Final = 0.15
+ADMIN_CLOSE_S: Final = 1.0
 BEHIND_MAX: Final = 100
 TOPIC: Final = {"retention.ms": "60000", "segment.ms": "60000", "cleanup.policy": "delete"}
 DEFAULT_REPLICATION: Final = -1
@@ -104,10 +106,10 @@ def opens(broker: Broker, place: str) -> OpenLine:
         producer = aiokafka.AIOKafkaProducer(**common, acks=1, linger_ms=0, enable_idempotence=False)
         try:
             async with asyncio.timeout(CONNECT_S):
-                await consumer.start()
+                await begin(consumer, CONNECT_S)
                 if place not in await consumer.topics():
                     await _create(broker, common, place)
-                await producer.start()
+                await begin(producer, CONNECT_S)
                 partition = aiokafka.TopicPartition(place, 0)
                 consumer.assign([partition])
                 await consumer.seek_to_end(partition)
@@ -131,7 +133,7 @@ async def _create(broker: Broker, common: dict[str, Any], topic: str) -> None:
         new.replication_factor = DEFAULT_REPLICATION  # which the client would not take
         answer = await admin.create_topics([new])
     finally:
-        await finished(shortly(admin.close, CLOSE_S))
+        await finished(shortly(admin.close, ADMIN_CLOSE_S))
     for _, code, *_ in answer.topic_errors:
         error = errors.for_code(code)
         if code and error is not errors.TopicAlreadyExistsError:

@@ -99,7 +99,7 @@ class Joined(Protocol):
         ...
 
     async def settle(self, settle: Settle) -> SettleResult:
-        """As one settle of `Store.exchange`, inside the user's transaction, which stays open."""
+        """As one settle of `Store.exchange`, in the user's transaction; `commit` follows, and gives its hints."""
         ...
 
     async def publish(self, events: Sequence[Event], guard: Lease | None = None, *, once: bool = False) -> list[bool]:

@@ -242,19 +242,19 @@ class Attempt:
         try:
             await joined.commit()
         except StoreUnavailable:
-            if not await self._here(self._committed()):
+            if not await self._on_its_loop(self._committed()):
                 raise
         if self._notifier.wants("job:"):
             self._notifier.publish((f"job:{self.job.id.hex()}",))
         return answer
 
-    async def _here(self, work: Coroutine[Any, Any, T]) -> T:
-        """On the worker's loop; a thread, which the body of a `def` task is in, waits for it."""
+    async def _on_its_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """A thread, which the body of a `def` task is in, waits for the worker's loop to do it."""
         try:
-            elsewhere = asyncio.get_running_loop() is not self._loop
+            running = asyncio.get_running_loop()
         except RuntimeError:
-            elsewhere = True
-        if self._loop is None or not elsewhere:
+            running = None
+        if self._loop is None or running is self._loop:
             return await work
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 

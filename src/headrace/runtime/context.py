@@ -362,7 +362,7 @@ class SyncJobContext(AttemptContext):
         return prepared.id
 
     def _wait_with(self, using: object | None, work: Coroutine[Any, Any, None]) -> None:
-        if using is None or self._loop is None:
+        if using is None:
             self._wait(work)
         else:
             run_now(work)  # here, since the connection is this thread's

@@ -220,8 +220,9 @@ class Spool:
             with self._lock:
                 for entry in group:
                     for job in entry.jobs:
-                        self._where[job.id] = file, at
-                        file.jobs.add(job.id)
+                        if job.id in self._where:  # else it has been brought to the store already
+                            self._where[job.id] = file, at
+                            file.jobs.add(job.id)
                     at += len(entry.data)
             for entry in group:
                 entry.done.set_result(None)
@@ -334,7 +335,10 @@ class Spool:
                     self._waiting -= len(lost) if files is self._own else 0
                 for job in lost:
                     self._where.pop(job, None)
-                file.remove()
+                try:
+                    file.remove()
+                except OSError as error:
+                    logger.error("the spool file %s stays, and will be brought again: %s", file.path, error)  # noqa: TRY400
         for writer in [writer for writer, files in self._taken.items() if not files]:
             del self._taken[writer]
 

@@ -218,8 +218,10 @@ class SpoolFile:
 
     def remove(self) -> None:
         """All of it is in the store."""
-        self.path.unlink(missing_ok=True)
-        self.close()
+        try:
+            self.path.unlink(missing_ok=True)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of it: from now on, another process may take it over."""

@@ -15,6 +15,7 @@ from headrace import Headrace, JobContext
 from headrace.cli.checks import Grade
 from headrace.cli.checks_notifier import check_notifier
 from headrace.core.broker import broker
+from headrace.notifiers import kafka_line
 from headrace.notifiers.brokers import BrokerNotifier
 from headrace.settings import Settings
 from servers.kafka import Kafka
@@ -117,6 +118,28 @@ async def test_rabbitmq_refuses(rabbitmq: RabbitMQ, caplog: pytest.LogCaptureFix
     assert await told(f"amqp://guest:wr0ng@{at}/") == f"amqp://guest:…@{at} {REFUSED}"
     assert await told(f"amqp://guest:guest@{at}/nowhere") == f"amqp://guest:…@{at}/nowhere {REFUSED}"
     assert "wr0ng" not in caplog.text
+
+
+async def test_a_kafka_that_says_nothing_is_left_without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_line, "CONNECT_S", 0.5)
+    begun = ended = 0
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal begun, ended
+        begun += 1
+        while await reader.read(1000):
+            pass
+        ended += 1
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with server:
+        url = f"kafka://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        notifier = BrokerNotifier(broker(url, "HEADRACE_NOTIFIER"), lambda: "headrace.test")
+        await notifier.start()
+        await until(lambda: notifier.health.trouble not in {None, "not connected yet"})
+        await notifier.stop()
+        await until(lambda: 0 < begun == ended)
 
 
 async def test_kafka_refuses(own: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace import Headrace, InvalidConfig
+from headrace import Headrace, InvalidConfig, clients
 from headrace.app.notifying import poll_max_s
 from headrace.notifiers.brokers import BrokerNotifier
 from headrace.notifiers.local import LocalNotifier
@@ -66,7 +66,9 @@ def test_nonsense_is_told_at_once_and_without_a_password(notifier: str, words: s
 def test_a_client_that_is_not_installed_is_told_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "headrace.notifiers.redis_line", raising=False)
+    for module in ("headrace.notifiers.redis_line", "headrace.clients.redis"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delattr(clients, "redis", raising=False)
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(InvalidConfig, match=r"NOTIFIER redis://ada:…@host needs redis: pip install '.*redis]'$"):

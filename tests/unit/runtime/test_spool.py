@@ -151,6 +151,34 @@ async def test_a_file_that_is_drained_before_its_writer_rests_is_removed_too(
     await one.emptied()
 
 
+async def test_what_is_drained_while_its_writer_has_yet_to_note_it_is_gone_for_good(
+    process: Callable[..., Process], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = process()
+    written, goes_on = threading.Event(), threading.Event()
+    append = one.spool._append
+
+    def slow(data: bytes) -> object:
+        found = append(data)
+        written.set()
+        goes_on.wait(10)
+        return found
+
+    monkeypatch.setattr(one.spool, "_append", slow)
+    store.up = True
+    put = asyncio.get_running_loop().create_task(one.put(1))
+    await asyncio.to_thread(written.wait, 10)
+    one.keeper.begin()
+    async with asyncio.timeout(10):
+        while not one.spool.figures.drained:  # noqa: ASYNC110 - the keeper works
+            await asyncio.sleep(0.005)
+    goes_on.set()
+    await put
+    await one.emptied()
+    assert one.spool.idle
+    assert (one.spool.figures.files, one.spool.figures.jobs) == (0, 0)
+
+
 async def test_callers_at_one_time_share_a_flush(
     process: Callable[..., Process], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

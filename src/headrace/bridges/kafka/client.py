@@ -1,12 +1,10 @@
 """What both directions make of aiokafka: what its errors mean to them, and how it is begun."""
 
-import asyncio
 from importlib import import_module
 from typing import Any, Final
 
 from headrace.bridges import faults
 from headrace.clients import kafka
-from headrace.clients.closing import finished
 from headrace.core.broker import Broker
 from headrace.core.errors import BridgeError, BridgeRefused, BridgeUnavailable
 
@@ -51,22 +49,12 @@ def told(broker: Broker, error: BaseException, group: str = "") -> BridgeError:
 
 
 async def begin(client: Any) -> None:
-    """Start it, in its time; one that is left in the middle leaves a connection behind, so it has a moment more.
+    """Start it.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: it takes too long.
     """
-    starting = asyncio.get_running_loop().create_task(client.start())
-    try:
-        await asyncio.wait([starting], timeout=CONNECT_S)
-        if not starting.done():
-            raise TimeoutError
-        starting.result()
-    finally:
-        if not starting.done():
-            await finished(asyncio.wait([starting], timeout=CLOSE_S))
-            starting.cancel()
-            await finished(asyncio.wait([starting]))
+    await kafka.begin(client, CONNECT_S)
 
 
 async def close_consumer(consumer: Any) -> None:

@@ -21,7 +21,12 @@ _FIND: Final = f"({_FIND_LIVE}) UNION ALL ({_FIND_ENDED})"  # one look, lest a j
 _FIND_RUNNING: Final = within(
     _FIND_LIVE, "headrace_job AS job", "(SELECT * FROM headrace_job WHERE state = 2 OFFSET 0) AS job"
 )
-_FIND_UNHAPPY: Final = within(_FIND_ENDED, "($4::smallint IS NULL OR state = $4)", "state > 3 AND state = $4::smallint")
+# The sum keeps off the walk of all that failed by their time: with old statistics, they would look like a handful.
+_FIND_UNHAPPY: Final = within(
+    within(_FIND_ENDED, "($4::smallint IS NULL OR state = $4)", "state > 3 AND state = $4::smallint"),
+    "finished_at > headrace_pruned_to()",
+    "finished_at + interval '0' > headrace_pruned_to()",
+)
 _LOCK: Final = query("live_lock")
 _CANCEL_ASK: Final = query("cancel_ask")
 _CANCEL_WAITING: Final = query("cancel_waiting")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from typing import Any, Final, TypeVar
 
@@ -16,7 +17,7 @@ from headrace.core.event import Event
 from headrace.core.model import Enqueued, Lease, NewJob, Settle, SettleResult
 from headrace.core.states import JobState
 from headrace.ports.store import Joined
-from headrace.stores.joins import unknown
+from headrace.stores.joins import commits, unknown
 from headrace.stores.postgres.enqueue import enqueue, line, names
 from headrace.stores.postgres.faults import NO_SCHEMA, mapped, sqlstate, words_of
 from headrace.stores.postgres.incoming import fitting
@@ -95,7 +96,7 @@ class JoinedPostgres:
         """Nothing is asked yet, since asking may suspend."""
         self._home = home
         self._link = link
-        self._owed: list[Tx] = []
+        self._owed: list[Callable[[], None]] = []
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Add jobs with the user's transaction."""
@@ -133,18 +134,16 @@ class JoinedPostgres:
     async def commit(self) -> None:
         """Commit the user's transaction; what refuses rows of the user's is raised as it is."""
         await self._link.flush()
-        try:
-            committed = await self._link.commit()
-        except self._link.errors as error:
-            told = mapped(error, self._home.where)
-            if isinstance(told, StoreUnavailable):
-                raise told from error
-            raise
+        with commits(self._owed):
+            try:
+                committed = await self._link.commit()
+            except self._link.errors as error:
+                told = mapped(error, self._home.where)
+                if isinstance(told, StoreUnavailable):
+                    raise told from error
+                raise
         if not committed:
             raise StoreUnavailable("the transaction of using= had failed and was rolled back: repeat it from its start")
-        for tx in self._owed:
-            self._home.ring(tx)
-        self._owed.clear()
 
     async def rollback(self) -> None:
         """Roll the user's transaction back; where its connection is lost, the server does."""
@@ -163,9 +162,10 @@ class JoinedPostgres:
             answer = await op(tx)
         except self._link.errors as error:
             raise self._home.told(error) from error
-        self._owed.append(tx)
+        rings = partial(self._home.ring, tx)
+        self._owed.append(rings)
         if ring:
-            self._link.ring_after(lambda: self._home.ring(tx))
+            self._link.ring_after(rings)
         return answer
 
     async def _numbers(self, tx: Tx, wanted: Sequence[LineName]) -> list[int]:

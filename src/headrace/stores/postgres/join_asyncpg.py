@@ -8,8 +8,9 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from headrace.core.errors import StoreUnavailable, UsageError
+from headrace.stores.joins import needs_loop
 from headrace.stores.postgres.faults import ERRORS
-from headrace.stores.postgres.link import Link, needs_loop, refused
+from headrace.stores.postgres.link import Link, refused
 from headrace.stores.postgres.tx import Row
 
 _Raw: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"

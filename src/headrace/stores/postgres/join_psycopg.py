@@ -7,7 +7,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from headrace.stores.postgres.link import Link, needs_loop, refused
+from headrace.stores.joins import needs_loop
+from headrace.stores.postgres.link import Link, refused
 from headrace.stores.postgres.tx import Row
 
 _REMEDY: Final = "put `with connection.transaction():` around it"

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from headrace.core.errors import UsageError
 from headrace.stores.alchemy import AsyncConnection, AsyncSession, Using, answered, bound, dialect, flush, ring_after
-from headrace.stores.postgres.link import Link, failed, needs_loop, refused
+from headrace.stores.joins import needs_loop
+from headrace.stores.postgres.link import Link, failed, refused
 from headrace.stores.postgres.tx import Row
 
 NUMBERED: Final = {"asyncpg": True, "psycopg": False, "psycopg_async": False, "psycopg2": False}  # by driver

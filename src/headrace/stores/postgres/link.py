@@ -4,7 +4,6 @@ Every value goes over as text, and the statement says what it is: what drivers m
 depends on the driver, on its version, and on what the user has taught it.
 """
 
-import asyncio
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -90,21 +89,6 @@ def as_text(param: object) -> object:
     if isinstance(param, bytes):
         return f"\\x{param.hex()}"
     return param.isoformat() if isinstance(param, datetime) else param
-
-
-def needs_loop(kind: str) -> None:
-    """Refuse an asynchronous connection where nothing can wait.
-
-    Raises:
-        UsageError: no event loop runs here.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        raise UsageError(
-            f"using= is asynchronous ({kind}), and nothing can wait for it here: pass a synchronous session or "
-            "connection, or enqueue in a coroutine"
-        ) from None
 
 
 def refused(kind: str, remedy: str) -> UsageError:

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,7 +18,7 @@ from headrace.core.errors import StoreUnavailable, UsageError
 from headrace.core.event import Event
 from headrace.core.model import Enqueued, Lease, NewJob, Settle, SettleResult
 from headrace.ports.store import Joined
-from headrace.stores.joins import ring_soon, unknown
+from headrace.stores.joins import commits, ring_soon, unknown
 from headrace.stores.sqlite.connection import fault
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.outbox import publish
@@ -102,7 +103,7 @@ class JoinedSqlite3:
         """Looks at the file at once."""
         self._home = home
         self._connection = connection
-        self._owed: list[Tx] = []
+        self._owed: list[Callable[[], None]] = []
         try:
             rows = connection.execute("PRAGMA database_list").fetchall()
         except sqlite3.Error as error:
@@ -133,23 +134,22 @@ class JoinedSqlite3:
             answer = op(tx)
         except sqlite3.Error as error:
             raise self._home.told(error) from error
-        self._owed.append(tx)
+        rings = partial(self._home.ring, tx)
+        self._owed.append(rings)
         if ring:
-            ring_soon(lambda: self._home.ring(tx))
+            ring_soon(rings)
         return answer
 
     async def commit(self) -> None:
         """Commit the user's transaction."""
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("COMMIT")
-        except sqlite3.IntegrityError:
-            raise  # a deferred constraint of the user's
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"the commit on {self._home.path} failed: {error}") from error
-        for tx in self._owed:
-            self._home.ring(tx)
-        self._owed.clear()
+        with commits(self._owed):
+            try:
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
+            except sqlite3.IntegrityError:
+                raise  # a deferred constraint of the user's
+            except sqlite3.Error as error:
+                raise StoreUnavailable(f"the commit on {self._home.path} failed: {error}") from error
 
     async def rollback(self) -> None:
         """Roll the user's transaction back."""

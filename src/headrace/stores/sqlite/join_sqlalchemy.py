@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from headrace.core.event import Event
 from headrace.core.model import Enqueued, Lease, NewJob, Settle, SettleResult
 from headrace.ports.store import Joined
 from headrace.stores.alchemy import AsyncConnection, AsyncSession, Using, answered, bound, dialect, flush, ring_after
+from headrace.stores.joins import commits, needs_loop
 from headrace.stores.sqlite.enqueue import enqueue
 from headrace.stores.sqlite.join import Home, refuse_autocommit
 from headrace.stores.sqlite.outbox import publish
@@ -65,7 +67,7 @@ class JoinedSqlalchemy:
         """The file is looked at with the first write, since asking an async one suspends."""
         self._home = home
         self._using = using
-        self._owed: list[Tx] = []
+        self._owed: list[Callable[[], None]] = []
         name = dialect(using).name
         if name != "sqlite":
             raise UsageError(f"using= is connected to {name}, but the jobs are in the SQLite file {home.path}")
@@ -85,15 +87,13 @@ class JoinedSqlalchemy:
     async def commit(self) -> None:
         """Commit the user's transaction."""
         await flush(self._using)
-        try:
-            await answered(self._using.commit())
-        except IntegrityError:
-            raise  # a deferred constraint of the user's
-        except DBAPIError as error:
-            raise StoreUnavailable(f"the commit on {self._home.path} failed: {error.orig}") from error
-        for tx in self._owed:
-            self._home.ring(tx)
-        self._owed.clear()
+        with commits(self._owed):
+            try:
+                await answered(self._using.commit())
+            except IntegrityError:
+                raise  # a deferred constraint of the user's
+            except DBAPIError as error:
+                raise StoreUnavailable(f"the commit on {self._home.path} failed: {error.orig}") from error
 
     async def rollback(self) -> None:
         """Roll the user's transaction back."""
@@ -104,8 +104,10 @@ class JoinedSqlalchemy:
         using = self._using
         try:
             if isinstance(using, AsyncSession):
+                needs_loop("an AsyncSession")
                 tx, answer = await using.run_sync(lambda session: self._write(session.connection(), op))
             elif isinstance(using, AsyncConnection):
+                needs_loop("an AsyncConnection")
                 tx, answer = await using.run_sync(self._write, op)
             elif isinstance(using, Session):
                 tx, answer = self._write(using.connection(), op)
@@ -115,9 +117,10 @@ class JoinedSqlalchemy:
             if isinstance(error.orig, sqlite3.Error):
                 raise self._home.told(error.orig) from error
             raise
-        self._owed.append(tx)
+        rings = partial(self._home.ring, tx)
+        self._owed.append(rings)
         if ring:
-            ring_after(using, lambda: self._home.ring(tx))
+            ring_after(using, rings)
         return answer
 
     def _write(self, connection: Connection, op: Callable[[Tx], T]) -> tuple[Tx, T]:

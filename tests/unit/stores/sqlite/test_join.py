@@ -1,5 +1,6 @@
 """Writing in the user's transaction: both land, or neither."""
 
+import asyncio
 import os
 import sqlite3
 import time
@@ -17,6 +18,7 @@ from headrace.core.errors import Conflict, LeaseLost, StoreUnavailable, UsageErr
 from headrace.core.event import Event
 from headrace.core.model import ClaimRequest, Lease, NewJob, Pool, Settle, SettleResult, Succeeded, WorkerRecord
 from headrace.core.states import JobState
+from headrace.runtime.context import run_now
 from headrace.stores.sqlite import SqliteStore
 from headrace.testing.conformance.store_base import new_job
 
@@ -204,6 +206,15 @@ async def test_ones_own_session_that_holds_the_lock_is_named(store: SqliteStore,
     assert time.monotonic() - started < 3
     await user.rollback()
     await store.enqueue([new_job()])
+
+
+@pytest.mark.parametrize("user", ["async_session", "async_scoped", "async_connection"], indirect=True)
+async def test_an_asynchronous_one_is_refused_where_nothing_can_wait(store: SqliteStore, user: User) -> None:
+    def thread() -> None:
+        run_now(store.join(user.using).enqueue([new_job()]))
+
+    with pytest.raises(UsageError, match="is asynchronous"):
+        await asyncio.to_thread(thread)
 
 
 async def test_events_land_with_the_writes(store: SqliteStore, user: User, path: Path) -> None:

@@ -1,7 +1,6 @@
 -- Ended jobs that match, newest id first; the last row tells where the scan stopped and how many rows it saw.
--- The sum keeps off the walks by time: with old statistics, all that ended would look like a handful.
 WITH scanned AS MATERIALIZED (
-    SELECT * FROM headrace_history AS history WHERE id < $1 AND finished_at + interval '0' > headrace_pruned_to()
+    SELECT * FROM headrace_history AS history WHERE id < $1 AND finished_at > headrace_pruned_to()
         AND ($4::smallint IS NULL OR state = $4) ORDER BY id DESC LIMIT $8
 ), matching AS (
     SELECT j.id, line.task, queue.name, j.state, j.args, line.priority, j.key, j.tags, j.attempt, j.failures, j.crashes, j.snoozes,
