@@ -52,12 +52,12 @@ async def test_jobs_of_a_silent_machine_run_elsewhere_and_it_works_again_when_it
 ) -> None:
     url = farm.url.replace(HOST, machine.host)
     await farm.tree(prefix=machine.prefix, url=url, FARM_LEASE=str(LEASE_S))
-    job = await farm.enqueue(farm_tasks.waits, seconds=LEASE_S + 5)
-    (first,) = await farm.wrote("waits")
+    job = await farm.enqueue(farm_tasks.once_slow)
+    (first,) = await farm.wrote("once_slow")
     await farm.tree(FARM_LEASE=str(LEASE_S))
     machine.cut()
     cut_at = time.monotonic()
-    _, second = await farm.wrote("waits", 2)
+    _, second = await farm.wrote("once_slow", 2)
     assert second.pid != first.pid
     assert second.at - cut_at > LEASE_S - RENEWED_S  # its session is open all the while, and proves nothing
     record = await farm.ended(job)
