@@ -42,6 +42,7 @@ _ALWAYS_SO: Final = frozenset(
         "acks_late",
         "acks_on_failure_or_timeout",
         "ignore_result",
+        "pydantic",
         "reject_on_worker_lost",
         "send_events",
         "store_errors_even_if_ignored",

@@ -1,6 +1,6 @@
 """What stands before every enqueue into a queue whose policy was declared; without one, nothing does.
 
-Invariant: a look at the store costs at most a twentieth of the time, and one that fails stops no enqueue.
+Invariant: a look at the store that fails stops no enqueue, and nobody is refused for depth by an old one.
 """
 
 import asyncio

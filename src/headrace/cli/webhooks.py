@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ANSWER_CHARS: Final = 60
 REPLAYED: Final = {JobState.FAILED, JobState.CANCELLED}
+_TAKE_APP: Final = "take the app that defines the webhook with --app"
 
 
 @click.group("webhooks", cls=Listing)
@@ -122,6 +123,8 @@ async def replay(where: Where, /, *, name: str, as_json: bool, dry_run: bool, ra
     """Send what did not arrive at webhook NAME once more, oldest first, under the same ids."""
     from headrace.core.errors import UnknownTask
 
+    if which["everything"] and where.target is None:
+        raise Fail("--all sends what arrived, too, which only its app can", _TAKE_APP)
     async with opened(where) as hr:
         found = await _deliveries(hr, name, **which)
         began = hr.clock.now()
@@ -130,7 +133,7 @@ async def replay(where: Where, /, *, name: str, as_json: bool, dry_run: bool, ra
             try:
                 await hr.replay_delivery(as_uuid(job.id))
             except UnknownTask as error:
-                raise Fail(str(error), "take the app that defines the webhook with --app") from None
+                raise Fail(str(error), _TAKE_APP) from None
     shown = [_shown(job) for job in found]
     if as_json:
         output.write_json({"deliveries": shown, "dry_run": dry_run})

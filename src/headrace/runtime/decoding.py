@@ -76,6 +76,11 @@ class Decoder:
         self._signature = task.signature
 
     @property
+    def dedup(self) -> bool:
+        """Whether a message's id is looked at."""
+        return self._terms.dedup
+
+    @property
     def task(self) -> TaskDef:
         """What its messages are for."""
         return self._task

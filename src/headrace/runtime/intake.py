@@ -206,7 +206,7 @@ class IntakeShell:
         counts.taken += taken
         counts.repeated += repeated
         counts.letters += letters
-        counts.unnamed += 0 if intake.marks else unnamed
+        counts.unnamed += unnamed if self._parts.decoder.dedup and not intake.marks else 0
         self._parts.observer.received(
             self._parts.name, self._parts.decoder.task.name, taken=taken - letters, repeated=repeated, letters=letters
         )

@@ -183,7 +183,7 @@ async def test_what_a_task_cannot_have(hr: Headrace, options: dict[str, Any], sa
 async def test_what_moves_in_no_way_says_what_does(hr: Headrace) -> None:
     app = hr.celery_compat
 
-    @app.shared_task(serializer="json", track_started=True)
+    @app.shared_task(serializer="json", track_started=True, pydantic=True)
     def task(n: int) -> None: ...
 
     with pytest.raises(AttributeError, match="a task enqueues the next one where it ends"):

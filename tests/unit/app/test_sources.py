@@ -120,6 +120,27 @@ async def test_a_job_for_each_message_of_a_queue_though_acknowledgements_are_los
     assert next(done) > 6, "batches came again"
 
 
+@pytest.mark.parametrize(("dedup", "unnamed"), [(True, 2), (False, 0)])
+async def test_messages_without_an_id_are_counted_where_ids_are_looked_at(
+    hr: Headrace, broker: MemoryBroker, dedup: bool, unnamed: int
+) -> None:
+    broker.queue("orders")
+    counted(hr, rabbitmq("orders"), dedup=dedup)
+    for body in (b"1", b"2"):
+        broker.put("orders", body)
+    broker.put("orders", b"3", id="m3")
+    found: list[int] = []
+
+    async def told() -> bool:
+        (status,) = await hr.source_status()
+        found.append(status.counts.unnamed)
+        return status.counts.taken == 3
+
+    async with taking(hr):
+        await until(told)
+    assert found[-1] == unnamed
+
+
 async def test_members_of_a_group_that_expel_each_other_take_each_message_once(
     hr: Headrace, broker: MemoryBroker
 ) -> None:
