@@ -22,6 +22,7 @@ def client(broker: Broker, name: str, connect_s: float) -> Any:
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
         client_name=name,
+        **({"ssl_check_hostname": True} if broker.tls else {}),  # before version 6 it was not, by default
     )
 
 
