@@ -59,7 +59,6 @@ PROMISES: Final[Mapping[str, str]] = {
     "torn_lines": "the lines that the ledger is counted from are whole",
 }
 EXAMPLES_MAX: Final = 5
-AWAKE_S: Final = 0.2  # after a stop that outlasts its lease, a process has heard by then that it has lost that
 
 
 def violated(ledger: Ledger) -> list[str]:
@@ -168,8 +167,7 @@ def _attempts(evidence: Evidence, ledger: Ledger) -> None:
                     fallen.append(f"{job}: fence {line.fence} after {earlier[-1].fence}")
             for each in earlier:
                 end = ends.get((job, each.fence))
-                began_asleep = each.at - AWAKE_S  # what it had claimed, it may still begin
-                if end and end.at > line.at > each.at and not _was_stopped(stops, each.pid, began_asleep, line.at):
+                if end and end.at > line.at > each.at and not _was_stopped(stops, each.pid, each.at, line.at):
                     overlaps.append(
                         f"{job}: fence {line.fence} started {end.at - line.at:.3f} s before {each.fence} ended"
                     )

@@ -291,16 +291,6 @@ def test_an_old_fence_started_by_a_process_that_had_been_stopped_is_counted_apar
     assert (ledger.fences_late, violated(ledger)) == (1, [])
 
 
-@pytest.mark.parametrize(("woke", "overlaps"), [(1.09, 0), (0.5, 1)])
-def test_what_a_process_begins_as_it_wakes_from_a_stop_is_no_overlap_and_later_it_is(
-    woke: float, overlaps: int
-) -> None:
-    evidence = sound()
-    overlap(evidence)  # the first attempt of b, begun at 1.1, ends after the second began
-    evidence.faults.append(Fault("stop_worker", woke - 3.0, woke, (10,)))
-    assert compute(evidence).overlaps == overlaps
-
-
 def test_a_job_that_ended_as_crashed_is_counted_apart() -> None:
     evidence = sound()
     evidence.jobs["b"] = JobRow("failed", 2, "p2", cause="crashed", feed_end=5)
