@@ -181,8 +181,11 @@ async def test_a_child_stopped_for_less_than_its_lease_keeps_it(house: House, ca
     os.kill(old.process.pid, signal.SIGSTOP)
     await until(lambda: old.stopped)
     assert "its lease is not renewed" in caplog.text
+    held_until = old.beat.held_until  # what the child reads
+    assert held_until <= house.clock.now() + 5.0
     os.kill(old.process.pid, signal.SIGCONT)
     await until(lambda: not old.stopped)
+    await until(lambda: old.beat.held_until > held_until)
     (record,) = await house.store.get([job])
     assert record is not None
     assert (record.state, record.worker) == (JobState.RUNNING, old.worker_id)

@@ -215,6 +215,7 @@ async def _serve(hr: "Headrace", keeper: LeaseKeeper, name: WorkerId, *, suspect
     tasks = [(task.name, task.fn) for task in hr.registry]
     watchdog = Watchdog(beat, hr.clock, tasks, hr.settings.blocked_loop_s)
     try:
+        beat.held_until = hr.clock.now() + hr.settings.embedded_lease_s
         await hr.store.register(worker.record, hr.settings.embedded_lease_s)  # before the keeper looks for it
         if keeper.draining:  # it would not hear of it any more
             await hr.store.unregister(name)

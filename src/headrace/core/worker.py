@@ -2,12 +2,14 @@
 
 Invariants: at most one exchange is in flight; every answer that is awaited has a deadline, after
 which the settles are sent again (they are idempotent) and unknown claims are given back; a job is
-started at most once per fence; its slot is taken until its body has really ended.
+started at most once per fence, and only while the worker's lease surely lasts; its slot is taken
+until its body has really ended.
 """
 
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from headrace.core.model import (
     Cancelled,
@@ -22,6 +24,7 @@ from headrace.core.model import (
     Settle,
 )
 from headrace.core.worker_events import (
+    NOT_STORED,
     CancelAsked,
     DrainAsked,
     Drained,
@@ -35,6 +38,7 @@ from headrace.core.worker_events import (
     HintsHeard,
     Idle,
     LeaseGone,
+    LeaseHeld,
     Promote,
     Promoted,
     Reconciled,
@@ -82,6 +86,7 @@ class WorkerCore:
         self._reconcile_at = now + settings.reconcile_s
         self._doubt = False  # the store may have started jobs for us that we do not know of
         self._reconciling = 0  # the exchange whose reconcile may still be done, and knows nothing of later claims
+        self._held_until = self._begin_at = inf  # the latter: when to look again at a lease that keeps jobs waiting
         self._drain_by: float | None = None
         self._drained = False
 
@@ -101,7 +106,7 @@ class WorkerCore:
 
     def next_deadline(self) -> float:
         """When `handle_timeout` should be called, if no event comes before."""
-        at = self._polls.at
+        at = min(self._polls.at, self._begin_at)
         if self._due_at is not None:
             at = min(at, max(self._due_at, self._promoted_by or 0.0))
         if self._flight is not None:
@@ -122,7 +127,9 @@ class WorkerCore:
         if self._flight is not None and now >= self._answer_by:
             self._failed(self._flight.token, now, effects, transient=True)
         while self._stops and self._stops[0][0] <= now:
-            self._stop_for_time(heapq.heappop(self._stops), effects)
+            entry = heapq.heappop(self._stops)
+            if self._stop_is_live(entry):
+                self._stop(entry[2], entry[3], effects)
         if self._drain_by is not None and now >= self._drain_by:
             self._drain_by = now + self._settings.kill_grace_s
             for job_id in list(self._running):
@@ -167,7 +174,7 @@ class WorkerCore:
                 self._end(event)
             case ExchangeAnswered() | ExchangeFailed() | Reconciled():
                 self._heard(event, now, effects)
-            case Woken() | HintsHeard() | Restrained():
+            case Woken() | HintsHeard() | Restrained() | LeaseHeld():
                 self._stirred(event, now)
             case Promoted():
                 self._promoted(event, now)
@@ -228,7 +235,7 @@ class WorkerCore:
                 return
             job.deadline_in_s += now  # from here on, an instant of the worker's clock
         self._appetite.hold(job)
-        if pool.running < pool.settings.slots:
+        if pool.running < pool.settings.slots and now < self._held_until:
             self._start(job, pool, now, effects)
         else:
             pool.waiting.append(job)
@@ -285,12 +292,14 @@ class WorkerCore:
             self._settles += [Settle(job.id, job.fence, GivenBack(started=False)) for job in pool.waiting]
             pool.waiting.clear()
 
-    def _stirred(self, event: Woken | HintsHeard | Restrained, now: float) -> None:
+    def _stirred(self, event: Woken | HintsHeard | Restrained | LeaseHeld, now: float) -> None:
         if isinstance(event, Woken):
             self._polls.soon(now)
             self._appetite.wake(suspects=event.suspects)
         elif isinstance(event, HintsHeard):
             self._polls.heard(now, works=event.works)
+        elif isinstance(event, LeaseHeld):
+            self._held_until = event.until
         else:
             for job in self._appetite.restrain(event.allowances):  # what waits for a slot and is held from now on
                 self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
@@ -316,10 +325,6 @@ class WorkerCore:
         run = self._running.get(entry[2])
         return run is not None and run.job.fence == entry[1]
 
-    def _stop_for_time(self, entry: tuple[float, int, JobId, StopReason], effects: list[Effect]) -> None:
-        if self._stop_is_live(entry):
-            self._stop(entry[2], entry[3], effects)
-
     def _stop(self, job_id: JobId, reason: StopReason, effects: list[Effect]) -> None:
         run = self._running[job_id]
         if run.stopping is None:
@@ -341,13 +346,17 @@ class WorkerCore:
         effects.append(Start(job, pool.name))
 
     def _turn(self, now: float, effects: list[Effect]) -> None:
+        self._begin_at = inf
         for pool in self._pools:
             while pool.waiting and pool.running < pool.settings.slots:
+                if now >= self._held_until:  # it was held up: what it claimed may be somebody else's by now
+                    self._begin_at = now + LEASE_LOOK_S
+                    break
                 self._start(pool.waiting.popleft(), pool, now, effects)
         if self._flight is None and now >= self._not_before:
             self._not_before = 0.0  # over, whether or not there is something to send
             self._send(now, effects)
-        if self._flight is not None or self._running or self._settles:
+        if self._flight is not None or self._running or self._settles or self._begin_at < inf:
             return
         if self._drain_by is not None:
             if not self._drained:
@@ -388,11 +397,4 @@ class WorkerCore:
         return self._appetite.request(now)
 
 
-NOT_STORED = Failed(
-    Failure(
-        "headrace.NotStored",
-        "the store refuses what the attempt came to; the worker's log says why",
-        Cause.ERROR,
-        fingerprint="headrace.NotStored",
-    )
-)
+LEASE_LOOK_S = 0.02

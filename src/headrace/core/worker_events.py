@@ -6,7 +6,18 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from headrace.core.limits import TaskLimit
-from headrace.core.model import ClaimedJob, ClaimRequest, Exchanged, JobId, Lease, Outcome, Settle
+from headrace.core.model import (
+    Cause,
+    ClaimedJob,
+    ClaimRequest,
+    Exchanged,
+    Failed,
+    Failure,
+    JobId,
+    Lease,
+    Outcome,
+    Settle,
+)
 
 
 class StopReason(StrEnum):
@@ -136,6 +147,13 @@ class LeaseGone:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseHeld:
+    """The worker's own lease surely lasts until then, on its clock; before the first, nothing bounds it."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class DrainAsked:
     """Stop claiming; what still runs after `grace_s` is given back."""
 
@@ -153,6 +171,7 @@ Event: TypeAlias = (
     | Promoted
     | CancelAsked
     | LeaseGone
+    | LeaseHeld
     | DrainAsked
 )
 
@@ -209,3 +228,12 @@ class Drained:
 
 
 Effect: TypeAlias = Exchange | Start | Stop | Promote | Drop | Idle | Drained
+
+NOT_STORED = Failed(
+    Failure(
+        "headrace.NotStored",
+        "the store refuses what the attempt came to; the worker's log says why",
+        Cause.ERROR,
+        fingerprint="headrace.NotStored",
+    )
+)

@@ -1,4 +1,4 @@
-"""What a worker lets its supervisor read even while it cannot run a single line of Python.
+"""What a worker and its supervisor let each other read even while one cannot run a single line of Python.
 
 Some bytes of memory that both processes map. Each number is written by one side only and is one
 aligned 8-byte store; the text beside them is for log lines, and may be torn.
@@ -10,8 +10,8 @@ import sys
 import tempfile
 from typing import Final, Self
 
-_BEAT_AT, _KILL_AT, _RUNNING, _WATCHED_AT = range(4)
-_NUMBERS: Final = 4 * 8
+_BEAT_AT, _KILL_AT, _RUNNING, _WATCHED_AT, _HELD_UNTIL = range(5)
+_NUMBERS: Final = 5 * 8
 _TEXT_MAX: Final = 224
 _SIZE: Final = _NUMBERS + 2 + _TEXT_MAX
 
@@ -84,6 +84,15 @@ class Beat:
     @watched_at.setter
     def watched_at(self, at: float) -> None:
         self._numbers[_WATCHED_AT] = at
+
+    @property
+    def held_until(self) -> float:
+        """Until when the worker surely holds its lease, as its supervisor knows; 0 while it has not said."""
+        return self._numbers[_HELD_UNTIL]
+
+    @held_until.setter
+    def held_until(self, until: float) -> None:
+        self._numbers[_HELD_UNTIL] = until
 
     @property
     def what(self) -> str:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 
 from headrace.core.errors import StoreMoved
-from headrace.core.worker_events import Woken
+from headrace.core.worker_events import LeaseHeld, Woken
 from headrace.ports.clock import Clock
 from headrace.ports.store import Store
 from headrace.runtime.chores import quietly, reap_once, upkeep
@@ -120,10 +120,13 @@ class LeaseKeeper:
 
     async def _renew(self) -> None:
         for worker in self._workers:
+            asked_at = self._clock.now()
             renewed = await self._store.renew(worker.record.id, self._lease_s)
             if renewed.lost:
                 self._home.call_soon_threadsafe(self._replace, worker)
-            elif renewed.cancels:
+                continue
+            self._home.call_soon_threadsafe(worker.post, LeaseHeld(asked_at + self._lease_s))
+            if renewed.cancels:
                 self._home.call_soon_threadsafe(worker.cancel, renewed.cancels)
 
     def _replace(self, worker: Worker) -> None:

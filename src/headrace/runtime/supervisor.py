@@ -101,11 +101,8 @@ class Supervisor:
         await self._notifier.start()
         forget = self._notifier.subscribe(("cancel",), lambda _: self._cancels.set())
         seats = [loop.create_task(self._seat(role)) for role in (*[WORKER] * self._processes, SUSPECTS)]
-        chores = [
-            loop.create_task(self._hearts()),
-            loop.create_task(self._looks()),
-            *map(loop.create_task, upkeep(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))),
-        ]
+        lasting = upkeep(self._store, self._clock, lambda: self._rng.uniform(0.8, 1.2))
+        chores = [*map(loop.create_task, (self._hearts(), self._looks(), *lasting))]
         try:
             try:
                 await self._first(*seats, *chores)
@@ -166,6 +163,7 @@ class Supervisor:
         worker_id = f"w_{self._ids.getrandbits(64):016x}"
         host, at, pid = socket.gethostname(), self._clock.wall(), os.getpid()
         record = WorkerRecord(worker_id, host, 0, role, self._version, None, {}, 0, at, supervisor_pid=pid)
+        asked_at = self._clock.now()
         try:
             await self._store.register(record, self._lease_s)
         except HeadraceError as error:
@@ -177,7 +175,7 @@ class Supervisor:
             return None
         slot_fd = self._store.slot_fd(worker_id) if isinstance(self._store, Slotted) else None
         ward = Ward(worker_id, role, self._launch(worker_id, role, slot_fd), extra=extra, observer=self._observer)
-        ward.renewed_at = self._clock.now()
+        ward.renewed(asked_at, self._lease_s)
         self._wards[worker_id] = ward
         log.debug("started worker %s", ward)
         return ward
@@ -294,12 +292,13 @@ class Supervisor:
         if not at_once and not ward.beat.running and now - ward.renewed_at < min(RENEW_IDLE_EVERY_S, self._lease_s / 4):
             return
         renewed = await self._store.renew(ward.worker_id, self._lease_s)
-        ward.renewed_at = now
         if ward.worker_id not in self._wards:
             return
         if renewed.lost:
             self._dismiss(ward)
-        elif renewed.cancels:
+            return
+        ward.renewed(now, self._lease_s)
+        if renewed.cancels:
             ward.cancel(renewed.cancels)
 
     async def _looks(self) -> None:

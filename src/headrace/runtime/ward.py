@@ -163,6 +163,11 @@ class Ward:
         if self._pipe is not None:
             self._pipe.send(message)
 
+    def renewed(self, asked_at: float, lease_s: float) -> None:
+        """Its lease lasts `lease_s` from then at least; the child reads so too."""
+        self.renewed_at = asked_at
+        self.beat.held_until = asked_at + lease_s
+
     def wake(self) -> None:
         """There may be suspects to claim."""
         self.idle = False

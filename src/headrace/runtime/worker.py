@@ -13,8 +13,9 @@ from typing import assert_never
 
 from headrace.core.errors import HeadraceError, StoreUnavailable, StoreUnusable
 from headrace.core.model import Exchanged, GivenBack, JobId, Lease, Settle, SettleResult, WorkerRecord
-from headrace.core.worker import NOT_STORED, WorkerCore
+from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
+    NOT_STORED,
     CancelAsked,
     DrainAsked,
     Drained,
@@ -28,6 +29,7 @@ from headrace.core.worker_events import (
     HintsHeard,
     Idle,
     LeaseGone,
+    LeaseHeld,
     Promote,
     Promoted,
     Reconciled,
@@ -99,6 +101,7 @@ class Worker:
         self._telling: asyncio.Task[None] | None = None  # the store, that it drains
         self._lost = False
         self._hears = False
+        self._held_until = 0.0
         self.ending = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------
@@ -235,12 +238,14 @@ class Worker:
         self._perform(self._core.handle_timeout(self._clock.now()))
 
     def _hear(self) -> bool:
-        """Whether hints arrive has changed, and the core is told with this turn's events."""
-        if self._notifier.working == self._hears:
-            return False
-        self._hears = not self._hears
-        self._inbox.append(HintsHeard(self._hears))
-        return True
+        """Whether hints arrive or the lease was renewed: the core is told of a change with this turn's events."""
+        if self._notifier.working != self._hears:
+            self._hears = not self._hears
+            self._inbox.append(HintsHeard(self._hears))
+        if self._beat is not None and self._beat.held_until != self._held_until:
+            self._held_until = self._beat.held_until
+            self._inbox.append(LeaseHeld(self._held_until))
+        return bool(self._inbox)
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -261,7 +266,8 @@ class Worker:
             case Stop():
                 self._stop(effect)
             case Drop():
-                self._drop(effect.settle)
+                logger.error("the outcome of job %s cannot be stored; it will run again", effect.settle.id.hex())
+                self._settled((effect.settle,), (SettleResult.LOST,))
             case Idle():
                 if self._on_idle is not None:
                     self._on_idle()
@@ -286,13 +292,10 @@ class Worker:
             beat.running = running
         beat.kill_at = self._core.kill_at
         if self._beat_timer is None and running:
-            self._tick()
+            self._tick(beat)
 
-    def _tick(self) -> None:
+    def _tick(self, beat: Beat) -> None:
         self._beat_timer = None
-        beat = self._beat
-        if beat is None:
-            return
         kill_at = self._core.kill_at
         if kill_at and kill_at != beat.kill_at:
             first = self._core.first_to_kill
@@ -300,7 +303,7 @@ class Worker:
         beat.kill_at = kill_at
         if self._core.running:
             beat.beat_at = self._clock.now()
-            self._beat_timer = self._loop.call_later(self._beat_every_s, self._tick)
+            self._beat_timer = self._loop.call_later(self._beat_every_s, self._tick, beat)
         else:
             beat.beat_at = 0.0
 
@@ -342,10 +345,6 @@ class Worker:
             if effect.reason is StopReason.TIMEOUT:
                 logger.warning("%s is past its timeout of %g s; stopping it", attempt, attempt.job.timeout_s)
             attempt.stop(effect.reason)
-
-    def _drop(self, settle: Settle) -> None:
-        logger.error("the outcome of job %s cannot be stored; it will run again", settle.id.hex())
-        self._settled((settle,), (SettleResult.LOST,))
 
     async def _exchange(self, effect: Exchange) -> None:
         mark = self._observer.mark()

@@ -23,6 +23,13 @@ MUTANTS = (
         bound=30, breaks=("one attempt at a time",),
     ),
     sim(
+        "nothing begins past the worker's lease",
+        "A process that was held up waits until its lease is renewed before it begins what it had claimed.",
+        edit(f"{CORE}._turn", ("if now >= self._held_until:", "if False:")),
+        edit(f"{CORE}._accept", (" and now < self._held_until", "")),
+        worlds=where_any(FaultKind.LONG_PAUSE, FaultKind.FREEZE), bound=50, breaks=("nothing begins past its lease",),
+    ),
+    sim(
         "a slot is free when its body has ended",
         "The end of a body makes room for the next.",
         edit("core.worker_pools:Appetite.ended", ("pool.running -= 1", "pool.running -= pool.ended % 5 > 0")),

@@ -35,6 +35,18 @@ async def test_runs_jobs_and_leaves_no_worker_behind(hr: Headrace) -> None:
     assert await hr.workers() == []
 
 
+async def test_a_lease_that_is_renewed_lets_jobs_begin_for_longer_than_it_lasts(hr: Headrace) -> None:
+    hr.settings = hr.settings.model_copy(update={"embedded_lease_s": 1.0})
+
+    @hr.task()
+    async def quick(ctx: JobContext) -> int:
+        return ctx.attempt
+
+    async with hr.embedded():
+        await asyncio.sleep(1.2)
+        assert await (await quick.enqueue()).result(timeout=DEADLINE_S) == 1
+
+
 async def test_a_cancel_reaches_a_running_attempt(hr: Headrace) -> None:
     @hr.task()
     async def waits(ctx: JobContext) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 import pytest
 
 from headrace.core.model import ClaimedJob, Exchanged, Failure, GivenBack, Lease, Retried, SettleResult, Succeeded
-from headrace.core.worker import WorkerCore
+from headrace.core.worker import LEASE_LOOK_S, WorkerCore
 from headrace.core.worker_events import (
     CancelAsked,
     DrainAsked,
@@ -17,7 +17,9 @@ from headrace.core.worker_events import (
     Exchange,
     ExchangeAnswered,
     ExchangeFailed,
+    Idle,
     LeaseGone,
+    LeaseHeld,
     PoolSettings,
     Promoted,
     Reconciled,
@@ -205,3 +207,41 @@ def test_nothing_is_claimed_while_a_reconcile_that_was_given_up_may_still_be_don
     (resumed,) = only(worker.handle(Reconciled(late.token), 51.0), Exchange)
     assert resumed.claim is not None
     assert resumed.reconcile is not None
+
+
+def test_nothing_begins_when_the_lease_may_have_ended() -> None:
+    """The process was stopped with jobs in its hands: whoever missed it has given them to others."""
+    worker = holding(job(1), job(2))
+    worker.handle(LeaseHeld(0.5), 0.0)
+    (exchange,) = only(worker.handle(Ended(job(1).id, 1, Succeeded()), 0.5), Exchange)
+    assert not only(worker.handle(answer(exchange, job(3)), 0.5), Start)
+    assert worker.running == 0
+    assert worker.next_deadline() == pytest.approx(0.5 + LEASE_LOOK_S)
+    assert not only(worker.handle_timeout(0.52), Start)  # still not renewed: it looks again
+    assert worker.next_deadline() == pytest.approx(0.52 + LEASE_LOOK_S)
+    assert [start.job.id for start in only(worker.handle(LeaseHeld(9.0), 0.53), Start)] == [job(2).id]
+    assert worker.next_deadline() == 1.0  # the next poll
+
+
+def test_what_waits_for_a_lease_is_given_back_when_it_is_lost() -> None:
+    worker = holding(job(1), job(2))
+    worker.handle_all((LeaseHeld(10.0), Ended(job(1).id, 1, Succeeded())), 11.0)
+    effects = worker.handle(DrainAsked(0.0), 11.01)
+    assert not only(effects, Drained)  # the settle of the first is under way
+    (again,) = only(worker.handle(ExchangeFailed(2, transient=True), 12.0) + worker.handle_timeout(13.0), Exchange)
+    assert [(settle.id, settle.outcome) for settle in again.settles] == [
+        (job(1).id, Succeeded()),
+        (job(2).id, GivenBack(started=False)),
+    ]
+
+
+def test_a_worker_of_suspects_that_waits_for_its_lease_is_not_idle() -> None:
+    pools = {"async": PoolSettings(frozenset({"work"}), 1)}
+    worker = WorkerCore(WorkerSettings(pools=pools, suspects=True), 0.0)
+    exchange = ask(worker, 0.0)
+    effects = worker.handle_all((LeaseHeld(10.0), answer(exchange, job(1))), 11.0)
+    while exchanges := only(effects, Exchange):  # until nothing is left to ask for
+        assert not only(effects, Idle)
+        effects = worker.handle(answer(exchanges[0]), 11.0)
+    assert not only(effects, Idle)
+    assert only(worker.handle(LeaseHeld(21.0), 11.1), Start)

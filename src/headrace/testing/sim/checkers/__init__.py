@@ -15,7 +15,7 @@ from headrace.testing.sim.checkers.held import CallsLeaveNothing, HeldJobsWait, 
 from headrace.testing.sim.checkers.items import ItemsAreKept
 from headrace.testing.sim.checkers.keys import OneHolderPerKey
 from headrace.testing.sim.checkers.leaks import NothingLeaks
-from headrace.testing.sim.checkers.leases import LeasesHold
+from headrace.testing.sim.checkers.leases import BeginsWithinLease, LeasesHold
 from headrace.testing.sim.checkers.lent import TheDeadHoldNothing
 from headrace.testing.sim.checkers.limits import LimitsHold
 from headrace.testing.sim.checkers.live import BrowsersAreServed
@@ -36,6 +36,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     OnlyTheDeadAreReaped,
     OnlyPoisonIsQuarantined,
     LeasesHold,
+    BeginsWithinLease,
     Slots,
     LimitsHold,
     OrderIsKept,

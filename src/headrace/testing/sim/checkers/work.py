@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from headrace.core.model import JobId, Lease, Outcome, SettleResult, Succeeded, WorkerId
-from headrace.core.worker import NOT_STORED
+from headrace.core.worker_events import NOT_STORED
 from headrace.testing.sim import events as e
 from headrace.testing.sim.bodies import UNSTORABLE
 from headrace.testing.sim.checkers.base import Checker, Hearing
