@@ -1,17 +1,17 @@
 """What an intake works with, and what it counts."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.core.intake_events import IntakeSettings
+from headrace.core.message import Message
 from headrace.core.model import NewJob
 from headrace.ports.bridge import Source
 from headrace.ports.clock import Clock
 from headrace.ports.observer import Observer
-from headrace.ports.post import Post
-from headrace.runtime.decoding import Decoder
+from headrace.ports.post import Arrival, Post
 
 
 class Gate(Protocol):
@@ -27,6 +27,43 @@ class Gate(Protocol):
 
     async def left(self, name: str, priority: int) -> tuple[int, float]:
         """How many jobs of this priority the queue takes now, and when to ask again."""
+        ...
+
+
+class Destination(Protocol):
+    """The task that messages are for."""
+
+    @property
+    def name(self) -> str:
+        """As jobs name it."""
+        ...
+
+    @property
+    def queue(self) -> str:
+        """Where its jobs wait."""
+        ...
+
+
+class Maker(Protocol):
+    """What makes jobs of messages; see `runtime.decoding.Decoder`."""
+
+    @property
+    def task(self) -> Destination:
+        """Whose jobs they are."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """That of the jobs."""
+        ...
+
+    @property
+    def dedup(self) -> bool:
+        """Whether ids are looked at, so that a message without one is worth telling."""
+        ...
+
+    def arrivals(self, messages: Sequence[Message], known: Collection[str], *, raw: str | None = None) -> list[Arrival]:
+        """What each becomes: a job, or a letter of its bytes. Those of parts with bookmarks need no digest."""
         ...
 
 
@@ -46,7 +83,7 @@ class Parts:
 
     name: str
     source: Source
-    decoder: Decoder
+    decoder: Maker
     settings: IntakeSettings
     post: Post
     gate: Gate

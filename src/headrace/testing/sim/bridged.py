@@ -10,7 +10,7 @@ Invariant: a seed has one history, as for `world`.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -38,7 +38,6 @@ from headrace.testing.sim.timeline import Livelock, Timeline
 
 if TYPE_CHECKING:
     from headrace.ports.store import Store
-    from headrace.runtime.decoding import Decoder
 
 LOAD_S: Final = 60.0
 PATIENCE_S: Final = 240.0  # after the last fault: leases, back-offs and keeps
@@ -74,16 +73,17 @@ class _Decoder:
 
     task = _Task()
     priority = 0
+    dedup = True
 
     def __init__(self, node: Node, rng: random.Random) -> None:
         self._node, self._rng, self._ids = node, rng, IdMaker()
 
-    def arrivals(self, messages: Sequence[Message], known: Sequence[str], *, raw: str | None = None) -> list[Arrival]:
+    def arrivals(self, messages: Sequence[Message], known: Collection[str], *, raw: str | None = None) -> list[Arrival]:
         """One job each; those of parts with bookmarks need no digest."""
         del raw
         return [self._arrival(message, known) for message in messages]
 
-    def _arrival(self, message: Message, known: Sequence[str]) -> Arrival:
+    def _arrival(self, message: Message, known: Collection[str]) -> Arrival:
         job_id = self._ids.make(self._node.clock.wall(), self._rng.randbytes(8))
         job = NewJob(job_id, "take", "orders", message.body.decode(), fresh=True)
         needs = message.id is not None and message.part not in known
@@ -192,7 +192,7 @@ class BridgedWorld:
         return Parts(
             name,
             self.broker.source(name, target, group, alone=name == LINE),
-            cast("Decoder", _Decoder(node, rng)),
+            _Decoder(node, rng),
             IntakeSettings(batch_max=rng.choice((3, 10, 100))),
             cast("Post", store),
             _Gate(self, rng),
