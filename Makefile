@@ -116,8 +116,11 @@ e2e: $(full) servers ## build the wheel, install it apart, test it from outside 
 	@REPORT=$(REPORT) scripts/e2e.sh $(ARGS)
 
 .PHONY: nightly
+nightly: export HEADRACE_TESTS = night
 nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
 	@$(pytest) -m nightly tests/nightly tests/simulation tests/architecture $(ARGS)
+	@$(pytest) tests/unit/core tests/architecture/test_postgres_plans.py tests/integration/move $(ARGS)
+	@scripts/e2e.sh -k test_orders $(ARGS)
 
 .PHONY: proof
 proof: $(full) servers ## the ledger: chaos and simulator (JSON=path writes it, ARGS="--jobs 100000 --seed 7")

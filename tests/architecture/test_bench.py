@@ -20,6 +20,7 @@ HALVES = (("drain", "sustained", "enqueue", "pickup", "idle"), ("growth", "rerun
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.nightly
 def test_it_measures_every_figure_that_was_promised(tmp_path: Path) -> None:
     assert sorted(name for half in HALVES for name in half) == sorted(FIGURES)
     runs = [

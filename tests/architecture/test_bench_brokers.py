@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
+
 from servers.server import MissingError, find
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("local", "redis")  # whose servers start at once
 
 
+@pytest.mark.nightly
 def test_it_measures_every_figure_that_was_promised(tmp_path: Path, missing: Callable[[str], NoReturn]) -> None:
     try:
         find("redis")

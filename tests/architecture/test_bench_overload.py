@@ -12,6 +12,7 @@ from bench.overload import Tally, recovery_s
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(120)
 def test_it_floods_a_shop(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"

@@ -34,8 +34,9 @@ from headrace.ports.post import Arrival, Intake, Letter
 from headrace.stores.postgres import PostgresStore
 from headrace.stores.postgres.pool import Pools
 from headrace.testing.conformance.store_base import new_job, opened, register, request
+from tests.effort import effort
 
-ROWS = 200_000  # of each of six kinds; what grows with them would take seconds
+ROWS = effort(30_000, at_night=200_000)  # of each of six kinds; what grows with them would be seen
 BIG = re.compile(r"headrace_(job|history|feed|slot|limit|seen|outbox|promise|letter|bookmark)")
 FILL = """
 INSERT INTO headrace_job (id, seq, line, state, suspect, created_at, due_at, timeout_s, max_attempts, signature,

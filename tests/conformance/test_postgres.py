@@ -1,6 +1,6 @@
 """The PostgreSQL store against the public suites, on a manual clock and on its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,13 +19,15 @@ MakePostgres = Callable[[StoreSettings], PostgresStore]
 
 
 @pytest.fixture(scope="module")
-def manual_ground(postgres: Postgres) -> Ground:
-    return Ground(postgres, ManualTime().wall)
+def manual_ground(postgres: Postgres) -> Iterator[Ground]:
+    with Ground(postgres, ManualTime().wall) as ground:
+        yield ground
 
 
 @pytest.fixture(scope="module")
-def ground(postgres: Postgres) -> Ground:
-    return Ground(postgres, None)
+def ground(postgres: Postgres) -> Iterator[Ground]:
+    with Ground(postgres, None) as ground:
+        yield ground
 
 
 class TestManualClock(StoreConformance, VaultConformance, PostConformance):

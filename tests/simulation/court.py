@@ -40,6 +40,7 @@ class Process:
         self.dead = False
         self.paused = False
         self.clock = SimpleNamespace(now=lambda: timeline.now)
+        self.machine = SimpleNamespace(rate=1.0)
 
 
 class Court:

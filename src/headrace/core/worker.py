@@ -350,7 +350,7 @@ class WorkerCore:
         for pool in self._pools:
             while pool.waiting and pool.running < pool.settings.slots:
                 if now >= self._held_until:  # it was held up: what it claimed may be somebody else's by now
-                    self._begin_at = now + LEASE_LOOK_S
+                    self._begin_at = now + self._settings.lease_look_s
                     break
                 self._start(pool.waiting.popleft(), pool, now, effects)
         if self._flight is None and now >= self._not_before:
@@ -395,6 +395,3 @@ class WorkerCore:
         if self._settles and (self._alone or self._halve):
             return None
         return self._appetite.request(now)
-
-
-LEASE_LOOK_S = 0.02

@@ -14,6 +14,7 @@ from headrace.core.errors import StoreMoved, StoreUnavailable
 from headrace.core.model import Failed, Succeeded
 from headrace.stores.sqlite import SqliteStore
 from headrace.testing.conformance import store_base as suite
+from tests.effort import effort
 from tests.integration.move import kit
 
 pytestmark = pytest.mark.timeout(240)  # a process for each time that it is killed
@@ -70,9 +71,9 @@ async def use(file: SqliteStore, told: kit.Filled) -> bool:
 @pytest.mark.parametrize(
     ("fatals", "used"),
     [
-        pytest.param(range(3, 400, 11), True, id="early, in use"),
-        pytest.param(range(20, 400, 17), True, id="later, in use"),
-        pytest.param([110, *range(1, 90, 4)], False, id="copied, then at each end"),
+        pytest.param(range(3, 400, effort(33, at_night=11)), True, id="early, in use"),
+        pytest.param(range(20, 400, effort(51, at_night=17)), True, id="later, in use"),
+        pytest.param([110, *range(1, 90, effort(9, at_night=4))], False, id="copied, then at each end"),
     ],
 )
 async def test_killed_again_and_again(file: SqliteStore, postgres_url: str, fatals: Sequence[int], used: bool) -> None:

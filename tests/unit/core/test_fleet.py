@@ -12,6 +12,7 @@ from headrace.core.fleet_record import forced, record
 from headrace.core.limits import RateLimit
 from headrace.core.upstream import Refusal, Ticket, UpstreamCore
 from headrace.core.upstream_parts import STARTS_S
+from tests.effort import effort
 
 CALL_S = 20.0
 BREAKER = Breaker(
@@ -218,7 +219,7 @@ def deployed(terms: Terms, rng: random.Random) -> Terms:
 
 
 @pytest.mark.parametrize("deploys", [False, True])
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(effort(6, at_night=25)))
 def test_whatever_comes_permits_and_slots_are_never_exceeded(seed: int, *, deploys: bool) -> None:
     rng = random.Random(seed)
     terms = Terms(BREAKER, rng.choice((None, 1, 5, 17)), call_s=rng.choice((1.0, CALL_S)))
@@ -303,7 +304,7 @@ def speak(process: Process, server: Server, rng: random.Random) -> None:
         process.word = (now + rng.choice((0.0, 0.3, 2.0)), said, None if lost else told)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(effort(2, at_night=6)))
 def test_no_more_starts_are_given_out_than_the_rate_allows(seed: int) -> None:
     """Over any time T at most `burst + (T + STARTS_S) * n / per`: what was drawn lapses after STARTS_S."""
     rng = random.Random(seed)

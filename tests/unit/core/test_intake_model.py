@@ -40,6 +40,7 @@ from headrace.core.intake_events import (
     Unfit,
 )
 from headrace.core.message import Batch, Message
+from tests.effort import effort
 
 SETTINGS = IntakeSettings(batch_max=6, bytes_max=20, keep_s=10, answer_s=8)
 
@@ -458,5 +459,5 @@ def machine(kind: type[World], examples: int) -> Any:
     return case
 
 
-TestQueued: Callable[[], Any] = machine(Queued, 150)
-TestLogged: Callable[[], Any] = machine(Logged, 150)
+TestQueued: Callable[[], Any] = machine(Queued, effort(40, at_night=400))
+TestLogged: Callable[[], Any] = machine(Logged, effort(40, at_night=400))

@@ -32,6 +32,7 @@ from headrace.core.relay_events import (
     Unsent,
     Woken,
 )
+from tests.effort import effort
 
 SETTINGS = RelaySettings(
     window=5,
@@ -45,7 +46,7 @@ SETTINGS = RelaySettings(
     answer_s=8,
 )
 KEYS = (None, None, "a", "a", "b", "c")
-SEEDS, STEPS = 300, 250
+SEEDS, STEPS = effort(60, at_night=300), 250
 
 
 class Outbox:

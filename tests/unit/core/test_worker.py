@@ -47,6 +47,7 @@ from headrace.core.worker_events import (
     Woken,
     WorkerSettings,
 )
+from tests.effort import effort
 
 TASK = "work"
 OOPS = Failure("Oops", "no")
@@ -444,7 +445,7 @@ class World:
 
 
 @given(st.lists(st.sampled_from(["answer", "lose", "fail", "end", "retry", "tick", "wake"]), max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=effort(100, at_night=1_000), deadline=None)
 def test_whatever_answers_are_lost_every_job_ends_exactly_once(script: list[str]) -> None:
     world = World(ready=list(range(1, 9)))
     worker = core(slots=world.slots, prefetch_max=4, answer_s=5.0, poll_s=1.0)

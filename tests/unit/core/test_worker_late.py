@@ -6,7 +6,7 @@ from typing import TypeVar
 import pytest
 
 from headrace.core.model import ClaimedJob, Exchanged, Failure, GivenBack, Lease, Retried, SettleResult, Succeeded
-from headrace.core.worker import LEASE_LOOK_S, WorkerCore
+from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
     CancelAsked,
     DrainAsked,
@@ -211,15 +211,15 @@ def test_nothing_is_claimed_while_a_reconcile_that_was_given_up_may_still_be_don
 
 def test_nothing_begins_when_the_lease_may_have_ended() -> None:
     """The process was stopped with jobs in its hands: whoever missed it has given them to others."""
-    worker = holding(job(1), job(2))
+    worker = holding(job(1), job(2), lease_look_s=0.1)
     worker.handle(LeaseHeld(0.5), 0.0)
     (exchange,) = only(worker.handle(Ended(job(1).id, 1, Succeeded()), 0.5), Exchange)
     assert not only(worker.handle(answer(exchange, job(3)), 0.5), Start)
     assert worker.running == 0
-    assert worker.next_deadline() == pytest.approx(0.5 + LEASE_LOOK_S)
-    assert not only(worker.handle_timeout(0.52), Start)  # still not renewed: it looks again
-    assert worker.next_deadline() == pytest.approx(0.52 + LEASE_LOOK_S)
-    assert [start.job.id for start in only(worker.handle(LeaseHeld(9.0), 0.53), Start)] == [job(2).id]
+    assert worker.next_deadline() == 0.6
+    assert not only(worker.handle_timeout(0.6), Start)  # still not renewed: it looks again
+    assert worker.next_deadline() == pytest.approx(0.7)
+    assert [start.job.id for start in only(worker.handle(LeaseHeld(9.0), 0.65), Start)] == [job(2).id]
     assert worker.next_deadline() == 1.0  # the next poll
 
 

@@ -58,7 +58,10 @@ def test_upright_the_light_stands_where_it_was_painted(
     assert (x / 40, y / 40) == pytest.approx(at, abs=0.07)
 
 
-def test_writing_keeps_what_is_there(tmp_path: Path) -> None:
+def test_writing_keeps_what_is_there(
+    tmp_path: Path, pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeds, "seed", pictures.__getitem__)
     kept = tmp_path / "set" / seeds.names()[0]
     kept.parent.mkdir()
     kept.write_bytes(b"kept")

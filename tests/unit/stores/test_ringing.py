@@ -14,6 +14,7 @@ FORK = """
 import os, threading
 from headrace.stores import joins
 
+joins.RING_AGAIN_S = (0.5, 0.6)
 rung, held, done = [], threading.Event(), threading.Event()
 joins.ring_soon(lambda: rung.append(os.getpid()))
 

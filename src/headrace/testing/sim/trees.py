@@ -227,6 +227,7 @@ def build(
             poll_s=scenario.pace_s,
             poll_max_s=30.0 * scenario.pace_s,
             answer_s=30.0 * scenario.pace_s,
+            lease_look_s=0.25 * scenario.pace_s,
             backoff_s=0.1 * scenario.pace_s,
             backoff_max_s=5.0 * scenario.pace_s,
             reconcile_s=60.0 * scenario.pace_s,
