@@ -11,8 +11,6 @@ from headrace.ports.notifier import Notifier
 from headrace.ports.store import Store
 from headrace.ports.vault import Vault
 from headrace.settings import Settings
-from headrace.stores.memory import MemoryStore
-from headrace.stores.sqlite import SqliteStore
 from headrace.stores.urls import EXAMPLE, MEMORY, SQLITE, database, shown_url
 
 
@@ -44,6 +42,8 @@ def adapters(
 
 
 def _memory(settings: Settings, clock: Clock, given: Notifier | None) -> tuple[KeepingStore, Notifier]:
+    from headrace.stores.memory import MemoryStore
+
     bell = Bell()
     store = MemoryStore(settings.store_settings(), wall=clock.wall, notify=bell.ring, wants=bell.wants)
     bell.notifier = notifier = given or notifier_for(
@@ -63,6 +63,8 @@ def _sqlite(settings: Settings, clock: Clock, given: Notifier | None, *, moved: 
         raise InvalidConfig(
             f"{url!r}: options of the store are settings, as HEADRACE_SQLITE_SYNCHRONOUS; drop the `?…`"
         )
+    from headrace.stores.sqlite import SqliteStore
+
     bell = Bell()
     store = SqliteStore(
         Path(path),

@@ -14,7 +14,6 @@ from headrace.bridges.memory import MemoryBroker
 from headrace.core.checks import DAY_S, whole
 from headrace.core.errors import InvalidConfig, UsageError
 from headrace.core.ids import IdMaker
-from headrace.core.intake_events import IntakeSettings
 from headrace.core.limits import KeyOf
 from headrace.core.order import MessageKey
 from headrace.runtime.context import JobContext, SyncJobContext
@@ -25,6 +24,7 @@ from headrace.settings import Settings
 
 if TYPE_CHECKING:
     from headrace.app.task import AsyncTask, PlainAsyncTask, PlainTask, SyncTask
+    from headrace.core.intake_events import IntakeSettings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,8 +49,10 @@ class SourceDef:
     priority: int | None = None
 
     @property
-    def settings(self) -> IntakeSettings:
+    def settings(self) -> "IntakeSettings":
         """How it behaves."""
+        from headrace.core.intake_events import IntakeSettings
+
         return IntakeSettings(batch_max=self.batch_max)
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from headrace.app.adapters import KeepingStore
 from headrace.app.brokers import Brokers
@@ -20,11 +20,9 @@ from headrace.app.outcomes import OutcomeTable
 from headrace.app.publishing import Publishing
 from headrace.app.queues import Queues
 from headrace.app.services import Services
-from headrace.app.source_status import statuses
 from headrace.app.task import Call, Task, new_job
 from headrace.app.upstream import check_needs, force, records
 from headrace.app.webhooks import Webhook, Webhooks
-from headrace.app.workers import build, embedded
 from headrace.core.errors import UnknownTask, UsageError
 from headrace.core.fleet import Force
 from headrace.core.fleet_record import UpstreamRecord
@@ -43,9 +41,11 @@ from headrace.runtime.durations import instant
 from headrace.runtime.publishing import Publisher
 from headrace.runtime.reader import FeedReader
 from headrace.runtime.registry import Registry
-from headrace.runtime.worker import Worker
 from headrace.settings import Settings
 from headrace.stores.urls import shown_url
+
+if TYPE_CHECKING:
+    from headrace.runtime.worker import Worker
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -186,10 +186,14 @@ class Headrace(Webhooks, Consuming, Queues, Publishing):
 
     def embedded(self, count: int = 1) -> AbstractAsyncContextManager[None]:
         """Run workers on this event loop for the length of an `async with`."""
+        from headrace.app.workers import embedded
+
         return embedded(self, count)
 
-    def worker(self, worker_id: str, role: str, **options: Any) -> Worker:
+    def worker(self, worker_id: str, role: str, **options: Any) -> "Worker":
         """A worker on the open store, to be run; see `app.workers.build`."""
+        from headrace.app.workers import build
+
         self.check()
         return build(self, worker_id, role, **options)
 
@@ -374,6 +378,8 @@ class Headrace(Webhooks, Consuming, Queues, Publishing):
 
     async def source_status(self) -> list[SourceStatus]:
         """How every source stands, by name."""
+        from headrace.app.source_status import statuses
+
         await self.open()
         return await statuses(self.store, self.sources)
 

@@ -13,9 +13,8 @@ from headrace.core.event import Event
 from headrace.core.sink_record import SinkStatus
 from headrace.core.states import JobState
 from headrace.ports.post import Post
-from headrace.runtime.attempt import NO_OUTBOX
 from headrace.runtime.context import current_attempt, run_now
-from headrace.runtime.publishing import Address, Given, Prepared, Publisher, Receiver
+from headrace.runtime.publishing import NO_OUTBOX, Address, Given, Prepared, Publisher, Receiver
 
 if TYPE_CHECKING:
     from headrace.app.brokers import Brokers

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.app.adapters import adapters
@@ -17,13 +18,13 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.vault import Vault
 from headrace.runtime.reader import FeedReader
-from headrace.runtime.sources import Sources
 from headrace.runtime.upstreams import Upstreams
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
     from headrace.runtime.promises import Promises
     from headrace.runtime.relays import Relays
+    from headrace.runtime.sources import Sources
 
 T = TypeVar("T")
 
@@ -47,7 +48,6 @@ class Services:
         self.spooling = Spooling(self)
         self.feed = FeedReader(self.store, self.notifier, clock, spooled=self.spooling.holds)
         self.upstreams = Upstreams(self.store, self.notifier, clock, open_=self.open, wait=self.wait)
-        self.sources = Sources(self.store, lambda: self.upstreams.process)
         self.metrics = Metrics(self.store, clock, self.upstreams.guards)
         self.relays: Relays | None = None  # made where workers run
         self.promises: Promises | None = None  # likewise
@@ -62,6 +62,13 @@ class Services:
     def vault(self) -> Vault:
         """Secrets, API keys, idempotency records."""
         return self.store
+
+    @cached_property
+    def sources(self) -> "Sources":
+        """What takes messages in, where workers run."""
+        from headrace.runtime.sources import Sources
+
+        return Sources(self.store, lambda: self.upstreams.process)
 
     async def open(self) -> None:
         """Open the store and hear on this loop, if no other loop that still runs does. Idempotent."""

@@ -27,11 +27,11 @@ from headrace.ports.notifier import Notifier
 from headrace.ports.post import Post
 from headrace.ports.store import Joined, Store
 from headrace.runtime.feedwriter import FeedWriter
+from headrace.runtime.publishing import NO_OUTBOX
 
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 30.0  # after this, a settle counts as unanswered
-NO_OUTBOX = "this store keeps no events: publish needs one that does, as SQLite or PostgreSQL"
 
 T = TypeVar("T")
 

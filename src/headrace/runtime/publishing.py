@@ -24,6 +24,7 @@ EVENT_BYTES_MAX: Final = 1 << 20
 KEY_CHARS_MAX: Final = 256
 OCTETS: Final = "application/octet-stream"
 TRACEPARENT: Final = "traceparent"
+NO_OUTBOX: Final = "this store keeps no events: publish needs one that does, as SQLite or PostgreSQL"
 PARTITION_KEY: Final = "partitionkey"  # CloudEvents' extension for what keeps events in order
 BINDINGS: Final[Mapping[str, Prefixes]] = {"kafka": KAFKA, "nats": NATS, "rabbitmq": RABBITMQ, "redis": REDIS}
 
