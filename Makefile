@@ -80,7 +80,7 @@ coverage: $(full) ## the core's own tests alone, and how much of the core they c
 	@$(pytest) tests/unit/core --cov --cov-report=term $(if $(REPORT),--cov-report=json:$(REPORT:.xml=.json)) $(ARGS)
 
 .PHONY: simulation
-simulation: $(full) ## whole fleets on virtual time: 200 seeds, the corpus, and safeguards removed one by one
+simulation: $(full) ## whole fleets on virtual time: 100 seeds, the corpus, and safeguards removed one by one
 	@$(pytest) tests/simulation $(ARGS)
 
 .PHONY: seeds
@@ -119,8 +119,8 @@ e2e: $(full) servers ## build the wheel, install it apart, test it from outside 
 nightly: export HEADRACE_TESTS = night
 nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
 	@$(pytest) -m nightly tests/nightly tests/simulation tests/architecture $(ARGS)
-	@$(pytest) tests/unit/core tests/architecture/test_postgres_plans.py tests/integration/move $(ARGS)
-	@scripts/e2e.sh -k test_orders $(ARGS)
+	@$(pytest) tests/unit/core tests/architecture/test_postgres_plans.py tests/integration/move tests/chaos/test_ledger.py $(ARGS)
+	@scripts/e2e.sh -m "" $(ARGS)
 
 .PHONY: proof
 proof: $(full) servers ## the ledger: chaos and simulator (JSON=path writes it, ARGS="--jobs 100000 --seed 7")

@@ -32,7 +32,7 @@ def number(page: Page, name: str) -> int:
     return int(page.locator(f"#{name}").inner_text())
 
 
-@pytest.mark.parametrize("lab", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("lab", [pytest.param("sqlite", marks=pytest.mark.nightly), "postgres"], indirect=True)
 def test_a_shop_that_is_down_costs_no_print(page: Page, lab: Lab) -> None:
     page.get_by_role("link", name="Take a print shop down").click()
     expect(page.locator("#live")).to_have_text("Live")

@@ -20,6 +20,9 @@ from tests.e2e.kit import Lab, Program, until
 RENDITIONS = ["thumb", "small", "banner", "mono", "large"]
 FILES = ["thumb.webp", "small.webp", "banner.jpg", "mono.jpg", "large.jpg"]
 on_either = pytest.mark.parametrize("lab", ["sqlite", "postgres"], indirect=True)
+at_night_on_postgres = pytest.mark.parametrize(
+    "lab", ["sqlite", pytest.param("postgres", marks=pytest.mark.nightly)], indirect=True
+)
 ORIENTATION, ARTIST, GPS = 0x0112, 0x013B, 0x8825
 
 
@@ -155,7 +158,7 @@ def test_cancel_and_retry(page: Page, lab: Lab, photos: list[Path]) -> None:
     assert made_keys(lab, job["id"], job["position"]) == Counter(["original", *RENDITIONS])
 
 
-@on_either
+@at_night_on_postgres
 def test_many_photos_outlive_their_worker(page: Page, lab: Lab, photos: list[Path]) -> None:
     drop(page, *photos)
     cards = [card(page, photo.name) for photo in photos]

@@ -45,9 +45,10 @@ class Hunts:
 
 
 def long(name: str) -> list[pytest.MarkDecorator]:
-    """Those that take many seeds to be found run at night."""
+    """Those that take long or many seeds to be found run at night."""
     mutant = CATALOGUE[name]
-    return [pytest.mark.nightly] if mutant.finder is Finder.SIM and mutant.bound > BOUND_BY_DAY else []
+    many = mutant.finder is Finder.SIM and mutant.bound > BOUND_BY_DAY
+    return [pytest.mark.nightly] if mutant.slow or many else []
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from headrace.testing.sim import run
 from headrace.testing.sim.__main__ import main
 from headrace.testing.sim.checkers.base import Checker, Hearing
 
-SEEDS = 200
+SEEDS = 100
 CORPUS = [line.split(maxsplit=1) for line in (Path(__file__).parent / "corpus.txt").read_text().splitlines()]
 
 

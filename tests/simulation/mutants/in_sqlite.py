@@ -66,7 +66,7 @@ MUTANTS = (
         "sql: a keyed item is written once",
         "An item with a key that the feed has is not added again.",
         edit(f"{STORE}.feed:append", ("if before is not None:", "if False:")),
-        bound=40, breaks=("append",),
+        bound=40, breaks=("append",), slow=True,
     ),
     model(
         "sql: an id is enqueued once",
@@ -133,7 +133,7 @@ MUTANTS = (
         "sql: a cancelled job does not wait again",
         "A job that somebody asked to cancel ends as cancelled instead of waiting again.",
         edit(f"{STORE}.settle:_settle_live", ("cancelling=bool(live.cancelling)", "cancelling=False")),
-        bound=160, breaks=("exchange", READS),
+        bound=160, breaks=("exchange", READS), slow=True,
     ),
     model(
         "sql: reconcile spares what the worker holds",
@@ -162,12 +162,12 @@ MUTANTS = (
         "An attempt that has ended takes no slot of a limit from those that run.",
         Sql("slot_sweep", "AND job.state = 2", ""),
         Sql("slot_count", "AND job.state = 2", ""),
-        bound=180, breaks=("exchange",),
+        bound=180, breaks=("exchange",), slow=True,
     ),
     model(
         "sql: a turn lasts as long as its job",
         "Who waits between two attempts keeps the turn of an ordered lane.",
         Sql("turn_holder", "ON job.id = turn.holder", "ON job.id = turn.holder AND job.state = 2"),
-        bound=120, breaks=("exchange",),
+        bound=120, breaks=("exchange",), slow=True,
     ),
 )  # fmt: skip

@@ -81,13 +81,13 @@ MUTANTS = (
         "a slice ends with its lease",
         "A process that has not reached the store for a while has no slots.",
         edit("core.upstream_parts:Slots.limit", ("if now < self.lapses_at else 0", "")),
-        upstreams=True, befalls=long_silence, bound=60, breaks=("calls at once fit max_concurrency",),
+        upstreams=True, befalls=long_silence, bound=60, breaks=("calls at once fit max_concurrency",), slow=True,
     ),
     sim(
         "retries fit their budget",
         "A process tries again no more often than a share of its calls, and a floor, allow.",
         edit("core.budget:Budget.try_withdraw", ("if self.balance(now) < 1:", "if False:")),
-        upstreams=True, bound=60, breaks=("retries fit their budget, and calls an adaptive limit",),
+        upstreams=True, bound=60, breaks=("retries fit their budget, and calls an adaptive limit",), slow=True,
     ),
     sim(
         "an adaptive limit holds",
@@ -111,7 +111,7 @@ MUTANTS = (
         "held tasks are left out of the claim",
         "A worker claims no job whose task an open breaker holds.",
         edit("core.worker_pools:Appetite.restrain", ("self._allowances = allowances", "allowances = self._allowances")),
-        upstreams=True, bound=60, breaks=("held jobs wait",),
+        upstreams=True, bound=60, breaks=("held jobs wait",), slow=True,
     ),
     sim(
         "a worker asks before it starts",

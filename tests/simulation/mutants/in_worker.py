@@ -76,7 +76,7 @@ MUTANTS = (
         "an instant that has come is acted on once",
         "A worker that drains does not wake again and again for a job that became due.",
         edit(f"{CORE}._promote", ("self._due_at = None", "pass")),
-        bound=60, breaks=("no surprises",),
+        bound=60, breaks=("no surprises",), slow=True,
     ),
     sim(
         "an unanswered promote is asked again",

@@ -93,6 +93,7 @@ class Mutant:
     befalls: Befalls = nothing_more
     upstreams: bool = False  # in worlds with upstreams; else in worlds without
     strained: bool = False  # and the same of worlds that bear too much
+    slow: bool = False  # it takes more than 4 s of a processor to be found: hunted at night
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -113,11 +114,16 @@ def sim(
     befalls: Befalls = nothing_more,
     upstreams: bool = False,
     strained: bool = False,
+    slow: bool = False,
 ) -> Mutant:
     """A mutant that the simulator finds."""
-    return Mutant(name, safeguard, changes, Finder.SIM, bound, frozenset(breaks), worlds, befalls, upstreams, strained)
+    return Mutant(
+        name, safeguard, changes, Finder.SIM, bound, frozenset(breaks), worlds, befalls, upstreams, strained, slow
+    )
 
 
-def model(name: str, safeguard: str, *changes: Change, bound: int, breaks: tuple[str, ...]) -> Mutant:
+def model(
+    name: str, safeguard: str, *changes: Change, bound: int, breaks: tuple[str, ...], slow: bool = False
+) -> Mutant:
     """A mutant that the model check finds."""
-    return Mutant(name, safeguard, changes, Finder.MODEL, bound, frozenset(breaks))
+    return Mutant(name, safeguard, changes, Finder.MODEL, bound, frozenset(breaks), slow=slow)
