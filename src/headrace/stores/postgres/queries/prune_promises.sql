@@ -5,4 +5,4 @@ WITH old AS MATERIALIZED (
         AND NOT EXISTS (SELECT FROM headrace_history AS h WHERE h.id = promise.job AND h.finished_at > $1)
     LIMIT $3
 )
-DELETE FROM headrace_promise AS promise USING old WHERE promise.job = ANY (ARRAY[old.job]) AND promise.name = old.name RETURNING 1
+DELETE FROM headrace_promise AS promise USING old WHERE promise.job = ANY (ARRAY[old.job]) AND promise.name = ANY (ARRAY[old.name]) RETURNING 1
