@@ -119,8 +119,8 @@ e2e: $(full) servers ## build the wheel, install it apart, test it from outside 
 nightly: export HEADRACE_TESTS = night
 nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
 	@$(pytest) -m nightly tests/nightly tests/simulation tests/architecture $(ARGS)
-	@$(pytest) tests/unit/core tests/architecture/test_postgres_plans.py tests/integration/move tests/chaos/test_ledger.py $(ARGS)
-	@scripts/e2e.sh -m "" $(ARGS)
+	@$(bin)/pytest tests/unit/core tests/architecture/test_postgres_plans.py tests/integration/move tests/chaos/test_ledger.py
+	@scripts/e2e.sh -m ""
 
 .PHONY: proof
 proof: $(full) servers ## the ledger: chaos and simulator (JSON=path writes it, ARGS="--jobs 100000 --seed 7")

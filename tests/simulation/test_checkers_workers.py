@@ -20,7 +20,7 @@ from headrace.core.worker_events import PoolSettings, WorkerSettings
 from headrace.testing.sim import events as e
 from headrace.testing.sim.checkers.effects import EffectsOnce
 from headrace.testing.sim.checkers.leaks import NothingLeaks
-from headrace.testing.sim.checkers.leases import LeasesHold
+from headrace.testing.sim.checkers.leases import BeginsWithinLease, LeasesHold
 from headrace.testing.sim.checkers.quarantine import OnlyPoisonIsQuarantined, is_poison
 from headrace.testing.sim.checkers.reaps import OnlyTheDeadAreReaped
 from headrace.testing.sim.checkers.slots import Slots
@@ -67,6 +67,20 @@ def test_leases_last_as_long_as_they_were_given() -> None:
     court.reap()
     assert court.breaks(kept)
     assert not court.breaks(lost)
+
+
+def test_nothing_begins_past_its_lease() -> None:
+    court = Court(BeginsWithinLease)
+    court.running_job()
+    court.timeline.run(LEASE_S - 0.1)
+    started = e.Started(JOB, 1, 1, "w1", "n1")
+    assert not court.breaks(started)
+    court.timeline.run(LEASE_S + 0.1)
+    assert court.breaks(started)
+    assert not court.breaks(e.Renewed("w1", LEASE_S, (), lost=True))
+    assert court.breaks(started)
+    assert not court.breaks(e.Renewed("w1", LEASE_S, (), lost=False))
+    assert not court.breaks(started)
 
 
 def test_a_renewal_brings_every_cancel() -> None:

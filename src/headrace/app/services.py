@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -22,6 +22,7 @@ from headrace.runtime.upstreams import Upstreams
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
+    from headrace.core.intake_events import IntakeHealth
     from headrace.runtime.promises import Promises
     from headrace.runtime.relays import Relays
     from headrace.runtime.sources import Sources
@@ -69,6 +70,11 @@ class Services:
         from headrace.runtime.sources import Sources
 
         return Sources(self.store, lambda: self.upstreams.process)
+
+    @property
+    def taking(self) -> Mapping[str, "IntakeHealth"]:
+        """How the sources of this process are; none where nothing is taken in."""
+        return self.sources.health if "sources" in vars(self) else {}
 
     async def open(self) -> None:
         """Open the store and hear on this loop, if no other loop that still runs does. Idempotent."""

@@ -13,11 +13,8 @@ from math import inf
 
 from headrace.core.model import (
     Cancelled,
-    Cause,
     ClaimedJob,
     ClaimRequest,
-    Failed,
-    Failure,
     GivenBack,
     JobId,
     Lease,
@@ -25,6 +22,7 @@ from headrace.core.model import (
 )
 from headrace.core.worker_events import (
     NOT_STORED,
+    TOO_LATE,
     CancelAsked,
     DrainAsked,
     Drained,
@@ -86,7 +84,7 @@ class WorkerCore:
         self._reconcile_at = now + settings.reconcile_s
         self._doubt = False  # the store may have started jobs for us that we do not know of
         self._reconciling = 0  # the exchange whose reconcile may still be done, and knows nothing of later claims
-        self._held_until = self._begin_at = inf  # the latter: when to look again at a lease that keeps jobs waiting
+        self._held_until = self._begin_at = inf  # the latter: when to look again at a lease that may have ended
         self._drain_by: float | None = None
         self._drained = False
 
@@ -229,10 +227,6 @@ class WorkerCore:
             self._settles.append(Settle(job.id, job.fence, GivenBack(started=False)))
             return
         if job.deadline_in_s is not None:
-            if job.deadline_in_s <= 0:
-                late = Failure("headrace.JobTimedOut", "the deadline passed before a worker was free", Cause.DEADLINE)
-                self._settles.append(Settle(job.id, job.fence, Failed(late)))
-                return
             job.deadline_in_s += now  # from here on, an instant of the worker's clock
         self._appetite.hold(job)
         if pool.running < pool.settings.slots and now < self._held_until:
@@ -334,6 +328,10 @@ class WorkerCore:
     # -- each turn --------------------------------------------------------------------------------
 
     def _start(self, job: ClaimedJob, pool: SlotPool, now: float, effects: list[Effect]) -> None:
+        if job.deadline_in_s is not None and job.deadline_in_s <= now:
+            self._appetite.let_go(job)
+            self._settles.append(Settle(job.id, job.fence, TOO_LATE))
+            return
         stop_at, reason = now + job.timeout_s, StopReason.TIMEOUT
         if job.deadline_in_s is not None and job.deadline_in_s < stop_at:
             stop_at, reason = job.deadline_in_s, StopReason.DEADLINE
@@ -346,23 +344,21 @@ class WorkerCore:
         effects.append(Start(job, pool.name))
 
     def _turn(self, now: float, effects: list[Effect]) -> None:
-        self._begin_at = inf
+        held = now < self._held_until  # else it was held up: what it claimed may be somebody else's by now
+        self._begin_at = inf if held else now + self._settings.lease_look_s
         for pool in self._pools:
-            while pool.waiting and pool.running < pool.settings.slots:
-                if now >= self._held_until:  # it was held up: what it claimed may be somebody else's by now
-                    self._begin_at = now + self._settings.lease_look_s
-                    break
+            while held and pool.waiting and pool.running < pool.settings.slots:
                 self._start(pool.waiting.popleft(), pool, now, effects)
         if self._flight is None and now >= self._not_before:
             self._not_before = 0.0  # over, whether or not there is something to send
             self._send(now, effects)
-        if self._flight is not None or self._running or self._settles or self._begin_at < inf:
+        if self._flight is not None or self._running or self._settles:
             return
         if self._drain_by is not None:
             if not self._drained:
                 self._drained = True
                 effects.append(Drained())
-        elif self._settings.suspects and not self._appetite.hungry:
+        elif self._settings.suspects and held and not self._appetite.hungry:
             effects.append(Idle())
 
     def _send(self, now: float, effects: list[Effect]) -> None:
@@ -392,6 +388,6 @@ class WorkerCore:
     def _claim(self, now: float) -> ClaimRequest | None:
         if self._drain_by is not None or self._reconciling or len(self._settles) >= self._settings.settles_max:
             return None
-        if self._settles and (self._alone or self._halve):
+        if (self._settles and (self._alone or self._halve)) or self._begin_at < inf:
             return None
         return self._appetite.request(now)

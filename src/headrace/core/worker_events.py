@@ -63,7 +63,7 @@ class WorkerSettings:
     backoff_s: float = 0.1  # after a failed exchange, doubled up to backoff_max_s
     backoff_max_s: float = 5.0
     reconcile_s: float = 60.0
-    lease_look_s: float = 0.25  # while jobs wait for the lease to be renewed
+    lease_look_s: float = 0.25  # while nothing is claimed or begun, since the lease may have ended
     settles_max: int = 10_000  # outcomes kept while the store is away; then nothing is claimed
     needy: frozenset[str] = frozenset()  # tasks that an upstream may come to restrain
     kill_grace_s: float = 10.0  # past timeout, before the supervisor may kill the process
@@ -230,6 +230,7 @@ class Drained:
 
 Effect: TypeAlias = Exchange | Start | Stop | Promote | Drop | Idle | Drained
 
+TOO_LATE = Failed(Failure("headrace.JobTimedOut", "the deadline passed before a worker was free", Cause.DEADLINE))
 NOT_STORED = Failed(
     Failure(
         "headrace.NotStored",

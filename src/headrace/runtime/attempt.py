@@ -12,6 +12,7 @@ from headrace.core.model import (
     Cause,
     ClaimedJob,
     FeedWrite,
+    GivenBack,
     Json,
     Lease,
     Outcome,
@@ -104,14 +105,16 @@ class Attempt:
 
     # -- life -------------------------------------------------------------------------------------
 
-    def begin(self, loop: asyncio.AbstractEventLoop, bodies: Runner, ended: "Ending") -> None:
-        """Run the body; `ended` is told once, when it has really ended."""
+    def begin(
+        self, loop: asyncio.AbstractEventLoop, bodies: Runner, ended: "Ending", may: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Run the body if it still `may` in the next turn; `ended` is told once, when it has really ended."""
         self._loop = loop
-        self._task = loop.create_task(self._run(bodies, ended))
+        self._task = loop.create_task(self._run(bodies, ended, may))
 
-    async def _run(self, bodies: Runner, ended: "Ending") -> None:
+    async def _run(self, bodies: Runner, ended: "Ending", may: Callable[[], bool]) -> None:
         self._begun = True
-        self.outcome = await bodies.run(self)
+        self.outcome = await bodies.run(self) if may() else GivenBack(started=False)
         self._task = None  # its context holds this attempt: a circle would be left to the garbage collector
         ended(self)
 

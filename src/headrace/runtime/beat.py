@@ -17,7 +17,7 @@ _SIZE: Final = _NUMBERS + 2 + _TEXT_MAX
 
 
 class Beat:
-    """A worker's signs of life, in monotonic seconds of the machine; 0 stands for "none"."""
+    """A worker's signs of life, and until when it holds its lease: monotonic seconds of the machine, 0 for none."""
 
     __slots__ = ("_map", "_numbers", "fd")
 
@@ -93,6 +93,10 @@ class Beat:
     @held_until.setter
     def held_until(self, until: float) -> None:
         self._numbers[_HELD_UNTIL] = until
+
+    def holds(self, now: float) -> bool:
+        """Whether the worker surely holds its lease; yes, while nobody has said how long."""
+        return not self.held_until or now < self.held_until
 
     @property
     def what(self) -> str:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 
 from headrace.core.errors import StoreMoved
-from headrace.core.worker_events import LeaseHeld, Woken
+from headrace.core.worker_events import Woken
 from headrace.ports.clock import Clock
 from headrace.ports.store import Store
 from headrace.runtime.chores import quietly, reap_once, upkeep
@@ -125,9 +125,13 @@ class LeaseKeeper:
             if renewed.lost:
                 self._home.call_soon_threadsafe(self._replace, worker)
                 continue
-            self._home.call_soon_threadsafe(worker.post, LeaseHeld(asked_at + self._lease_s))
+            self._home.call_soon_threadsafe(self._renewed, worker, asked_at + self._lease_s)
             if renewed.cancels:
                 self._home.call_soon_threadsafe(worker.cancel, renewed.cancels)
+
+    def _renewed(self, worker: Worker, until: float) -> None:
+        if worker in self._workers:
+            worker.beat.held_until = until
 
     def _replace(self, worker: Worker) -> None:
         """Its lease is lost: its attempts stop and write nothing, and it ends."""

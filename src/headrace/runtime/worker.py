@@ -88,7 +88,7 @@ class Worker:
         self._bodies = bodies
         self._settings = settings
         self._lease_s = lease_s
-        self._beat = beat
+        self.beat = Beat.private() if beat is None else beat
         self._beat_every_s = beat_every_s
         self._on_idle = on_idle
         self._observer = observer
@@ -125,7 +125,7 @@ class Worker:
         self._bodies.open()
         self._spawn(self._bodies.warm())
         self.post(Woken())
-        free = self._needs.begin(self.post) if self._needs is not None else None
+        free = self._needs.begin(self.post) if self._needs is not None else lambda: None
         try:
             await self._done
             await self._feeds.close()
@@ -140,8 +140,7 @@ class Worker:
                 await self._take_leave()
         finally:
             forget()
-            if free is not None:
-                free()
+            free()
             for timer in (self._timer, self._beat_timer):
                 if timer is not None:
                     timer.cancel()
@@ -238,12 +237,12 @@ class Worker:
         self._perform(self._core.handle_timeout(self._clock.now()))
 
     def _hear(self) -> bool:
-        """Whether hints arrive or the lease was renewed: the core is told of a change with this turn's events."""
+        """Whether there is something to tell the core, as that hints arrive from now on or its lease was renewed."""
         if self._notifier.working != self._hears:
             self._hears = not self._hears
             self._inbox.append(HintsHeard(self._hears))
-        if self._beat is not None and self._beat.held_until != self._held_until:
-            self._held_until = self._beat.held_until
+        if self.beat.held_until != self._held_until:
+            self._held_until = self.beat.held_until
             self._inbox.append(LeaseHeld(self._held_until))
         return bool(self._inbox)
 
@@ -254,8 +253,7 @@ class Worker:
             else:
                 self._act(effect)
         self._arm()
-        if self._beat is not None:
-            self._show(self._beat)
+        self._show()
 
     def _act(self, effect: Exchange | Promote | Stop | Drop | Idle | Drained) -> None:
         match effect:
@@ -286,24 +284,24 @@ class Worker:
             self._timer.cancel()
         self._timer, self._timer_at = self._loop.call_at(at, self._time), at
 
-    def _show(self, beat: Beat) -> None:
-        running = self._core.running
+    def _show(self) -> None:
+        beat, running = self.beat, self._core.running
         if running != beat.running:
             beat.running = running
         beat.kill_at = self._core.kill_at
         if self._beat_timer is None and running:
-            self._tick(beat)
+            self._tick()
 
-    def _tick(self, beat: Beat) -> None:
+    def _tick(self) -> None:
         self._beat_timer = None
-        kill_at = self._core.kill_at
+        beat, kill_at = self.beat, self._core.kill_at
         if kill_at and kill_at != beat.kill_at:
             first = self._core.first_to_kill
             beat.what = str(self._attempts.get(first, "")) if first is not None else ""
         beat.kill_at = kill_at
         if self._core.running:
             beat.beat_at = self._clock.now()
-            self._beat_timer = self._loop.call_later(self._beat_every_s, self._tick, beat)
+            self._beat_timer = self._loop.call_later(self._beat_every_s, self._tick)
         else:
             beat.beat_at = 0.0
 
@@ -321,7 +319,10 @@ class Worker:
         attempt = Attempt(effect.job, self._store, self._feeds, self.record.id, self._notifier)
         self._attempts[effect.job.id] = attempt
         attempt.mark = self._observer.mark()
-        attempt.begin(self._loop, self._bodies, self._ended)
+        attempt.begin(self._loop, self._bodies, self._ended, self._holds)
+
+    def _holds(self) -> bool:
+        return self.beat.holds(self._clock.now())
 
     def _ended(self, attempt: Attempt) -> None:
         job = attempt.job

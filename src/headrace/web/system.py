@@ -168,7 +168,7 @@ class SystemApi(Area):
             "notifier": notifier_view(self._hr.notifier.health),
         }
         services = self._hr.services
-        bridges: dict[str, IntakeHealth | RelayHealth] = {**services.sources.health}
+        bridges: dict[str, IntakeHealth | RelayHealth] = dict(services.taking)
         if services.relays is not None:
             bridges.update(services.relays.health)
         if bridges:

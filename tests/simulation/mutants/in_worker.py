@@ -25,7 +25,8 @@ MUTANTS = (
     sim(
         "nothing begins past the worker's lease",
         "A process that was held up waits until its lease is renewed before it begins what it had claimed.",
-        edit(f"{CORE}._turn", ("if now >= self._held_until:", "if False:")),
+        edit(f"{CORE}._turn", ("held = now < self._held_until", "held = True")),
+        edit("runtime.attempt:Attempt._run", ("if may() else", "if True else")),
         edit(f"{CORE}._accept", (" and now < self._held_until", "")),
         worlds=where_any(FaultKind.LONG_PAUSE, FaultKind.FREEZE), bound=50, breaks=("nothing begins past its lease",),
     ),

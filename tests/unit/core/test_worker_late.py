@@ -5,9 +5,20 @@ from typing import TypeVar
 
 import pytest
 
-from headrace.core.model import ClaimedJob, Exchanged, Failure, GivenBack, Lease, Retried, SettleResult, Succeeded
+from headrace.core.model import (
+    ClaimedJob,
+    Exchanged,
+    Failure,
+    GivenBack,
+    Lease,
+    Retried,
+    Settle,
+    SettleResult,
+    Succeeded,
+)
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
+    TOO_LATE,
     CancelAsked,
     DrainAsked,
     Drained,
@@ -223,7 +234,7 @@ def test_nothing_begins_when_the_lease_may_have_ended() -> None:
     assert worker.next_deadline() == 1.0  # the next poll
 
 
-def test_what_waits_for_a_lease_is_given_back_when_it_is_lost() -> None:
+def test_what_waits_for_a_lease_is_given_back_when_it_drains() -> None:
     worker = holding(job(1), job(2))
     worker.handle_all((LeaseHeld(10.0), Ended(job(1).id, 1, Succeeded())), 11.0)
     effects = worker.handle(DrainAsked(0.0), 11.01)
@@ -233,6 +244,27 @@ def test_what_waits_for_a_lease_is_given_back_when_it_is_lost() -> None:
         (job(1).id, Succeeded()),
         (job(2).id, GivenBack(started=False)),
     ]
+
+
+def test_nothing_is_claimed_while_the_lease_may_have_ended() -> None:
+    """What it held when the loss is heard would be suspect."""
+    worker = holding(slots=2)
+    worker.handle(LeaseHeld(10.0), 0.0)
+    assert not only(worker.handle(Woken(), 11.0), Exchange)
+    (exchange,) = only(worker.handle(LeaseHeld(20.0), 11.2), Exchange)
+    assert exchange.claim is not None
+
+
+def test_a_job_whose_deadline_passes_while_it_waits_for_the_lease_does_not_begin() -> None:
+    worker = holding(slots=1)
+    exchange = ask(worker, 0.0)
+    late = job(1)
+    late.deadline_in_s = 5.0
+    worker.handle_all((LeaseHeld(1.0), answer(exchange, late)), 2.0)
+    effects = worker.handle(LeaseHeld(70.0), 60.0)
+    assert not only(effects, Start)
+    (settling,) = only(effects, Exchange)
+    assert settling.settles == (Settle(late.id, late.fence, TOO_LATE),)
 
 
 def test_a_worker_of_suspects_that_waits_for_its_lease_is_not_idle() -> None:

@@ -406,7 +406,7 @@ async def test_a_lost_lease_stops_the_body_and_writes_nothing(rig: Rig) -> None:
 
 
 async def test_nothing_begins_past_the_lease_that_a_supervisor_tells_of(rig: Rig) -> None:
-    """The process was held up for longer: it waits for word, and begins what it had claimed when it comes."""
+    """The process was held up for longer: it waits for word, and claims nothing meanwhile."""
 
     async def quick() -> None: ...
 
@@ -414,12 +414,34 @@ async def test_nothing_begins_past_the_lease_that_a_supervisor_tells_of(rig: Rig
     beat.held_until = rig.clock.now()
     job = await rig.enqueue(rig.task(quick))
     async with rig.worker(beat=beat) as worker:
-        await rig.until(job, JobState.RUNNING)
         await asyncio.sleep(0.1)
         assert worker.running == 0
-        assert (await rig.record(job)).state is JobState.RUNNING
+        assert (await rig.record(job)).state is JobState.READY
         beat.held_until = rig.clock.now() + 60.0
         await rig.until(job, JobState.SUCCEEDED)
+
+
+async def test_a_stop_between_two_steps_lets_no_body_begin_past_the_lease(rig: Rig) -> None:
+    began: list[float] = []
+
+    async def stands_still() -> None:
+        began.append(rig.clock.now())
+        if len(began) == 1:
+            time.sleep(0.5)  # noqa: ASYNC251 - as a process that a signal stops
+            await asyncio.sleep(0.2)
+
+    beat = Beat.private()
+    task = rig.task(stands_still)
+    jobs = [await rig.enqueue(task) for _ in range(4)]
+    beat.held_until = held_until = rig.clock.now() + 0.4
+    async with rig.worker(beat=beat):
+        await rig.when(lambda: bool(began))
+        await rig.until(jobs[0], JobState.SUCCEEDED)
+        assert all(at < held_until for at in began)
+        beat.held_until = rig.clock.now() + 60.0
+        for job in jobs:
+            assert (await rig.until(job, JobState.SUCCEEDED)).attempt == 1  # those given back had not begun
+    assert len(began) == 4
 
 
 async def test_dependencies_are_cleaned_up_after_the_outcome_is_stored(rig: Rig) -> None:
