@@ -119,7 +119,7 @@ e2e: $(full) servers ## build the wheel, install it apart, test it from outside 
 nightly: export HEADRACE_TESTS = night
 nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
 	@$(pytest) -m nightly tests/nightly tests/simulation tests/architecture $(ARGS)
-	@$(bin)/pytest tests/unit/core tests/architecture/test_postgres_plans.py tests/integration/move tests/chaos/test_ledger.py
+	@$(bin)/pytest tests/unit/core tests/conformance tests/architecture/test_postgres_plans.py tests/integration/move tests/chaos
 	@scripts/e2e.sh -m ""
 
 .PHONY: proof

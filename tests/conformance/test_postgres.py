@@ -14,7 +14,9 @@ from headrace.testing.conformance.store_workers import WorkersSuite
 from servers.pgbouncer import PgBouncer
 from servers.postgres import Postgres
 from tests.conformance.ground import Ground
+from tests.effort import effort
 
+OF_TIME = effort((ClaimSuite, SettleSuite, WorkersSuite), at_night=(StoreConformance, VaultConformance))
 MakePostgres = Callable[[StoreSettings], PostgresStore]
 
 
@@ -41,7 +43,7 @@ class TestManualClock(StoreConformance, VaultConformance, PostConformance):
         return lambda settings: PostgresStore(url, settings, wall=time.wall)
 
 
-class TestOwnClock(StoreConformance, VaultConformance):
+class TestOwnClock(*OF_TIME):
     @pytest.fixture
     def time(self) -> StoreTime:
         return StoreTime()

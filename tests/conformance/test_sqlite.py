@@ -8,7 +8,14 @@ import pytest
 from headrace.ports.store import StoreSettings
 from headrace.stores.sqlite import SqliteStore
 from headrace.testing.conformance import ManualTime, PostConformance, StoreConformance, StoreTime, VaultConformance
+from headrace.testing.conformance.store_claim import ClaimSuite
+from headrace.testing.conformance.store_settle import SettleSuite
+from headrace.testing.conformance.store_workers import WorkersSuite
+from tests.effort import effort
 
+OF_TIME = effort(
+    (ClaimSuite, SettleSuite, WorkersSuite), at_night=(StoreConformance, VaultConformance, PostConformance)
+)
 MakeSqlite = Callable[[StoreSettings], SqliteStore]
 
 
@@ -22,7 +29,7 @@ class TestManualClock(StoreConformance, VaultConformance, PostConformance):
         return lambda settings: SqliteStore(tmp_path / "jobs.db", settings, wall=time.wall)
 
 
-class TestOwnClock(StoreConformance, VaultConformance, PostConformance):
+class TestOwnClock(*OF_TIME):
     @pytest.fixture
     def time(self) -> StoreTime:
         return StoreTime()
