@@ -118,7 +118,7 @@ e2e: $(full) servers ## build the wheel, install it apart, test it from outside 
 .PHONY: nightly
 nightly: export HEADRACE_TESTS = night
 nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
-	@$(pytest) -m nightly tests/nightly tests/simulation tests/architecture tests/chaos $(ARGS)
+	@$(pytest) -m nightly --ignore=tests/e2e tests $(ARGS)
 	@$(bin)/pytest tests/unit/core tests/conformance tests/architecture/test_postgres_plans.py tests/integration/move tests/chaos
 	@scripts/e2e.sh -m ""
 

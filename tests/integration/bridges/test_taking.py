@@ -131,7 +131,10 @@ MAKERS: dict[str, Callable[[Any, str], Feed]] = {
 }
 
 
-@pytest.fixture(params=sorted(MAKERS))
+SLOW = ("kafka", "rabbitmq")  # to start again; `tests/e2e/test_orders.py` kills them by day
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.nightly] * (name in SLOW)) for name in sorted(MAKERS)])
 def feed(request: pytest.FixtureRequest) -> Feed:
     """Of each broker in turn."""
     return MAKERS[request.param](request.getfixturevalue(request.param), f"orders{secrets.token_hex(4)}")

@@ -211,6 +211,7 @@ def waiting_move(mill: Any, url: str) -> "tuple[subprocess.Popen[str], Api]":
     return process, api
 
 
+@pytest.mark.nightly
 def test_killed(mill: Any, url: str) -> None:
     fill(mill, 3_000)
     process, api = waiting_move(mill, url)
@@ -239,6 +240,7 @@ def fill(mill: Any, ended: int) -> None:
     subprocess.run([sys.executable, "-c", FILL, str(ended)], cwd=mill.path, check=True, timeout=100)
 
 
+@pytest.mark.nightly
 def test_given_up(mill: Any, url: str, postgres: Postgres) -> None:
     fill(mill, 1_000)
     process, old = waiting_move(mill, url)
@@ -339,6 +341,7 @@ def test_a_target_that_another_file_is_moving_into(mill: Any, url: str) -> None:
     assert f"holds an unfinished move of {mill.path}/shop.db: finish that one, or give it up" in done.stderr
 
 
+@pytest.mark.nightly
 def test_one_move_at_a_time(mill: Any, url: str, postgres: Postgres) -> None:
     first, api = waiting_move(mill, url)
     waiting = api.enqueue("nap", seconds=0)
@@ -382,6 +385,7 @@ def test_a_pooler(mill: Any, url: str, pgbouncer: PgBouncer) -> None:
     assert "seems to be a pooler, which lends its sessions: name the server itself" in done.stderr
 
 
+@pytest.mark.nightly
 def test_the_database_goes_away(mill: Any, url: str, postgres: Postgres) -> None:
     """What was held is let go at once, and the same command goes on."""
     process, api = waiting_move(mill, url)

@@ -121,6 +121,7 @@ def ended(shop: Shop, worker: "subprocess.Popen[str]") -> None:
     assert [line for line in said if not line.endswith("its lease stays alive")] == []
 
 
+@pytest.mark.nightly
 def test_a_deploy_across_a_migration(old: Shop, new: Shop, postgres: Postgres, postgres_url: str) -> None:
     database = Database(postgres, postgres_url)
     old.out("migrate")

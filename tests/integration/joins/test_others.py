@@ -89,7 +89,9 @@ async def test_a_lease_that_was_lost_since_its_snapshot_writes_nothing(shop: Sho
 # -- locks --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("user", ["asyncpg", "psycopg2 Session"], indirect=True)  # it takes ten seconds
+@pytest.mark.parametrize(  # it takes ten seconds
+    "user", ["asyncpg", pytest.param("psycopg2 Session", marks=pytest.mark.nightly)], indirect=True
+)
 async def test_what_a_transaction_holds_is_waited_for_so_long_and_no_longer(shop: Shop, user: User) -> None:
     settle = await shop.claimed()
     joined = shop.store.join(user.using)

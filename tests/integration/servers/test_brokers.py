@@ -145,7 +145,12 @@ class Kind:
 
 
 KINDS = [Kind(Redis, of_redis), Kind(Nats, of_nats), Kind(RabbitMQ, of_rabbitmq), Kind(Kafka, of_kafka)]
-each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.module)
+SLOW = ("kafka", "rabbitmq")  # to start again
+each_kind = pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[pytest.mark.nightly] * (kind.module in SLOW)) for kind in KINDS],
+    ids=lambda kind: kind.module,
+)
 
 
 def alive(pid: int) -> bool:

@@ -1,10 +1,11 @@
 """When a claim looks through the whole index: never before what it has found may start, nor twice for nothing."""
 
+import math
 from collections.abc import AsyncIterator
 
 import pytest
 
-from headrace.stores.postgres import PostgresStore
+from headrace.stores.postgres import PostgresStore, lines
 from headrace.stores.postgres.sql import query
 from headrace.testing.conformance.store_base import WORKER, ids_of, new_job, register, request
 
@@ -21,8 +22,11 @@ async def other(postgres_url: str) -> AsyncIterator[PostgresStore]:
 
 
 @pytest.fixture
-async def store(other: PostgresStore, postgres_url: str) -> AsyncIterator[PostgresStore]:
+async def store(
+    other: PostgresStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[PostgresStore]:
     """One that knows of a line, and has just surveyed."""
+    monkeypatch.setattr(lines, "_DEAR_S", math.inf)  # on a slow machine one is put off
     await other.enqueue([new_job()])
     made = PostgresStore(postgres_url)
     await made.open()

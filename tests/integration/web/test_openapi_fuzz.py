@@ -44,6 +44,7 @@ def fuzz(url: str, headers: dict[str, str]) -> int:
     return count
 
 
+@pytest.mark.nightly
 def test_without_auth(serve: Serve) -> None:
     served = serve(auth="off", config={"proxy_headers": False}, pending_s=0.2)
     assert fuzz(f"http://127.0.0.1:{served.port}", {}) == len(ROUTES) + 4
