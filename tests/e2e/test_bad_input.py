@@ -160,6 +160,7 @@ def refused(place: Path, database: Path) -> set[str]:
     return said
 
 
+@pytest.mark.nightly
 def test_a_read_only_database(place: Path, database: Path, missing: Callable[[str], NoReturn]) -> None:
     with read_only(database.parent, missing):
         for line in refused(place, database):
@@ -167,6 +168,7 @@ def test_a_read_only_database(place: Path, database: Path, missing: Callable[[st
             assert "read-only" in line
 
 
+@pytest.mark.nightly
 def test_no_database_at_all(place: Path) -> None:
     notes = place / "notes.db"
     notes.write_text("These are my notes.\n" * 100)
@@ -175,6 +177,7 @@ def test_no_database_at_all(place: Path) -> None:
     assert notes.read_text() == "These are my notes.\n" * 100
 
 
+@pytest.mark.nightly
 def test_a_database_of_a_newer_schema(place: Path, database: Path) -> None:
     connection = sqlite3.connect(database)
     with connection:
@@ -184,6 +187,7 @@ def test_a_database_of_a_newer_schema(place: Path, database: Path) -> None:
         assert re.search(r"has schema 9999, made by headrace 8\.1\.0; .* install headrace >= 8\.1\.0$", line), line
 
 
+@pytest.mark.nightly
 def test_a_database_that_another_program_locks(place: Path, database: Path) -> None:
     connection = sqlite3.connect(database, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
@@ -195,6 +199,7 @@ def test_a_database_that_another_program_locks(place: Path, database: Path) -> N
     assert answer("jobs", "list", "--store", f"sqlite:///{database}", cwd=place).returncode == 0
 
 
+@pytest.mark.nightly
 def test_with_a_spool_an_api_starts_while_the_database_is_away(place: Path, database: Path) -> None:
     env = {
         "HEADRACE_STORE": f"sqlite:///{database}",
@@ -308,6 +313,7 @@ def shown(*args: str, cwd: Path, **env: str) -> Any:
     return json.loads(run.stdout)
 
 
+@pytest.mark.nightly
 def test_an_old_worker_never_claims_a_new_task(tmp_path: Path) -> None:
     (tmp_path / "old.py").write_text(SHOP, "utf-8")
     changed = SHOP.replace('note: str = ""', 'note: str = "", express: bool = False')
@@ -355,6 +361,7 @@ asyncio.run(main())
     assert re.match(r"JobFailed .*NotEncodable", script(code, place))
 
 
+@pytest.mark.nightly
 def test_a_result_past_its_retention(place: Path) -> None:
     code = """
 import asyncio, shop

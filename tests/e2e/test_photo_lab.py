@@ -233,6 +233,7 @@ def test_seeds_and_a_folder_are_developed_and_ctrl_c_leaves_nobody(rocket: Path,
         assert until(lambda: not demo.below(), f"the end of {demo.below()}", 3)
 
 
+@pytest.mark.nightly
 def test_a_second_start_goes_on_where_the_first_one_ended(rocket: Path, tmp_path: Path) -> None:
     start = ("demo", "--no-browser", "--port=0")
     with Program(*start, cwd=tmp_path) as demo:

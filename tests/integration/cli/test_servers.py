@@ -142,6 +142,7 @@ def demo(shop: Any, port: int) -> "subprocess.Popen[str]":
     return process
 
 
+@pytest.mark.nightly
 def test_the_demo_survives_its_kill_button_and_ends_on_ctrl_c(
     shop: Any, demo: "subprocess.Popen[str]", port: int
 ) -> None:
