@@ -118,9 +118,10 @@ e2e: $(full) servers ## build the wheel, install it apart, test it from outside 
 .PHONY: nightly
 nightly: export HEADRACE_TESTS = night
 nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
-	@$(pytest) -m nightly --ignore=tests/e2e tests $(ARGS)
-	@$(bin)/pytest tests/unit/core tests/conformance tests/architecture/test_postgres_plans.py tests/integration/move tests/chaos
-	@scripts/e2e.sh -m ""
+	@failed=0; $(pytest) -m nightly --ignore=tests/e2e tests $(ARGS) || failed=1; \
+	$(bin)/pytest tests/unit/core tests/conformance tests/architecture/test_postgres_plans.py tests/integration/move \
+	    tests/chaos || failed=1; \
+	scripts/e2e.sh -m "" || failed=1; exit $$failed
 
 .PHONY: proof
 proof: $(full) servers ## the ledger: chaos and simulator (JSON=path writes it, ARGS="--jobs 100000 --seed 7")

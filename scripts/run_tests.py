@@ -22,8 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".cache" / "reports"
 STEPS = (  # how many parts at once, and which: what takes long first, and what looks closely at real time last
-    (3, ("unit", "integration", "e2e", "commands", "brokers", "types", "lint", "layers", "docs")),
-    (3, ("chaos", "ledger", "simulation", "coverage")),
+    (3, ("unit", "integration", "e2e", "commands", "brokers", "coverage", "types", "lint", "layers", "docs")),
+    (3, ("chaos", "ledger", "simulation")),
 )
 WAY_GIVING = {"simulation", "coverage"}  # they need a processor and no clock, so that others come before them
 ELSEWHERE = {  # of a part, what another runs
@@ -33,7 +33,7 @@ ELSEWHERE = {  # of a part, what another runs
 }
 BUDGET_S = 20 * 60
 ENDS_AT = float(os.environ.get("HEADRACE_TESTS_END") or "inf")  # seconds since the epoch, as `.ci/run` sets it
-TAKES_S = {"chaos": 420, "ledger": 240, "simulation": 240, "coverage": 180}  # of the last step, on a slow machine
+TAKES_S = {"chaos": 420, "ledger": 240, "simulation": 300}  # on a slow machine; all else is always begun
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Part:
 
 def run(name: str) -> Part:
     """Run one target of the Makefile; its output is printed as a whole when it has ended."""
-    if time.time() + TAKES_S.get(name, 0) > ENDS_AT:
+    if name in TAKES_S and time.time() + TAKES_S[name] > ENDS_AT:
         say(f"=== {name} is not begun: it would not end in time on this machine; `make {name}` runs it")
         return Part(name, ok=True, seconds=0.0, cpu_s=0.0, begun=False)
     report, output = REPORTS / f"{name}.xml", REPORTS / f"{name}.txt"

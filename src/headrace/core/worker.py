@@ -229,7 +229,8 @@ class WorkerCore:
         if job.deadline_in_s is not None:
             job.deadline_in_s += now  # from here on, an instant of the worker's clock
         self._appetite.hold(job)
-        if pool.running < pool.settings.slots and now < self._held_until:
+        late = job.deadline_in_s is not None and job.deadline_in_s <= now
+        if late or (pool.running < pool.settings.slots and now < self._held_until):
             self._start(job, pool, now, effects)
         else:
             pool.waiting.append(job)

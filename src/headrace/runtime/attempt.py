@@ -32,6 +32,7 @@ from headrace.runtime.publishing import NO_OUTBOX
 
 logger = logging.getLogger(__name__)
 
+NOT_BEGUN = GivenBack(started=False)
 ANSWER_S = 30.0  # after this, a settle counts as unanswered
 
 T = TypeVar("T")
@@ -114,7 +115,7 @@ class Attempt:
 
     async def _run(self, bodies: Runner, ended: "Ending", may: Callable[[], bool]) -> None:
         self._begun = True
-        self.outcome = await bodies.run(self) if may() else GivenBack(started=False)
+        self.outcome = await bodies.run(self) if may() else NOT_BEGUN
         self._task = None  # its context holds this attempt: a circle would be left to the garbage collector
         ended(self)
 

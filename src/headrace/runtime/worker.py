@@ -43,7 +43,7 @@ from headrace.ports.clock import Clock
 from headrace.ports.notifier import Notifier
 from headrace.ports.observer import SILENT, Observer
 from headrace.ports.store import Store
-from headrace.runtime.attempt import Attempt
+from headrace.runtime.attempt import NOT_BEGUN, Attempt
 from headrace.runtime.beat import Beat
 from headrace.runtime.bodies import Bodies
 from headrace.runtime.feedwriter import FeedWriter
@@ -78,7 +78,6 @@ class Worker:
         ends: Ends | None = None,
     ) -> None:
         """`record` is what the store shows of it; `on_idle` is told when a suspects' worker is done.
-
         `needs` are the upstreams of its tasks, `ends` hears of those that are told; None: there are none.
         """
         self.record = record
@@ -100,8 +99,7 @@ class Worker:
         self._closing: dict[JobId, Attempt] = {}
         self._telling: asyncio.Task[None] | None = None  # the store, that it drains
         self._lost = False
-        self._hears = False
-        self._held_until = 0.0
+        self._hears, self._held_until = False, 0.0  # as the core knows it
         self.ending = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------
@@ -114,7 +112,7 @@ class Worker:
         """
         self._loop = asyncio.get_running_loop()
         self._done = self._loop.create_future()
-        self._turning = False
+        self._turning = True  # until it is set up, what is posted waits
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # a handle of uvloop does not always know
         self._beat_timer: asyncio.TimerHandle | None = None
@@ -124,6 +122,7 @@ class Worker:
         forget = self._notifier.subscribe(("queue:",), lambda _: self.post(Woken(suspects=False)))
         self._bodies.open()
         self._spawn(self._bodies.warm())
+        self._turning = False
         self.post(Woken())
         free = self._needs.begin(self.post) if self._needs is not None else lambda: None
         try:
@@ -329,7 +328,8 @@ class Worker:
         if self._attempts.get(job.id) is attempt:
             del self._attempts[job.id]
         self._feeds.forget(job.id)
-        self._observer.attempt_ended(job, attempt.outcome, attempt.mark, lost=attempt.lease_lost)
+        if attempt.outcome is not NOT_BEGUN:
+            self._observer.attempt_ended(job, attempt.outcome, attempt.mark, lost=attempt.lease_lost)
         self.post(Ended(job.id, job.fence, attempt.outcome))
         if self._ends is not None:
             self._ends.ended(job, attempt.outcome, lost=attempt.lease_lost)
@@ -359,8 +359,8 @@ class Worker:
         except HeadraceError as error:
             self._observer.exchanged(None, mark)
             logger.warning("exchange with the store failed: %s", error)
-            # An unusable store is no outcome's fault: they wait until a person has mended it.
-            self.post(ExchangeFailed(effect.token, error.transient or isinstance(error, StoreUnusable)))
+            waits = error.transient or isinstance(error, StoreUnusable)  # no outcome is at fault: a person mends it
+            self.post(ExchangeFailed(effect.token, waits))
         except Exception:
             self._observer.exchanged(None, mark)
             logger.exception("exchange with the store failed")

@@ -45,7 +45,7 @@ MUTANTS = (
     sim(
         "slots bound what runs",
         "No more bodies run than there are slots.",
-        edit(f"{CORE}._accept", ("if pool.running < pool.settings.slots and now", "if now")),
+        edit(f"{CORE}._accept", ("pool.running < pool.settings.slots and now", "now")),
         bound=66, breaks=("bodies fit their worker's slots",),
     ),
     sim(

@@ -15,6 +15,7 @@ from headrace.core.model import (
     Settle,
     SettleResult,
     Succeeded,
+    Suspicion,
 )
 from headrace.core.worker import WorkerCore
 from headrace.core.worker_events import (
@@ -267,13 +268,34 @@ def test_a_job_whose_deadline_passes_while_it_waits_for_the_lease_does_not_begin
     assert settling.settles == (Settle(late.id, late.fence, TOO_LATE),)
 
 
+def test_a_job_that_is_late_when_it_comes_fails_at_once_though_no_slot_is_free() -> None:
+    late = job(2)
+    late.deadline_in_s = 0.0
+    worker = holding(job(1), late, slots=1)
+    assert worker.running == 1
+    assert worker.unsettled == (Settle(late.id, late.fence, TOO_LATE),)
+
+
+def test_a_late_job_that_runs_alone_makes_room_for_the_next_one() -> None:
+    pools = {"async": PoolSettings(frozenset({"work"}), 1)}
+    worker = WorkerCore(WorkerSettings(pools=pools, suspects=True), 0.0)
+    asking = ask(worker, 0.0)
+    late = job(1)
+    late.suspect, late.deadline_in_s = Suspicion.ALONE, 0.0
+    asked = []
+    for jobs in ((), (late,), (), ()):  # whichever of the first two asks for it
+        assert asking.claim is not None
+        asked.append(asking.claim.suspicion)
+        more = only(worker.handle(answer(asking, *jobs), 0.0), Exchange)
+        if not more:
+            break
+        (asking,) = more
+    assert (Suspicion.ALONE,) in asked[2:]
+
+
 def test_a_worker_of_suspects_that_waits_for_its_lease_is_not_idle() -> None:
     pools = {"async": PoolSettings(frozenset({"work"}), 1)}
     worker = WorkerCore(WorkerSettings(pools=pools, suspects=True), 0.0)
-    exchange = ask(worker, 0.0)
-    effects = worker.handle_all((LeaseHeld(10.0), answer(exchange, job(1))), 11.0)
-    while exchanges := only(effects, Exchange):  # until nothing is left to ask for
-        assert not only(effects, Idle)
-        effects = worker.handle(answer(exchanges[0]), 11.0)
-    assert not only(effects, Idle)
+    (last,) = only(worker.handle(answer(ask(worker, 0.0)), 0.0), Exchange)  # it asks for both kinds of suspect
+    assert not only(worker.handle_all((LeaseHeld(10.0), answer(last, job(1))), 11.0), Idle)
     assert only(worker.handle(LeaseHeld(21.0), 11.1), Start)

@@ -32,7 +32,7 @@ from headrace.core.model import (
 )
 from headrace.core.retry import Retry
 from headrace.core.states import JobState
-from headrace.core.worker_events import PoolSettings, WorkerSettings
+from headrace.core.worker_events import PoolSettings, Woken, WorkerSettings
 from headrace.notifiers.local import LocalNotifier
 from headrace.observers.tally import ATTEMPT, ATTEMPTS, EXCHANGE, EXCHANGE_FAILURES, SETTLES, WAIT, Tally
 from headrace.runtime.attempt import Attempt
@@ -427,21 +427,38 @@ async def test_a_stop_between_two_steps_lets_no_body_begin_past_the_lease(rig: R
     async def stands_still() -> None:
         began.append(rig.clock.now())
         if len(began) == 1:
-            time.sleep(0.5)  # noqa: ASYNC251 - as a process that a signal stops
+            beat.held_until = rig.clock.now() + 0.1
+            time.sleep(0.3)  # noqa: ASYNC251 - as a process that a signal stops
             await asyncio.sleep(0.2)
 
     beat = Beat.private()
     task = rig.task(stands_still)
     jobs = [await rig.enqueue(task) for _ in range(4)]
-    beat.held_until = held_until = rig.clock.now() + 0.4
     async with rig.worker(beat=beat):
         await rig.when(lambda: bool(began))
         await rig.until(jobs[0], JobState.SUCCEEDED)
-        assert all(at < held_until for at in began)
+        assert len(began) == 1
         beat.held_until = rig.clock.now() + 60.0
         for job in jobs:
             assert (await rig.until(job, JobState.SUCCEEDED)).attempt == 1  # those given back had not begun
     assert len(began) == 4
+    assert sum(rig.tally.totals(ATTEMPTS).values()) == 4
+
+
+async def test_what_is_heard_before_it_is_set_up_waits(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick() -> None: ...
+
+    register = rig.store.register
+
+    async def slowly(record: WorkerRecord, lease_s: float) -> None:
+        await register(record, lease_s)
+        worker.post(Woken())
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(rig.store, "register", slowly)
+    job = await rig.enqueue(rig.task(quick))
+    async with rig.worker() as worker:
+        assert (await rig.until(job, *ENDED)).attempt == 1
 
 
 async def test_dependencies_are_cleaned_up_after_the_outcome_is_stored(rig: Rig) -> None:
