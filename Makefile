@@ -116,7 +116,7 @@ e2e: $(full) servers ## build the wheel, install it apart, test it from outside 
 	@REPORT=$(REPORT) scripts/e2e.sh $(ARGS)
 
 .PHONY: nightly
-nightly: export HEADRACE_TESTS = night
+nightly: export TESTS_EFFORT = night
 nightly: $(full) servers ## the long runs: about six hours (SEEDS=1000: fewer of the seeds)
 	@failed=0; $(pytest) -m nightly --ignore=tests/e2e tests $(ARGS) || failed=1; \
 	$(bin)/pytest tests/unit/core tests/conformance tests/architecture/test_postgres_plans.py tests/integration/move \

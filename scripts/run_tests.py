@@ -32,7 +32,7 @@ ELSEWHERE = {  # of a part, what another runs
     "chaos": ("tests/chaos/test_ledger.py",),
 }
 BUDGET_S = 20 * 60
-ENDS_AT = float(os.environ.get("HEADRACE_TESTS_END") or "inf")  # seconds since the epoch, as `.ci/run` sets it
+ENDS_AT = float(os.environ.get("TESTS_END_AT") or "inf")  # seconds since the epoch, as `.ci/run` sets it
 TAKES_S = {"chaos": 420, "ledger": 240, "simulation": 300}  # on a slow machine; all else is always begun
 
 

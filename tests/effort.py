@@ -4,7 +4,7 @@ import os
 from typing import TypeVar
 
 T = TypeVar("T")
-AT_NIGHT = os.environ.get("HEADRACE_TESTS") == "night"  # as `make nightly` sets it
+AT_NIGHT = os.environ.get("TESTS_EFFORT") == "night"  # as `make nightly` sets it
 
 
 def effort(by_day: T, *, at_night: T) -> T:
