@@ -8,5 +8,5 @@ AT_NIGHT = os.environ.get("TESTS_EFFORT") == "night"  # as `make nightly` sets i
 
 
 def effort(by_day: T, *, at_night: T) -> T:
-    """How many seeds, rows or orders this run takes."""
+    """How many seeds, rows or kills this run takes."""
     return at_night if AT_NIGHT else by_day

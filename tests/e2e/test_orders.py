@@ -15,10 +15,9 @@ import pytest
 from servers.kafka import Kafka
 from servers.rabbitmq import RabbitMQ
 from tests.e2e.kit import Program, free_port, until
-from tests.effort import effort
 
 ROOT = Path(__file__).parents[2]
-ORDERS = effort(3_000, at_night=10_000)
+ORDERS = 10_000
 ONE_BY_ONE = 300
 IMPORT = 100
 KILLS = 2
